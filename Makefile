@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check prove bench clean
+
+demo: $(READY)  ## the main job on handwritten digits
+	$(BIN)/softonce demo
+
+test: $(READY)  ## the suite, doctests included
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: $(READY)  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+prove: $(READY)  ## the long proofs: minutes to an hour
+	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests
+
+bench: $(READY)  ## every benchmark, one after the other
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv softonce-demo
+
+# torchvision and timm are judges, not dependencies: without theirs they leave the torch build alone.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "softonce needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision==0.28.0 timm
+	touch $(READY)

@@ -1,0 +1,103 @@
+"""The artefact: one .safetensors file that says by itself what it is and how to use it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from softonce.errors import ArgumentError, ArtefactError
+from softonce.preprocessing import Preprocessing
+from softonce.tensors import read_record, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What an artefact says of itself.
+
+    Args:
+        arch: the architecture's name, for `create_model`.
+        arch_args: the further arguments of `create_model`, plain JSON values.
+        classes: class names in index order.
+        preprocessing: from a picture to the network's square.
+        temperature: what the logits are divided by before the softmax.
+        training: what it was trained on and how well it did: data, fingerprint, epochs, metrics.
+        output: always `logits`.
+    """
+
+    arch: str
+    arch_args: dict[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    training: dict[str, Any] = field(default_factory=dict)
+    output: str = "logits"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as it stands in the file."""
+        return {"format": FORMAT} | {
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Metadata:
+        """Read the record back.
+
+        Raises:
+            ArgumentError: where the format is newer than this version, or a field is missing.
+        """
+        values = dict(record)
+        found = values.pop("format", None)
+        if found != FORMAT:
+            raise ArgumentError(f"expected format {FORMAT}, found {found}: update softonce")
+        names = {f.name for f in dataclasses.fields(cls)}
+        if set(values) != names:
+            raise ArgumentError(f"expected the fields {sorted(names)}, found {sorted(values)}")
+        values["classes"] = tuple(values["classes"])
+        values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
+        return cls(**values)
+
+
+def write_artefact(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata) -> None:
+    """Write an artefact, whole or not at all.
+
+    Raises:
+        StorageError: where the disk is full or the folder cannot be written.
+    """
+    write_tensors(path, tensors, metadata.to_dict())
+
+
+def read_artefact(path: Path) -> tuple[dict[str, Tensor], Metadata]:
+    """Read an artefact's tensors and metadata.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or no artefact.
+    """
+    tensors, record = read_tensors(path)
+    return tensors, _metadata(path, record)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read an artefact's metadata, without its tensors.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or no artefact.
+    """
+    return _metadata(path, read_record(path))
+
+
+def _metadata(path: Path, record: dict[str, Any]) -> Metadata:
+    try:
+        return Metadata.from_dict(record)
+    except (ArgumentError, TypeError) as error:
+        raise ArtefactError(f"{path} is no artefact that can be used: {error}") from error

@@ -1,0 +1,101 @@
+"""Temperature scaling: one number makes a network as confident as it is right."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce import inference
+from softonce.errors import ArgumentError
+from softonce.metrics import check_target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from softonce.shapes import ClassIndex, Logits
+
+MIN_TEMPERATURE = 0.05
+MAX_TEMPERATURE = 20.0
+_ELEMENTS_AT_ONCE = 1 << 22
+_MAX_STEPS = 100
+
+
+def fit_temperature(logits: Logits, target: ClassIndex) -> float:
+    """Find the temperature with the least negative log-likelihood on held-out samples.
+
+    Equals the T that minimises `nll_loss(log_probs(logits, temperature=T), target)` over
+    [0.05, 20], and never has more of it than T = 1. The mean is convex in 1/T, so Newton's method
+    on its derivative, kept inside a bracket, finds the one minimum; all sums are float64.
+
+    Where the minimum lies outside, the bound itself is returned: 0.05 where every sample is right
+    (no confidence is too high for it), 20 where the logits say nothing about the target. Where the
+    temperature changes nothing, as with equal logits, it is 1.
+
+    Args:
+        logits: N rows of C unnormalised class scores of samples that were not trained on.
+        target: N class indices from 0 to C - 1.
+
+    Returns:
+        The temperature; more than 1 for a network that is too confident.
+
+    Raises:
+        ArgumentError: where there are no rows, where shapes, dtypes or indices do not fit, or where
+            a row of logits is not finite.
+
+    Example:
+        >>> logits = torch.tensor([[8.0, 0.0], [8.0, 0.0], [8.0, 0.0], [8.0, 0.0]])
+        >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 4)  # 8 / ln 3
+        7.2819
+
+    Source:
+        Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    """
+    logits, target = logits.detach().cpu(), target.cpu()
+    inference.check_logits(logits)
+    check_target(logits, target)
+    if len(logits) == 0:
+        raise ArgumentError(
+            "expected at least one sample to fit the temperature on, found none: keep samples for "
+            "validation, or use a temperature of 1"
+        )
+    nll_at_one = _derivatives(logits, target, 1.0)[0]
+    temperature = 1.0 / _least(logits, target, 1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE)
+    nll = _derivatives(logits, target, 1.0 / temperature)[0]
+    return temperature if nll < nll_at_one else 1.0
+
+
+def _least(logits: Tensor, target: Tensor, low: float, high: float) -> float:
+    """Return the inverse temperature in [low, high] where the convex NLL is least."""
+    if _derivatives(logits, target, low)[1] >= 0:
+        return low
+    if _derivatives(logits, target, high)[1] <= 0:
+        return high
+    inverse = 1.0
+    for _ in range(_MAX_STEPS):
+        _, slope, curvature = _derivatives(logits, target, inverse)
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        step = inverse - slope / curvature if curvature > 0 else math.inf
+        following = step if low <= step <= high else (low + high) / 2
+        if abs(following - inverse) <= 1e-10 * inverse:
+            break
+        inverse = following
+    return inverse
+
+
+def _derivatives(logits: Tensor, target: Tensor, inverse: float) -> tuple[float, float, float]:
+    """Sum of the NLL, and its first and second derivative in the inverse temperature."""
+    sums = torch.zeros(3, dtype=torch.float64)
+    block = max(1, _ELEMENTS_AT_ONCE // logits.shape[1])
+    for start in range(0, len(logits), block):
+        rows = logits[start : start + block].double()
+        column = target[start : start + block].long()[:, None]
+        log_probs = inference.log_probs(rows, temperature=1.0 / inverse)
+        lead = rows - rows.gather(1, column)  # over the target's own logit
+        probs = log_probs.exp()
+        mean = (probs * lead).sum(dim=1, keepdim=True)
+        variance = (probs * (lead - mean).square()).sum()
+        sums += torch.stack([-log_probs.gather(1, column).sum(), mean.sum(), variance])
+    nll, slope, curvature = sums.tolist()
+    return nll, slope, curvature

@@ -1,0 +1,124 @@
+"""The command line as a whole: verbs, exit status, errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+
+from softonce import __version__, console
+from softonce.errors import MissingExtraError, SoftonceError
+
+if TYPE_CHECKING:
+    from cyclopts import ArgumentCollection
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+# Verb, one line of help; the function is `softonce.cli.<verb>:<verb>`.
+VERBS = {
+    "demo": "Train, evaluate and predict on handwritten digits, and show every command.",
+    "train": "Train a classifier on a folder of images.",
+    "evaluate": "Measure a classifier on a folder of images.",
+    "predict": "Classify images.",
+    "inspect": "Show what a model file says of itself.",
+}
+
+# What other scripts call it -> what to write here.
+OTHER_NAMES = {
+    "--data-dir": "DATA, as the first argument",
+    "--train_dir": "DATA, as the first argument",
+    "--pretrained": "--weights DEFAULT",
+    "--pretrained-path": "--weights FILE",
+    "--initial-checkpoint": "--weights FILE",
+    "--sched": "nothing: a warm-up and a cosine are what there is",
+    "--warmup-epochs": "--lr-warmup-epochs",
+    "--warmup-lr": "--lr-warmup-decay",
+    "--min-lr": "--lr-min",
+    "--smoothing": "--label-smoothing",
+    "--reprob": "--random-erase",
+    "--clip-grad": "--clip-grad-norm",
+    "--img-size": "--size",
+    "--imgsz": "--size",
+    "--torchcompile": "--compile",
+    "--no-aug": "--augment none",
+    "--fliplr": "--hflip",
+    "--topk": "--top-k",
+    "--test-only": "the verb evaluate",
+    "--results-format": "--format",
+    "--output-type": "--emit",
+}
+
+
+def build_app() -> App:
+    """Return the application; a verb's own module is imported when it is called."""
+    app = App(
+        name="softonce",
+        help="Image classifiers whose softmax happens exactly once.",
+        version=__version__,
+        config=[_merge_toml],
+    )
+    for verb, text in VERBS.items():
+        app.command(f"softonce.cli.{verb}:{verb}", name=verb, help=text)
+    return app
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    0 all well; 1 an image that could not be predicted; 2 usage or input error, in one line;
+    130 after Ctrl-C.
+    """
+    tokens = sys.argv[1:] if tokens is None else tokens
+    console.set_up(quiet="--quiet" in tokens or "-q" in tokens)
+    try:
+        status = build_app()(
+            tokens, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except SoftonceError as error:
+        return _fail(str(error))
+    except CycloptsError as error:
+        return _fail(_usage(error, tokens))
+    except ImportError as error:
+        return _fail(str(MissingExtraError.of(error.name or str(error), _extra_of(error.name))))
+    except BrokenPipeError:
+        # The reader has left, as `head` does: what it wanted it has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return int(status or 0)
+
+
+def run() -> None:
+    """Be the console script."""
+    sys.exit(main())
+
+
+def _merge_toml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let `--config` and `--resume` of `train` fill options in."""
+    if commands == ("train",):
+        from softonce.config import TrainConfig
+        from softonce.config.toml import merge_toml
+
+        merge_toml(TrainConfig, arguments, app)
+
+
+def _usage(error: CycloptsError, tokens: list[str]) -> str:
+    """Say what is wrong with the command line, and what a known flag of other scripts is here."""
+    flags = {token.split("=")[0] for token in tokens}
+    hints = [f"{flag} is {OTHER_NAMES[flag]} here" for flag in sorted(flags & set(OTHER_NAMES))]
+    verb = next((f" {token}" for token in tokens if token in VERBS), "")
+    help_line = f"see softonce{verb} --help"
+    return "; ".join([" ".join(str(error).split()).rstrip("."), *hints, help_line])
+
+
+def _extra_of(package: str | None) -> str:
+    return "demo" if (package or "").startswith("sklearn") else "train"
+
+
+def _fail(message: str) -> int:
+    console.print_error(message)
+    return USAGE_ERROR

@@ -1,0 +1,61 @@
+"""`softonce predict`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from softonce.config import PredictConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BAD_IMAGE = 1
+
+
+def predict(config: PredictConfig) -> int:
+    """Classify images: files, folders, glob patterns, or paths from standard input.
+
+    The exit status is 1 where an image could not be read; the others are predicted all the same.
+    """
+    from softonce.prediction import predict as run_prediction
+
+    records = _Counted(run_prediction(config))
+    if config.format == "jsonl":
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201 - the result
+    elif config.format == "csv":
+        _write_csv(records, config)
+    else:
+        from softonce.cli.tables import print_predictions
+
+        print_predictions(records, emit=config.emit)
+    return BAD_IMAGE if records.num_bad else 0
+
+
+class _Counted:
+    """Passes records on and counts the ones with an error."""
+
+    def __init__(self, records: Iterator[dict[str, Any]]) -> None:
+        self.records = records
+        self.num_bad = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for record in self.records:
+            self.num_bad += record["error"] is not None
+            yield record
+
+
+def _write_csv(records: _Counted, config: PredictConfig) -> None:
+    """Write a line a path: the class and its number for each rank."""
+    value = "prob" if config.emit == "probs" else "logit"
+    ranks = range(1, config.top_k + 1)
+    columns = [f"{name}_{rank}" for rank in ranks for name in ("class", value)]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", *columns, "error"])
+    for record in records:
+        cells = [cell for entry in record["top"] for cell in (entry["class"], entry[value])]
+        cells += [""] * (len(columns) - len(cells))
+        writer.writerow([record["path"], *cells, record["error"] or ""])

@@ -1,0 +1,117 @@
+"""What the verbs print: tables on standard output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from softonce.artefact import Metadata
+    from softonce.evaluation import Evaluation
+
+_MAX_CLASSES = 20
+_PIPE_WIDTH = 120
+
+_FIGURES = (
+    ("top-1", "top1", "{:.2%}"),
+    ("top-5", "top5", "{:.2%}"),
+    ("NLL (nats)", "nll", "{:.4f}"),
+    ("Brier", "brier", "{:.4f}"),
+    ("ECE", "ece", "{:.2%}"),
+    ("adaptive ECE", "adaptive_ece", "{:.2%}"),
+)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the figures of a split with their intervals, before and after the temperature."""
+    found, plain = evaluation.figures, evaluation.uncalibrated
+    calibrated = evaluation.temperature != 1.0
+    title = f"{found.n} images of {evaluation.split}, {len(evaluation.classes)} classes"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    if calibrated:
+        table.add_column("at temperature 1", justify="right")
+    for label, name, form in _FIGURES:
+        row = [label, form.format(getattr(found, name)), _interval(found.intervals, name, form)]
+        if calibrated:
+            changes = name not in ("top1", "top5")
+            row.append(form.format(getattr(plain, name)) if changes else "")
+        table.add_row(*row)
+    if calibrated:
+        table.add_row("temperature", f"{evaluation.temperature:.3f}", "", "")
+    _console().print(table)
+
+
+def print_predictions(records: Iterable[dict[str, Any]], *, emit: str) -> None:
+    """Print a row a path: the class, its number, and the next ones."""
+    value = "prob" if emit == "probs" else "logit"
+    table = Table("path", "class", value, "next", box=None, pad_edge=False)
+    for record in records:
+        if record["error"] is not None:
+            table.add_row(Text(record["path"]), Text(record["error"], style="red"), "", "")
+            continue
+        first, *others = record["top"]
+        rest = ", ".join(f"{entry['class']} {_number(entry[value], emit)}" for entry in others)
+        table.add_row(
+            Text(record["path"]), Text(first["class"]), _number(first[value], emit), Text(rest)
+        )
+    _console().print(table)
+
+
+def print_metadata(metadata: Metadata) -> None:
+    """Print what an artefact says of itself."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    classes = ", ".join(metadata.classes[:_MAX_CLASSES])
+    more = len(metadata.classes) - _MAX_CLASSES
+    rows = {
+        "architecture": metadata.arch,
+        "arguments": _listed(metadata.arch_args),
+        "classes": f"{len(metadata.classes)}: {classes}"
+        + (f" and {more} more" if more > 0 else ""),
+        "preprocessing": _listed(metadata.preprocessing.to_dict()),
+        "output": metadata.output,
+        "temperature": f"{metadata.temperature:.4f}",
+        "training": _listed({k: v for k, v in metadata.training.items() if k != "metrics"}),
+        "metrics": _listed(metadata.training.get("metrics", {})),
+    }
+    for label, text in rows.items():
+        table.add_row(Text(label, style="bold"), Text(text))
+    _console().print(table)
+
+
+def print_paths(paths: Mapping[str, Path]) -> None:
+    """Print where things are, each on a line that can be copied."""
+    for label, path in paths.items():
+        _console().print(Text(f"{label}: {path}"), soft_wrap=True)
+
+
+def _interval(intervals: Mapping[str, tuple[float, float]], name: str, form: str) -> str:
+    if name not in intervals:
+        return ""
+    low, high = intervals[name]
+    return f"{form.format(low)} to {form.format(high)}"
+
+
+def _number(value: float, emit: str) -> str:
+    return f"{value:.2%}" if emit == "probs" else f"{value:.4f}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def _console() -> Console:
+    """Return standard output as it is now; a pipe gets lines that are long enough for paths."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)

@@ -1,0 +1,9 @@
+"""What a user can set: one frozen dataclass a verb is flags, TOML, arguments and help at once."""
+
+from softonce.config.demo import DemoConfig
+from softonce.config.evaluate import EvaluateConfig
+from softonce.config.inspect import InspectConfig
+from softonce.config.predict import PredictConfig
+from softonce.config.train import TrainConfig
+
+__all__ = ["DemoConfig", "EvaluateConfig", "InspectConfig", "PredictConfig", "TrainConfig"]

@@ -1,0 +1,35 @@
+"""The options of `softonce demo`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from softonce.config.fields import OPTIMISATION, RUN, Quiet, check_range
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DemoConfig:
+    """Train on handwritten digits, and show every command.
+
+    Example:
+        >>> DemoConfig().output
+        PosixPath('softonce-demo')
+    """
+
+    _: KW_ONLY
+
+    output: Annotated[Path, Parameter(name=("--output", "-o"), group=RUN)] = Path("softonce-demo")
+    """Folder to write; an earlier demo in it is replaced."""
+    epochs: Annotated[int, Parameter(group=OPTIMISATION)] = 30
+    """How often every training image is seen."""
+    quiet: Quiet = False
+    """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check every number against its range."""
+        check_range(self, "epochs", 1)

@@ -1,0 +1,100 @@
+"""The options of `softonce evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from softonce.config.fields import (
+    DATA,
+    HARDWARE,
+    MODEL,
+    OUTPUT,
+    BatchSize,
+    Device,
+    Numbers,
+    Quiet,
+    Resize,
+    Size,
+    Weights,
+    Workers,
+    check_range,
+)
+from softonce.errors import ConfigError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a classifier on a folder of images.
+
+    Example:
+        >>> EvaluateConfig((Path("model.safetensors"), Path("photos"))).data
+        PosixPath('photos')
+        >>> EvaluateConfig((Path("photos"),), model="cifar_resnet20", weights="a.th").artefact
+    """
+
+    paths: Annotated[tuple[Path, ...], Parameter(name="PATHS", negative=())]
+    """ARTEFACT DATA; or DATA alone, with --model and --weights."""
+
+    _: KW_ONLY
+
+    model: Annotated[str | None, Parameter(name=("--model", "-m"), group=MODEL, negative=())] = None
+    """Name of the network, for weights that are no artefact."""
+    weights: Weights = None
+    """DEFAULT, a record's name, or a file."""
+    split: Annotated[
+        Literal["train", "val", "test", "all"] | None, Parameter(group=DATA, negative=())
+    ] = None
+    """Which part of DATA. [default: test where it exists, else val]"""
+    size: Size = None
+    """Side of the square that the network sees, in pixels. [default: the weights' own]"""
+    resize: Resize = None
+    """Short side before the centre crop, in pixels."""
+    mean: Numbers = None
+    """Mean per channel, in [0, 1]."""
+    std: Numbers = None
+    """Standard deviation per channel."""
+    max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
+    """Share of unreadable files above which the figures are refused; a single one never is."""
+    batch_size: BatchSize = 128
+    """Images at a time; the figures do not depend on it."""
+    workers: Workers = None
+    """Processes that decode images."""
+    device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
+    """Where to compute."""
+    seed: Annotated[int, Parameter(group=DATA)] = 0
+    """Seed of the bootstrap intervals."""
+    json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
+    """Print one JSON object instead of a table."""
+    report: Annotated[Path | None, Parameter(group=OUTPUT, negative=())] = None
+    """Also write an HTML page."""
+    quiet: Quiet = False
+    """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check the paths against the options."""
+        for name, low in (("batch_size", 1), ("workers", 0), ("max_bad_fraction", 0)):
+            check_range(self, name, low)
+        if (self.model is None) != (self.weights is None):
+            raise ConfigError("expected --model and --weights together, found only one of them")
+        wanted = 2 if self.model is None else 1
+        if len(self.paths) != wanted:
+            shape = "ARTEFACT DATA" if wanted == 2 else "DATA alone beside --model and --weights"
+            raise ConfigError(
+                f"expected {shape}, found {len(self.paths)} path(s); "
+                "a file that is no artefact needs --model NAME --weights FILE"
+            )
+
+    @property
+    def artefact(self) -> Path | None:
+        """The artefact, where one is evaluated."""
+        return self.paths[0] if self.model is None else None
+
+    @property
+    def data(self) -> Path:
+        """The folder of images."""
+        return self.paths[-1]

@@ -1,0 +1,76 @@
+"""The groups of the help text, the kinds of field, and the checks that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from softonce.errors import ConfigError
+from softonce.preprocessing import Preprocessing
+
+DATA = Group("Data", sort_key=1)
+MODEL = Group("Model", sort_key=2)
+OPTIMISATION = Group("Optimisation", sort_key=3)
+AUGMENTATION = Group("Augmentation", sort_key=4)
+HARDWARE = Group("Hardware", sort_key=5)
+RUN = Group("Run", sort_key=6)
+OUTPUT = Group("Output", sort_key=7)
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+
+Numbers: TypeAlias = Annotated[
+    tuple[float, ...] | None, Parameter(group=DATA, consume_multiple=True, negative=())
+]
+Workers: TypeAlias = Annotated[int | None, Parameter(name=("--workers", "-j"), group=HARDWARE)]
+BatchSize: TypeAlias = Annotated[int, Parameter(name=("--batch-size", "-b"), group=HARDWARE)]
+Size: TypeAlias = Annotated[
+    int | None, Parameter(name=("--size", "--val-crop-size"), group=DATA, negative=())
+]
+Resize: TypeAlias = Annotated[
+    int | None, Parameter(name=("--resize", "--val-resize-size"), group=DATA, negative=())
+]
+Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), group=OUTPUT, negative=())]
+Weights: TypeAlias = Annotated[str | None, Parameter(group=MODEL, negative=())]
+OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
+
+
+def check_range(config: Any, name: str, low: float, high: float = float("inf")) -> None:
+    """Raise a `ConfigError` unless the field is None or within [low, high].
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> check_range(SimpleNamespace(epochs=0), "epochs", 1)
+        Traceback (most recent call last):
+        softonce.errors.ConfigError: expected --epochs of at least 1, found 0
+    """
+    value = getattr(config, name)
+    if value is None or low <= value <= high:
+        return
+    bound = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+    raise ConfigError(f"expected --{name.replace('_', '-')} of {bound}, found {value}")
+
+
+def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:
+    """Return the preprocessing that the flags ask for, over the model's or the weights' own.
+
+    A new size without a new resize keeps the default's proportion between the two.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> asked = SimpleNamespace(size=112, resize=None, mean=None, std=None)
+        >>> preprocessing_from(asked, Preprocessing(size=224, resize=256)).resize
+        128
+    """
+    record = default.to_dict()
+    for name in ("fit", "interpolation", "mode", "mean", "std", "size", "resize"):
+        asked = getattr(config, name, None)
+        if asked is not None:
+            record[name] = asked
+    if config.size is not None and config.resize is None:
+        record["resize"] = round(config.size * default.resize / default.size)
+    if record["mode"] == "L" and len(record["mean"]) == 3 and config.mean is None:
+        record["mean"] = [sum(record["mean"]) / 3]
+        record["std"] = [sum(record["std"]) / 3] if config.std is None else config.std
+    return Preprocessing.from_dict(record)

@@ -1,0 +1,30 @@
+"""The options of `softonce inspect`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from softonce.config.fields import OUTPUT
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InspectConfig:
+    """Show what a model file says of itself.
+
+    Example:
+        >>> InspectConfig(Path("model.safetensors")).json
+        False
+    """
+
+    file: Path
+    """A .safetensors file."""
+
+    _: KW_ONLY
+
+    json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
+    """Print one JSON object instead of a table."""

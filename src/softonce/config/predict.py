@@ -1,0 +1,54 @@
+"""The options of `softonce predict`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from softonce.config.fields import (
+    HARDWARE,
+    OUTPUT,
+    BatchSize,
+    Device,
+    Quiet,
+    check_range,
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PredictConfig:
+    """Classify images.
+
+    Example:
+        >>> PredictConfig(Path("model.safetensors"), ("a.jpg",), top_k=1).top_k
+        1
+    """
+
+    artefact: Path
+    """The classifier: a .safetensors file that `softonce train` wrote."""
+    images: tuple[str, ...] = ()
+    """Files, folders, glob patterns; `-` reads one path a line from standard input."""
+
+    _: KW_ONLY
+
+    top_k: Annotated[int, Parameter(group=OUTPUT)] = 5
+    """How many classes to name for each image."""
+    format: Annotated[Literal["table", "jsonl", "csv"], Parameter(group=OUTPUT)] = "table"
+    """What to print."""
+    emit: Annotated[Literal["probs", "logits"], Parameter(group=OUTPUT)] = "probs"
+    """What the table and the CSV show; jsonl always has both."""
+    batch_size: BatchSize = 32
+    """Images at a time."""
+    device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
+    """Where to compute."""
+    quiet: Quiet = False
+    """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check every number against its range."""
+        check_range(self, "top_k", 1)
+        check_range(self, "batch_size", 1)

@@ -1,0 +1,88 @@
+"""TOML in and out, with the same names and the same conversions as the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Dict
+
+from softonce.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from cyclopts import ArgumentCollection
+
+Config = TypeVar("Config")
+
+
+def read_toml(path: Path, config_class: type) -> dict[str, Any]:
+    """Read the file's names and values; a name that is no option is refused with the nearest ones.
+
+    Raises:
+        ConfigError: where the file is missing, is no TOML, or holds an unknown name.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"expected a TOML file at {path}, found: {error.strerror or error}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected TOML in {path}, found: {error}") from error
+    known = [field.name for field in dataclasses.fields(config_class)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path}: {UnknownNameError.of('option', name, known)}")
+    return values
+
+
+def from_toml(path: Path, config_class: type[Config]) -> Config:
+    """Read a configuration from a TOML file.
+
+    Raises:
+        ConfigError: as `read_toml`, and where a value is of the wrong type or out of its range.
+    """
+    app = App(config=[toml_source(path, config_class)])
+    app.default(config_class)
+    try:
+        command, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
+        return cast("Config", command(*bound.args, **bound.kwargs))
+    except CycloptsError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def to_toml(config: Any) -> str:
+    """Return the configuration as TOML; an option without a value is left out.
+
+    Example:
+        >>> from softonce.config import PredictConfig
+        >>> print(to_toml(PredictConfig("model.safetensors", ("a.jpg",))).splitlines()[0])
+        artefact = "model.safetensors"
+    """
+    import tomli_w
+
+    values = {name: _plain(value) for name, value in vars(config).items() if value is not None}
+    return tomli_w.dumps(values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def toml_source(path: Path, config_class: type) -> Dict:
+    """Return the file as a source of values for cyclopts, below the command line's own."""
+    return Dict(read_toml(path, config_class), source=str(path), use_commands_as_keys=False)
+
+
+def merge_toml(config_class: type, arguments: ArgumentCollection, app: App) -> None:
+    """Fill options in from `--config FILE`, or from the run folder of `--resume RUN`."""
+    for flag, inside in (("--config", ""), ("--resume", "config.toml")):
+        argument = arguments.get(flag, None)
+        if argument is not None and argument.tokens:
+            path = Path(argument.tokens[0].value) / inside
+            toml_source(path, config_class)(app, (), arguments)

@@ -1,0 +1,138 @@
+"""Augmentation on pixels: every random number belongs to (seed, epoch, sample index)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from softonce.data.images import crop_and_resize, decode, random_box
+from softonce.randomness import uniforms
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from PIL import Image
+
+    from softonce.preprocessing import Preprocessing
+    from softonce.shapes import Pixels
+
+CropKind: TypeAlias = Literal["pad-crop", "resized-crop", "none"]
+
+_NUM_DRAWS = 12
+_BOX_DRAWS = slice(0, 4)
+_SHIFT_DRAWS = slice(4, 6)
+_FLIP_DRAW = 6
+_ERASE_DRAW = 7
+_ERASE_BOX_DRAWS = slice(8, 12)
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What changes from epoch to epoch.
+
+    Args:
+        crop: `pad-crop` shifts a padded picture, `resized-crop` resizes a random box, or `none`.
+        size: side of the square while training, in pixels.
+        scale: area of the random box, as a share of the picture.
+        ratio: width over height of the random box.
+        hflip: probability of a mirrored picture.
+        random_erase: probability of a blanked box.
+
+    Source:
+        Pad-crop and flip: He et al. 2015 (arXiv 1512.03385), section 4.2. Random erasing: Zhong et
+        al. 2017 (arXiv 1708.04896), with the mean colour as the fill.
+    """
+
+    crop: CropKind
+    size: int
+    scale: tuple[float, float] = (0.25, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: float = 0.5
+    random_erase: float = 0.0
+    fill: tuple[float, ...] = (0.5,)
+
+
+def random_crop_image(
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    index: int,
+) -> Image.Image:
+    """Cut a random box out of an opened picture, decoding no more pixels than it needs."""
+    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _BOX_DRAWS]
+    size = augmentation.size
+    choose = partial(random_box, draws=draws, scale=augmentation.scale, ratio=augmentation.ratio)
+    if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) == 1:
+        width, height = image.size
+        left, top, right, bottom = choose(width, height)
+        image.draft(None, (_needed(width, right - left, size), _needed(height, bottom - top, size)))
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, right * x, bottom * y)
+        image = decode(image, preprocessing.mode)
+    else:
+        image = decode(image, preprocessing.mode)
+        box = choose(image.width, image.height)
+    return crop_and_resize(image, box, size, preprocessing.interpolation)
+
+
+def _needed(side: int, box_side: float, size: int) -> int:
+    """Return the side at which the whole picture may be decoded, so that its box has `size`."""
+    return max(1, math.floor(side * size / box_side))
+
+
+def augment_pixels(
+    pixels: Pixels,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    indices: npt.NDArray[np.int64],
+) -> Pixels:
+    """Shift, flip and blank a batch; the draws belong to the sample indices."""
+    draws = uniforms(seed, epoch, indices, num_draws=_NUM_DRAWS)
+    if augmentation.crop == "pad-crop":
+        pixels = _pad_crop(pixels, draws[:, _SHIFT_DRAWS])
+    flipped = torch.from_numpy(draws[:, _FLIP_DRAW] < augmentation.hflip)
+    pixels = torch.where(flipped[:, None, None, None], pixels.flip(-1), pixels)
+    erased = np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase)
+    return _erase(pixels, erased, draws[:, _ERASE_BOX_DRAWS], augmentation.fill)
+
+
+def _pad_crop(pixels: Pixels, draws: npt.NDArray[np.float64]) -> Pixels:
+    """Pad an eighth of the side by reflection, and cut the square out at a random place."""
+    num, _, height, width = pixels.shape
+    pad = max(1, width // 8)
+    padded = F.pad(pixels, (pad, pad, pad, pad), mode="reflect") if width > 1 else pixels
+    shift = torch.from_numpy((draws * (2 * pad + 1)).astype(np.int64))
+    rows = shift[:, 0, None] + torch.arange(height)
+    columns = shift[:, 1, None] + torch.arange(width)
+    sample = torch.arange(num)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
+
+
+def _erase(
+    pixels: Pixels,
+    erased: npt.NDArray[np.int64],
+    draws: npt.NDArray[np.float64],
+    fill: tuple[float, ...],
+) -> Pixels:
+    """Blank a box of 2 to 33 % of the picture with the mean colour."""
+    if len(erased) == 0:
+        return pixels
+    pixels = pixels.clone()
+    colour = torch.tensor([round(255 * value) for value in fill], dtype=torch.uint8)
+    for row in erased:
+        height, width = pixels.shape[2:]
+        box = random_box(width, height, draws[row], scale=(0.02, 0.33), ratio=(0.3, 3.3))
+        left, top, right, bottom = (round(edge) for edge in box)
+        pixels[row, :, top:bottom, left:right] = colour[:, None, None]
+    return pixels

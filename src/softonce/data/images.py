@@ -1,0 +1,167 @@
+"""Bytes to pixels: decoding, orientation, colour modes, fitting to a square, random crops."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from softonce.errors import ImageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from softonce.preprocessing import Mode, Preprocessing
+
+MAX_PIXELS = 89_478_485
+"""Pictures above this are refused as decompression bombs (Pillow's own limit)."""
+
+MAX_BYTES = 256 * 2**20
+"""Files above this are not read as pictures."""
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+_ORIENTATION = 0x0112
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open a picture without decoding it.
+
+    Raises:
+        ImageError: where the bytes are no picture, or one with too many pixels.
+    """
+    if not data:
+        raise ImageError("the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ImageError("no known image format") from None
+    except Exception as error:
+        raise ImageError(_reason(error)) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,} allowed")
+    return image
+
+
+def decode(image: Image.Image, mode: Mode) -> Image.Image:
+    """Decode an opened picture, turn it upright and convert it to `mode`.
+
+    Raises:
+        ImageError: where the bytes end early or are damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                image = ImageOps.exif_transpose(image)
+            return to_mode(image, mode)
+    except Exception as error:
+        raise ImageError(_reason(error)) from error
+
+
+def to_mode(image: Image.Image, mode: Mode) -> Image.Image:
+    """Convert to RGB or L: transparency over white, 16 bits scaled to 8, palettes looked up."""
+    if image.mode == mode:
+        return image
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = _from_16_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert(mode)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips everything above 255 to white."""
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
+
+
+def fit_image(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Make the square that the network sees: `crop`, `pad` or `squash`.
+
+    With `crop` it equals torchvision's `Resize(resize, antialias=True)` and `CenterCrop(size)`.
+    """
+    size, resample = preprocessing.size, _FILTERS[preprocessing.interpolation]
+    width, height = image.size
+    if preprocessing.fit == "squash":
+        return image.resize((size, size), resample)
+    if preprocessing.fit == "pad":
+        return _pad(image, preprocessing)
+    short = preprocessing.resize
+    if min(width, height) != short:
+        larger = int(short * max(width, height) / min(width, height))
+        image = image.resize((short, larger) if width <= height else (larger, short), resample)
+    left = round((image.width - size) / 2.0)
+    top = round((image.height - size) / 2.0)
+    return image.crop((left, top, left + size, top + size))
+
+
+def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize the long side to `size` and centre the picture on the mean colour."""
+    size = preprocessing.size
+    scale = size / max(image.size)
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image = image.resize(inner, _FILTERS[preprocessing.interpolation])
+    colour = tuple(round(255 * value) for value in preprocessing.mean)
+    canvas = Image.new(image.mode, (size, size), colour if len(colour) > 1 else colour[0])
+    canvas.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return canvas
+
+
+def random_box(
+    width: int,
+    height: int,
+    draws: npt.NDArray[np.float64],
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[float, float, float, float]:
+    """Choose a box by area and aspect ratio, from four uniform draws.
+
+    The aspect ratio is clipped to what fits, instead of being drawn again until it does.
+
+    Returns:
+        (left, top, right, bottom) in pixels.
+
+    Source:
+        Szegedy et al. 2015 (arXiv 1409.4842), section 6.
+    """
+    area = width * height * (scale[0] + (scale[1] - scale[0]) * draws[0])
+    low, high = area / height**2, width**2 / area
+    log_ratio = math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * draws[1]
+    aspect = min(max(math.exp(log_ratio), low), high)
+    box_width = min(math.sqrt(area * aspect), width)
+    box_height = min(math.sqrt(area / aspect), height)
+    left = (width - box_width) * draws[2]
+    top = (height - box_height) * draws[3]
+    return left, top, left + box_width, top + box_height
+
+
+def crop_and_resize(
+    image: Image.Image, box: tuple[float, float, float, float], size: int, interpolation: str
+) -> Image.Image:
+    """Cut the box out and resize it to a square, in one call."""
+    return image.resize((size, size), _FILTERS[interpolation], box=box)
+
+
+def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return (channels, H, W) uint8 pixels."""
+    array = np.asarray(image)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _reason(error: Exception) -> str:
+    """One line, whatever a decoder raises."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,163 @@
+"""Samples to batches; what a batch holds is a pure function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from softonce.data.augment import augment_pixels, random_crop_image
+from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.scan import Scan, read_bytes
+from softonce.errors import DataError, ImageError
+from softonce.randomness import permutation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from softonce.data.augment import Augmentation
+    from softonce.preprocessing import Preprocessing
+    from softonce.shapes import Images, Pixels
+
+Batch: TypeAlias = tuple["Tensor", "Tensor"]
+"""(N, channels, H, W) uint8 pixels and (N,) int64 target."""
+
+
+@dataclass(frozen=True)
+class Loader(Sized):
+    """Batches of one split.
+
+    Args:
+        scan: the split.
+        preprocessing: how a picture becomes the network's square.
+        batch_size: the most images a batch; the batches of an epoch differ by one image at most.
+        augmentation: None for evaluation.
+        seed: of the order and the augmentation.
+        workers: processes that decode; None is one a core, at most 8.
+    """
+
+    scan: Scan
+    preprocessing: Preprocessing
+    batch_size: int
+    augmentation: Augmentation | None = None
+    seed: int = 0
+    workers: int | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self.scan) / self.batch_size)
+
+    def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """Iterate over an epoch's batches, from batch number `start`.
+
+        Raises:
+            DataError: where a file that was readable before is no longer.
+        """
+        order = np.arange(len(self.scan))
+        if self.augmentation is not None:
+            order = permutation(self.seed, epoch, len(self.scan))
+        parts = np.array_split(order, len(self))[start:]
+        if self.scan.pixels is not None and self._fits_memory:
+            return (self._from_memory(part, epoch) for part in parts)
+        return self._from_files(parts, epoch)
+
+    @property
+    def _fits_memory(self) -> bool:
+        return self.augmentation is None or self.augmentation.crop != "resized-crop"
+
+    def _from_memory(self, part: npt.NDArray[np.int64], epoch: int) -> Batch:
+        assert self.scan.pixels is not None  # noqa: S101 - the caller has looked
+        pixels = torch.from_numpy(self.scan.pixels[part])
+        if self.augmentation is not None:
+            pixels = augment_pixels(pixels, self.augmentation, self.seed, epoch, part)
+        return pixels, torch.from_numpy(self.scan.samples.target[part])
+
+    def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        files = _Files(self, epoch)
+        for part, batch in zip(parts, _load(files, parts, self._num_workers), strict=True):
+            pixels, target, errors = batch
+            if errors:
+                raise DataError(
+                    f"expected a readable image, found {errors[0]}; it was readable before: "
+                    "put the file back and go on with --resume"
+                )
+            if self.augmentation is not None:
+                pixels = augment_pixels(pixels, self.augmentation, self.seed, epoch, part)
+            yield pixels, target
+
+    @property
+    def _num_workers(self) -> int:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        return min(8, cores) if self.workers is None else self.workers
+
+
+_Decoded: TypeAlias = "tuple[npt.NDArray[np.uint8] | None, int, str]"
+
+
+class _Files(Dataset[_Decoded]):
+    """One epoch's pictures, decoded one at a time, in a worker process."""
+
+    def __init__(self, loader: Loader, epoch: int) -> None:
+        self.samples = loader.scan.samples
+        self.preprocessing = loader.preprocessing
+        self.augmentation = loader.augmentation
+        self.seed, self.epoch = loader.seed, epoch
+
+    def __getitem__(self, index: int) -> _Decoded:
+        path = self.samples.path(index)
+        try:
+            image = open_image(read_bytes(path))
+            if self.augmentation is not None and self.augmentation.crop == "resized-crop":
+                image = random_crop_image(
+                    image, self.preprocessing, self.augmentation, self.seed, self.epoch, index
+                )
+            else:
+                mode = self.preprocessing.mode
+                image = fit_image(decode(image, mode), self.preprocessing)
+        except ImageError as error:
+            return None, index, f"{path}: {error}"
+        return to_pixels(image), int(self.samples.target[index]), ""
+
+
+def _load(
+    files: _Files, parts: list[npt.NDArray[np.int64]], num_workers: int
+) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
+    return DataLoader(
+        files,  # type: ignore[arg-type] # the collate function changes the item's type
+        batch_sampler=[part.tolist() for part in parts],
+        num_workers=num_workers,
+        collate_fn=_collate,
+        prefetch_factor=2 if num_workers else None,
+    )
+
+
+def _collate(items: list[_Decoded]) -> tuple[Tensor, Tensor, list[str]]:
+    errors = [error for _, _, error in items if error]
+    pictures = [torch.from_numpy(image) for image, _, _ in items if image is not None]
+    pixels = torch.stack(pictures) if pictures else torch.empty(0)
+    return pixels, torch.tensor([target for _, target, _ in items]), errors
+
+
+def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:
+    """Scale to [0, 1], subtract the mean, divide by the standard deviation, on the pixels' device.
+
+    Equals torchvision's `convert_image_dtype` and `normalize`.
+
+    Example:
+        >>> from softonce.preprocessing import Preprocessing
+        >>> grey = Preprocessing(size=1, mode="L", mean=(0.5,), std=(0.5,))
+        >>> normalize(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), grey).item()
+        1.0
+    """
+    mean = torch.tensor(preprocessing.mean, device=pixels.device).view(-1, 1, 1)
+    std = torch.tensor(preprocessing.std, device=pixels.device).view(-1, 1, 1)
+    return pixels.float().div_(255).sub_(mean).div_(std)

@@ -1,0 +1,221 @@
+"""Read every file once before it is relied on: what is broken, what is double, what is tiny."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softonce.console import LOG, progress
+from softonce.data.images import MAX_BYTES, decode, fit_image, open_image, to_pixels
+from softonce.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from softonce.data.sources import Samples
+    from softonce.preprocessing import Preprocessing
+
+SMALL_SIDE = 64
+"""Pictures up to this side, in pixels, are decoded once and kept in memory."""
+
+SMALL_BYTES = 4 * 2**30
+"""The most memory that decoded small pictures may take."""
+
+_DRAFT_SIDE = 32
+_NUM_NAMED = 20
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that was left out, and why."""
+
+    path: Path
+    reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the record as it stands in JSON."""
+        return {"path": str(self.path), "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What one file turned out to be; `pixels` only where it is small."""
+
+    digest: bytes = b""
+    kind: str = ""
+    pixels: npt.NDArray[np.uint8] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A split that can be relied on.
+
+    Args:
+        samples: the readable ones.
+        digests: (N, 16) uint8, a hash of each file's bytes.
+        pixels: (N, channels, size, size) uint8 where every picture is small, else None.
+        bad_files: what was left out.
+    """
+
+    samples: Samples
+    digests: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] | None
+    bad_files: tuple[BadFile, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Scan:
+        """Return the part at these indices."""
+        pixels = None if self.pixels is None else self.pixels[indices]
+        return Scan(self.samples.take(indices), self.digests[indices], pixels, self.bad_files)
+
+    def fingerprint(self) -> str:
+        """Return a hash of all file contents and their targets, whatever the file names."""
+        rows = np.concatenate(
+            [self.digests, self.samples.target[:, None].astype(">i8").view(np.uint8)], axis=1
+        )
+        order = np.lexsort(rows.T[::-1])
+        return hashlib.blake2b(rows[order].tobytes(), digest_size=16).hexdigest()
+
+
+def scan(
+    samples: Samples,
+    preprocessing: Preprocessing,
+    *,
+    max_bad_fraction: float,
+    complete: bool = False,
+    label: str = "reading",
+) -> Scan:
+    """Read and decode every file once, in threads.
+
+    Args:
+        samples: what to read.
+        preprocessing: how small pictures are fitted.
+        max_bad_fraction: share of unreadable files above which the data are refused; a single
+            unreadable file is always left out and named.
+        complete: whether every class must keep an image, as in train.
+        label: shown beside the progress.
+
+    Raises:
+        DataError: where too many files, or (complete) all of a class, cannot be read.
+    """
+    records: list[FileRecord] = []
+    room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
+    small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
+    with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
+        for record in threads.map(
+            lambda index: _read(samples.path(index), preprocessing, keep=small),
+            range(len(samples)),
+            chunksize=1,
+        ):
+            records.append(record)
+            advance(1)
+    good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
+    bad = tuple(BadFile(samples.path(i), r.error) for i, r in enumerate(records) if r.error)
+    _check_bad(samples, bad, max_bad_fraction)
+    if complete:
+        _check_classes(samples, good)
+    _warn_of_odd_kinds(samples, records)
+    kept = [records[i] for i in good]
+    digests = np.frombuffer(b"".join(r.digest for r in kept), np.uint8).reshape(len(kept), -1)
+    return Scan(samples.take(good), digests, _stack(kept), bad)
+
+
+def find_leaks(train: Scan, other: Scan) -> list[tuple[Path, Path]]:
+    """Return the pairs of identical files, one in train and one in the other split."""
+    seen = {digest.tobytes(): index for index, digest in enumerate(train.digests)}
+    return [
+        (train.samples.path(seen[digest.tobytes()]), other.samples.path(index))
+        for index, digest in enumerate(other.digests)
+        if digest.tobytes() in seen
+    ]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a picture's file.
+
+    Raises:
+        ImageError: where it cannot be read, or is larger than any picture should be.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"{size:,} bytes, more than {MAX_BYTES:,} allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+
+
+def _read(path: Path, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
+    """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
+    digest = b""
+    try:
+        data = read_bytes(path)
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        image = open_image(data)
+        kind = image.format or ""
+        small = keep and max(image.size) <= SMALL_SIDE
+        if not small:
+            image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
+            decode(image, "L")
+            return FileRecord(digest, kind)
+        fitted = fit_image(decode(image, preprocessing.mode), preprocessing)
+        return FileRecord(digest, kind, to_pixels(fitted))
+    except ImageError as error:
+        return FileRecord(digest, error=str(error))
+
+
+def _stack(kept: list[FileRecord]) -> npt.NDArray[np.uint8] | None:
+    pixels = [record.pixels for record in kept if record.pixels is not None]
+    return np.stack(pixels) if len(pixels) == len(kept) else None
+
+
+def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: float) -> None:
+    """Name what was left out, and refuse when it is too much."""
+    for file in bad[:_NUM_NAMED]:
+        LOG.warning("left out %s: %s", file.path, file.reason)
+    if len(bad) > max(1, max_bad_fraction * len(samples)):
+        raise DataError(
+            f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.root}, found "
+            f"{len(bad)} of {len(samples)}, the first: {bad[0].path} ({bad[0].reason}); "
+            "remove or mend them, or raise --max-bad-fraction"
+        )
+    if len(bad) == len(samples):
+        raise DataError(f"expected a readable image in {samples.root}, found none")
+
+
+def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
+    lost = set(samples.target.tolist()) - set(samples.target[good].tolist())
+    if lost:
+        names = ", ".join(repr(samples.classes[i]) for i in sorted(lost))
+        raise DataError(
+            f"expected a readable image of every class in {samples.root}, found none of: {names}"
+        )
+
+
+def _warn_of_odd_kinds(samples: Samples, records: list[FileRecord]) -> None:
+    """Name a file that is the only one of its format: often a placeholder, not a picture."""
+    kinds = Counter(record.kind for record in records if record.kind)
+    if len(records) < 20 or len(kinds) < 2:
+        return
+    for index in _lone(records, kinds):
+        LOG.warning(
+            "%s is the only %s among %d images: used, but look whether it is a real picture",
+            samples.path(index),
+            records[index].kind,
+            len(records),
+        )
+
+
+def _lone(records: list[FileRecord], kinds: Counter[str]) -> Iterator[int]:
+    return (i for i, record in enumerate(records) if kinds[record.kind] == 1)

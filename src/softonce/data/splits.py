@@ -1,0 +1,122 @@
+"""DATA becomes train, val and test: listed first, which is quick, then read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softonce.config.fields import preprocessing_from
+from softonce.console import LOG
+from softonce.data.scan import BadFile, Scan, find_leaks, scan
+from softonce.data.sources import (
+    Samples,
+    find_splits,
+    list_samples,
+    read_classes,
+    split_off_val,
+)
+from softonce.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softonce.config import TrainConfig
+    from softonce.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The files of every split, not yet read.
+
+    Args:
+        train: to learn from.
+        val: to choose the best epoch by, and to fit the temperature on.
+        test: to measure once, at the end; None where DATA has none.
+        split_off: whether val was split off train.
+        listing: a hash of the names of train and val together, where val was split off.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples | None
+    split_off: bool
+    listing: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        return self.train.classes
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Every split, read once; what could not be read is left out and named.
+
+    Args:
+        listed: the files, before they were read.
+        train: to learn from.
+        val: to choose the best epoch by, and to fit the temperature on.
+        test: to measure once, at the end; None where DATA has none.
+        leaks: pairs of identical files in train and another split.
+    """
+
+    listed: Listed
+    train: Scan
+    val: Scan
+    test: Scan | None
+    leaks: tuple[tuple[Path, Path], ...]
+
+    @property
+    def bad_files(self) -> tuple[BadFile, ...]:
+        """What was left out, over all splits."""
+        scans = [self.train, self.val] + ([self.test] if self.test else [])
+        return tuple(file for part in scans for file in part.bad_files)
+
+
+def list_splits(data: Path, *, val_fraction: float, seed: int) -> Listed:
+    """List train, val and test; the class map is made from train.
+
+    Raises:
+        DataError: where DATA, a class or a split cannot be used.
+    """
+    folders = find_splits(data)
+    train_folder = folders.get("train", folders.get("all"))
+    if train_folder is None:
+        raise DataError(
+            f"expected train/ in {data}, found only {', '.join(sorted(folders))}: "
+            "name the folder that holds train/, or a folder of class folders"
+        )
+    classes = read_classes(train_folder)
+    train = list_samples(train_folder, classes, complete=True)
+    test = list_samples(folders["test"], classes) if "test" in folders else None
+    if "val" in folders:
+        return Listed(train, list_samples(folders["val"], classes), test, False, "")
+    kept, chosen = split_off_val(train, val_fraction, seed=seed)
+    LOG.info("no val/ in %s: %d of %d images split off train", data, len(chosen), len(train))
+    return Listed(train.take(kept), train.take(chosen), test, True, train.listing())
+
+
+def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> Splits:
+    """Read every file once, and report identical files in train and another split.
+
+    Raises:
+        DataError: where too many files cannot be read.
+    """
+    preprocessing = preprocessing_from(config, default)
+    limit = config.max_bad_fraction
+    train = scan(
+        listed.train, preprocessing, max_bad_fraction=limit, complete=True, label="reading train"
+    )
+    val = scan(listed.val, preprocessing, max_bad_fraction=limit, label="reading val")
+    test = None
+    if listed.test is not None:
+        test = scan(listed.test, preprocessing, max_bad_fraction=limit, label="reading test")
+    leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
+    if leaks:
+        LOG.warning(
+            "%d files are in train and in another split too, the first: %s = %s; "
+            "the figures are too good by that much",
+            len(leaks),
+            *leaks[0],
+        )
+    return Splits(listed, train, val, test, leaks)

@@ -1,0 +1,116 @@
+"""An artefact, or a network with foreign weights, becomes something that gives logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce.artefact import Metadata, read_artefact
+from softonce.console import LOG
+from softonce.data.loader import normalize
+from softonce.errors import ArtefactError, WeightsError
+from softonce.hardware import pick_device
+from softonce.models import create_model, load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from softonce.models import Classifier
+    from softonce.preprocessing import Preprocessing
+    from softonce.shapes import Logits, Pixels
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network in evaluation mode and the preprocessing that it wants.
+
+    Args:
+        model: gives logits.
+        preprocessing: how its pictures are prepared.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing
+
+    @torch.inference_mode()
+    def logits(self, pixels: Pixels) -> Logits:
+        """Return the logits of uint8 pixels, float32, on the CPU."""
+        parameter = next(self.model.parameters())
+        images = normalize(pixels.to(parameter.device), self.preprocessing)
+        logits: Logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        return logits.float().cpu()
+
+
+def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata]:
+    """Load an artefact: the network in evaluation mode, giving logits, and its metadata.
+
+    Args:
+        path: a .safetensors file that `softonce train` wrote.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Returns:
+        (model, metadata); `softonce.inference.probs(model(images), temperature=
+        metadata.temperature)` are its calibrated probabilities.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or its tensors do not fit.
+
+    Example:
+        >>> load("nothing.safetensors")
+        Traceback (most recent call last):
+        softonce.errors.ArtefactError: expected a .safetensors file at nothing.safetensors, ...
+    """
+    tensors, metadata = read_artefact(Path(path))
+    model = create_model(metadata.arch, **metadata.arch_args)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ArtefactError(
+            f"expected the tensors of {metadata.arch} in {path}, found: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    return as_evaluated(model, pick_device(device)), metadata
+
+
+def build_network(
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int,
+    weights: str | None,
+    fresh_head: bool = True,
+) -> tuple[Classifier, Preprocessing]:
+    """Build a network, fill it with weights where some are given, and say what it expects.
+
+    What was done to make the weights fit is said in the log; with `fresh_head=False` a head that
+    does not fit is an error.
+
+    Raises:
+        UnknownNameError: where the name is not registered.
+        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+    """
+    model = create_model(name, num_classes=num_classes, in_channels=in_channels)
+    if weights is None:
+        return model, model.default_preprocessing
+    report = load_weights(model, weights)
+    if report.head_reinitialised and not fresh_head:
+        raise WeightsError(
+            f"expected weights for {num_classes} classes, one for each folder of the data, "
+            f"found a head for others in {report.source}: use the data they were made for"
+        )
+    for note in report.notes:
+        LOG.warning(note)
+    return model, report.preprocessing or model.default_preprocessing
+
+
+def as_evaluated(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network on its device, in evaluation mode and the layout convolutions like."""
+    return to_layout(model, device, torch.channels_last).eval()
+
+
+def to_layout(model: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
+    """Move the network, with its convolutions' weights in that memory layout."""
+    return model.to(device, memory_format=layout)  # type: ignore[call-overload,no-any-return] # torch's stub

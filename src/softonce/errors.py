@@ -1,0 +1,98 @@
+"""What can go wrong, as one tree; every message says what was expected, found, and to be done.
+
+::
+
+    SoftonceError                 the command line prints its message and ends with status 2
+    ├── ArgumentError             a value that the caller passed (also a ValueError)
+    │   └── UnknownNameError      a name that is in no list; the message has the nearest ones
+    ├── ConfigError               a TOML file or a flag
+    ├── DataError                 a folder of images, or one image (`ImageError`)
+    │   └── ImageError            one file that cannot be read as an image
+    ├── WeightsError              a state dict that does not fit, or cannot be had
+    ├── ArtefactError             a .safetensors file that is not, or no longer, an artefact
+    ├── CheckpointError           a training state that cannot be resumed
+    ├── TrainingError             the loss is no number any more
+    ├── StorageError              a file cannot be written
+    └── MissingExtraError         an optional package is not installed (also an ImportError)
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SoftonceError(Exception):
+    """Root of everything that softonce raises on purpose."""
+
+
+class ArgumentError(SoftonceError, ValueError):
+    """An argument has the wrong shape, type or value."""
+
+
+class UnknownNameError(ArgumentError):
+    """A name is in no list.
+
+    Example:
+        >>> print(UnknownNameError.of("model", "resnet5", ["resnet18", "resnet50", "vgg"]))
+        expected a known model, found 'resnet5'; the nearest names are: resnet50, resnet18
+    """
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """Build the error with the nearest of the `known` names, or all where none is near."""
+        known = list(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"the nearest names are: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+        return cls(f"expected a known {kind}, found {name!r}; {hint}")
+
+
+class ConfigError(SoftonceError):
+    """A TOML file or a flag holds something that is not understood."""
+
+
+class DataError(SoftonceError):
+    """A folder of images cannot be used as it is."""
+
+
+class ImageError(DataError):
+    """One file cannot be read as an image; the message is the reason alone."""
+
+
+class WeightsError(SoftonceError):
+    """A state dict does not fit the model, or cannot be downloaded or read."""
+
+
+class ArtefactError(SoftonceError):
+    """A file is not an artefact of softonce, or is damaged."""
+
+
+class CheckpointError(SoftonceError):
+    """A training state is missing, damaged, or belongs to another run."""
+
+
+class TrainingError(SoftonceError):
+    """Training cannot go on: the loss is infinite or no number."""
+
+
+class StorageError(SoftonceError):
+    """A file cannot be written: a full disk, or a folder that is not ours."""
+
+
+class MissingExtraError(SoftonceError, ImportError):
+    """An optional package is not installed.
+
+    Example:
+        >>> print(MissingExtraError.of("torch", "train"))
+        'torch' is not installed; install it with: pip install "softonce[train]"
+    """
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        """Build the error that names the package and the command that installs its extra."""
+        return cls(
+            f'{package!r} is not installed; install it with: pip install "softonce[{extra}]"'
+        )

@@ -1,0 +1,194 @@
+"""An artefact and a folder of images become figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from softonce.config.fields import preprocessing_from
+from softonce.console import LOG, progress
+from softonce.data.loader import Loader
+from softonce.data.scan import Scan, scan
+from softonce.data.sources import find_splits, list_samples, read_classes, split_off_val
+from softonce.engines import Engine, as_evaluated, build_network, load
+from softonce.errors import DataError
+from softonce.hardware import pick_device
+from softonce.metrics import Figures, figures, score_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from softonce.config import EvaluateConfig
+    from softonce.data.sources import Samples
+    from softonce.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one split, and all that a page about them needs.
+
+    Args:
+        split: which part of the data.
+        classes: class names in index order.
+        temperature: what the logits were divided by.
+        figures: with the temperature.
+        uncalibrated: the same at temperature 1.
+        logits: (N, C) float32.
+        scan: the images and the files that were left out.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    temperature: float
+    figures: Figures
+    uncalibrated: Figures
+    logits: Tensor
+    scan: Scan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record that `softonce evaluate --json` prints."""
+        found = self.figures
+        names = ("n", "top1", "top5", "nll", "brier", "ece")
+        return {
+            "split": self.split,
+            **{name: getattr(found, name) for name in names},
+            "adaptive_ece": found.adaptive_ece,
+            "temperature": self.temperature,
+            "intervals": {name: list(bounds) for name, bounds in found.intervals.items()},
+            "per_class": found.per_class,
+            "confusion": found.confusion,
+            "uncalibrated": {name: getattr(self.uncalibrated, name) for name in names[3:]},
+            "bad_files": [file.to_dict() for file in self.scan.bad_files],
+        }
+
+
+def evaluate(config: EvaluateConfig) -> Evaluation:
+    """Measure an artefact, or a network with foreign weights, on a folder of images.
+
+    Every image counts exactly once, in float32.
+
+    Args:
+        config: the options of `softonce evaluate`.
+
+    Raises:
+        SoftonceError: where the artefact or the data cannot be used.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from softonce.config import EvaluateConfig
+        >>> evaluate(EvaluateConfig((Path("no.safetensors"), Path("photos"))))
+        Traceback (most recent call last):
+        softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
+    """
+    if config.artefact is None:
+        model, default, split, samples = _foreign(config)
+        temperature = 1.0
+    else:
+        model, metadata = load(config.artefact, device=config.device)
+        default, temperature = metadata.preprocessing, metadata.temperature
+        split, samples = _samples(config, metadata.classes, metadata.training)
+    preprocessing = preprocessing_from(config, default)
+    readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
+    loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
+    return measure(
+        Engine(model, preprocessing), loader, split, temperature=temperature, seed=config.seed
+    )
+
+
+def _foreign(config: EvaluateConfig) -> tuple[nn.Module, Preprocessing, str, Samples]:
+    """Build the named network with foreign weights, whose classes are DATA's own folders."""
+    assert config.model is not None  # noqa: S101 - checked by the configuration
+    split, samples = _samples(config, None, {})
+    model, default = build_network(
+        config.model,
+        num_classes=len(samples.classes),
+        in_channels=3,
+        weights=config.weights,
+        fresh_head=False,
+    )
+    return as_evaluated(model, pick_device(config.device)), default, split, samples
+
+
+def measure(
+    engine: Engine, loader: Loader, split: str, *, temperature: float, seed: int = 0
+) -> Evaluation:
+    """Run a network over a split and compute its figures.
+
+    Args:
+        engine: the network.
+        loader: its images, without augmentation.
+        split: the split's name.
+        temperature: what the logits are divided by.
+        seed: of the bootstrap intervals.
+    """
+    logits, target = collect_logits(engine, loader, label=f"evaluating {split}")
+    return summarise(logits, target, loader.scan, split, temperature=temperature, seed=seed)
+
+
+def summarise(
+    logits: Tensor, target: Tensor, readable: Scan, split: str, *, temperature: float, seed: int = 0
+) -> Evaluation:
+    """Compute the figures of logits that are already there."""
+    classes = readable.samples.classes
+    calibrated = figures(score_rows(logits, target, temperature=temperature), classes, seed=seed)
+    plain = calibrated
+    if temperature != 1.0:
+        plain = figures(score_rows(logits, target), classes, seed=seed)
+    return Evaluation(split, classes, temperature, calibrated, plain, logits, readable)
+
+
+def collect_logits(
+    engine: Engine, loader: Loader, *, label: str = "evaluating"
+) -> tuple[Tensor, Tensor]:
+    """Return the logits (N, C) and the target (N,) of every image, in order."""
+    logits, target = [], []
+    with progress(label, len(loader.scan)) as advance:
+        for pixels, batch_target in loader.batches():
+            logits.append(engine.logits(pixels))
+            target.append(batch_target)
+            advance(len(batch_target))
+    return torch.cat(logits), torch.cat(target)
+
+
+def _samples(
+    config: EvaluateConfig, classes: tuple[str, ...] | None, training: dict[str, Any]
+) -> tuple[str, Samples]:
+    """List the split's images, by the artefact's classes or by DATA's own folders."""
+    splits = find_splits(config.data)
+    split = config.split or _default_split(splits)
+    folder = splits.get(split, splits.get("train", splits.get("all")))
+    if folder is None or (split == "test" and "test" not in splits):
+        raise DataError(
+            f"expected a {split} split in {config.data}, found {', '.join(splits)}: "
+            "choose one of these with --split"
+        )
+    if classes is None:
+        classes = read_classes(folder)
+        LOG.info("class names come from the folders of %s, sorted: %s", folder, _shown(classes))
+    samples = list_samples(folder, classes)
+    if split == "all" and config.split is None and samples.listing() == training.get("listing"):
+        LOG.info("%s is what the classifier learned from: its val part is evaluated", folder)
+        split = "val"
+    if split in splits or split == "all":
+        return split, samples
+    return split, _split_again(samples, split, training)
+
+
+def _default_split(splits: dict[str, Path]) -> str:
+    """Return test where it exists, else val, which may have to be split off train."""
+    return next((name for name in ("test", "val", "all") if name in splits), "val")
+
+
+def _split_again(samples: Samples, split: str, training: dict[str, Any]) -> Samples:
+    """Make the split of the training run again, from the numbers in its artefact."""
+    by = training.get("split") or {"val_fraction": 0.2, "seed": 0}
+    train, val = split_off_val(samples, by["val_fraction"], seed=by["seed"])
+    return samples.take(val if split == "val" else train)
+
+
+def _shown(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")

@@ -1,0 +1,42 @@
+"""Which device computes, and whether it multiplies bfloat16 natively."""
+
+from __future__ import annotations
+
+import torch
+
+from softonce.errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of `--device`; `auto` prefers cuda, then mps, then the CPU.
+
+    Raises:
+        ConfigError: where the device is not there.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, is_there in there.items() if is_there)
+    if not there[name]:
+        raise ConfigError(f"expected --device {name}, found no such device: use --device auto")
+    return torch.device(name)
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Say whether the device multiplies bfloat16 in hardware: AVX512_BF16, AMX, CUDA from sm80.
+
+    Elsewhere bfloat16 is emulated, and slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False

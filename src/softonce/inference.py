@@ -1,0 +1,177 @@
+"""The second softmax address: from logits to log-probabilities, probabilities and predictions.
+
+A network gives logits, and the loss normalises them while it trains. Everything that leaves as a
+probability afterwards (predictions, figures, the fit of the temperature) is normalised here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+
+from softonce.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from softonce.shapes import Logits, LogProbs, Probs
+
+Candidate = TypedDict("Candidate", {"index": int, "class": str, "prob": float, "logit": float})
+Prediction = TypedDict(
+    "Prediction", {"pred": int, "class": str, "prob": float, "top": list[Candidate]}
+)
+
+
+def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
+    """Normalise logits, once, to log-probabilities.
+
+    Equals `log(softmax(logits / temperature))` over the classes, without ever forming the small
+    probabilities whose logarithm would be lost.
+
+    Args:
+        logits: N rows of C unnormalised class scores, all finite.
+        temperature: positive divisor of the logits; above 1 it makes every row less confident, and
+            it never changes which class is the largest.
+
+    Returns:
+        Log-probabilities in nats; float64 for float64 logits, float32 for every other dtype.
+
+    Raises:
+        ArgumentError: where the shape, the dtype or the temperature does not fit, or where a row
+            holds NaN or infinity (not checked while a graph is compiled or exported).
+
+    Example:
+        >>> log_probs(torch.tensor([[0.0, 0.0], [1000.0, 0.0]]))
+        tensor([[-6.9315e-01, -6.9315e-01],
+                [ 0.0000e+00, -1.0000e+03]])
+
+    Source:
+        Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    """
+    return torch.log_softmax(_scaled(logits, temperature), dim=-1)
+
+
+def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
+    """Normalise logits, once, to probabilities.
+
+    Equals `exp(log_probs(logits, temperature=temperature))`; every row is non-negative and sums
+    to 1.
+
+    Args:
+        logits: N rows of C unnormalised class scores, all finite.
+        temperature: positive divisor of the logits.
+
+    Returns:
+        Probabilities; float64 for float64 logits, float32 for every other dtype.
+
+    Raises:
+        ArgumentError: as `log_probs` does.
+
+    Example:
+        >>> probs(torch.tensor([[0.0, 0.0], [2.0, 0.0]]), temperature=2.0)
+        tensor([[0.5000, 0.5000],
+                [0.7311, 0.2689]])
+    """
+    return torch.softmax(_scaled(logits, temperature), dim=-1)
+
+
+def top_predictions(
+    logits: Logits, classes: Sequence[str], *, temperature: float = 1.0, top_k: int = 5
+) -> list[Prediction]:
+    """Name the most probable classes of every row.
+
+    The first of `top` equals `pred`, and the probabilities are those of `probs`. The order is that
+    of the logits, so classes whose probability rounds to the same number keep their rank; equal
+    logits are ranked by the lower index.
+
+    Args:
+        logits: N rows of C unnormalised class scores, all finite.
+        classes: the C class names, in index order.
+        temperature: positive divisor of the logits.
+        top_k: how many classes to name for a row; C where it is larger.
+
+    Returns:
+        One record a row, of plain values that JSON can hold. `logit` is the network's own number,
+        before the temperature.
+
+    Raises:
+        ArgumentError: as `log_probs` does, and where `classes` does not have C names or `top_k` is
+            less than 1.
+
+    Example:
+        >>> record, = top_predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"], top_k=1)
+        >>> record["class"], round(record["prob"], 4), record["top"][0]["logit"]
+        ('dog', 0.8808, 2.0)
+    """
+    row_probs = probs(logits, temperature=temperature)
+    if len(classes) != logits.shape[1]:
+        raise ArgumentError(
+            f"expected one class name for each of the {logits.shape[1]} columns of logits, "
+            f"found {len(classes)} names: pass the classes that the network was trained with"
+        )
+    if top_k < 1:
+        raise ArgumentError(f"expected top_k >= 1, found {top_k}: ask for at least one class")
+    order = torch.sort(logits, dim=1, descending=True, stable=True).indices[:, :top_k]
+    top_probs, top_logits = row_probs.gather(1, order), logits.gather(1, order)
+    rows = zip(order.tolist(), top_probs.tolist(), top_logits.tolist(), strict=True)
+    return [_prediction(*row, classes=classes) for row in rows]
+
+
+def _prediction(
+    order: list[int], top_probs: list[float], top_logits: list[float], *, classes: Sequence[str]
+) -> Prediction:
+    top: list[Candidate] = [
+        {"index": index, "class": classes[index], "prob": prob, "logit": logit}
+        for index, prob, logit in zip(order, top_probs, top_logits, strict=True)
+    ]
+    first = top[0]
+    return {"pred": first["index"], "class": first["class"], "prob": first["prob"], "top": top}
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise an `ArgumentError` unless the temperature is positive and finite."""
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ArgumentError(
+            f"expected a positive, finite temperature, found {temperature}: "
+            "1.0 leaves the logits as they are"
+        )
+
+
+def check_logits(logits: Tensor) -> None:
+    """Raise an `ArgumentError` unless these are N rows of C finite floating-point numbers."""
+    _check_shape(logits)
+    _check_finite(logits)
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Divide by the temperature, in float32 at least."""
+    check_temperature(temperature)
+    _check_shape(logits)
+    scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    if not torch.compiler.is_compiling():  # a traced graph cannot branch on values
+        _check_finite(scaled)
+    return scaled
+
+
+def _check_shape(logits: Tensor) -> None:
+    if logits.ndim != 2 or logits.shape[1] == 0 or not logits.is_floating_point():
+        raise ArgumentError(
+            "expected floating-point logits of shape (N, C) with C >= 1, found "
+            f"{logits.dtype} of shape {tuple(logits.shape)}: pass the network's output as it is"
+        )
+
+
+def _check_finite(logits: Tensor) -> None:
+    bad_rows = ~torch.isfinite(logits).all(dim=1)
+    if bad_rows.any():
+        row = int(bad_rows.int().argmax())
+        column = int((~torch.isfinite(logits[row])).int().argmax())
+        raise ArgumentError(
+            f"expected finite logits, found {logits[row, column].item()} in row {row} "
+            f"(class {column}; {int(bad_rows.sum())} of {len(logits)} rows are not finite): "
+            "look for NaN or infinity in the images and in the weights"
+        )

@@ -1,0 +1,204 @@
+"""The losses as modules: they store options, call the function of the same name, nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from softonce.losses.functional import cross_entropy, log_softmax, nll_loss, softmax
+from softonce.losses.linear import linear_cross_entropy
+from softonce.losses.reduction import check_options
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from softonce.shapes import ClassIndex, Features, Logits, LogProbs, Probs, Reduction
+
+
+class Softmax(nn.Module):
+    """`softmax` along a fixed dimension; never in front of `CrossEntropyLoss`, which holds one.
+
+    Args:
+        dim: the dimension whose entries shall sum to 1.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return `softmax(logits, dim)`."""
+        return softmax(logits, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the options as they stand in the constructor."""
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(nn.Module):
+    """`log_softmax` along a fixed dimension; what `NLLLoss` wants in front of it.
+
+    Args:
+        dim: the dimension whose probabilities shall sum to 1.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return `log_softmax(logits, dim)`."""
+        return log_softmax(logits, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the options as they stand in the constructor."""
+        return f"dim={self.dim}"
+
+
+class _Loss(nn.Module):
+    """The options that losses store; the class weight is a buffer, and moves with the module."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None,
+        ignore_index: int | None,
+        reduction: Reduction,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_options(reduction, label_smoothing)
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+        self.label_smoothing = label_smoothing
+
+    def extra_repr(self) -> str:
+        """Return the options as they stand in the constructor."""
+        smoothing = f", label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
+        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}{smoothing}"
+
+
+class NLLLoss(_Loss):
+    """`nll_loss` with fixed options; arguments and state as `torch.nn.NLLLoss`.
+
+    Args:
+        weight: a factor for each class.
+        ignore_index: rows with this target have loss 0 and gradient 0.
+        reduction: `mean`, `sum` or `none`.
+    """
+
+    ignore_index: int
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(weight, ignore_index, reduction)
+
+    def forward(self, log_probs: LogProbs, target: ClassIndex) -> Tensor:
+        """Return `nll_loss(log_probs, target)` with the stored options."""
+        return nll_loss(
+            log_probs,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
+
+
+class CrossEntropyLoss(_Loss):
+    """`cross_entropy` with fixed options; arguments and state as `torch.nn.CrossEntropyLoss`.
+
+    Args:
+        weight: a factor for each class.
+        ignore_index: rows with this class index have loss 0 and gradient 0.
+        reduction: `mean`, `sum` or `none`.
+        label_smoothing: the share of the target that is spread evenly over all classes.
+    """
+
+    ignore_index: int
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(weight, ignore_index, reduction, label_smoothing)
+
+    def forward(self, logits: Logits, target: ClassIndex | Probs) -> Tensor:
+        """Return `cross_entropy(logits, target)` with the stored options."""
+        return cross_entropy(
+            logits,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class LinearCrossEntropyLoss(_Loss):
+    """A `Linear` head and its `linear_cross_entropy`; as `torch.nn.LinearCrossEntropyLoss`.
+
+    Args:
+        in_features: D, the number of features that the head takes.
+        num_classes: C, the number of classes.
+        out_features: the sizes of further positions, each with a target of its own.
+        bias: whether the head adds a bias.
+        device: where the parameters lie.
+        dtype: of the parameters.
+        reduction: `mean`, `sum` or `none`.
+        weight: a factor for each class.
+        ignore_index: rows with this class index have loss 0 and gradient 0; None is -100.
+        label_smoothing: the share of the target that is spread evenly over all classes.
+        options: taken as in `linear_cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        reduction: Reduction = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: nn.LinearCrossEntropyOptions | None = None,
+    ) -> None:
+        super().__init__(weight, ignore_index, reduction, label_smoothing)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.options = options
+        rows = math.prod(out_features, start=num_classes)
+        self.linear = nn.Linear(in_features, rows, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, features: Features, target: ClassIndex | Probs) -> Tensor:
+        """Return `linear_cross_entropy(features, linear.weight, target)` with the options."""
+        rows = (self.num_classes, *self.out_features)
+        bias = self.linear.bias
+        return linear_cross_entropy(
+            features,
+            self.linear.weight.reshape(*rows, -1),
+            target,
+            linear_bias=None if bias is None else bias.reshape(rows),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+        )

@@ -1,0 +1,97 @@
+"""What every network of softonce is: images -> features -> logits, and nothing after that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import nn
+
+from softonce.errors import ArgumentError
+from softonce.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from softonce.shapes import Features, Images, Logits
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The registered name and the options from which a model was built."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+class Classifier(nn.Module):
+    """A network whose last layer, `fc`, is a Linear: it gives logits, and no softmax follows.
+
+    Equals `model.fc(model.forward_features(images))` for every model.
+
+    Attributes:
+        fc: the head, features -> logits.
+        architecture: how to build the model again; None where no registered builder built it.
+        default_preprocessing: what the network expects where its weights say nothing else.
+    """
+
+    fc: nn.Linear
+    architecture: Architecture | None = None
+    default_preprocessing: ClassVar[Preprocessing] = Preprocessing(size=224, resize=256)
+
+    def forward_features(self, images: Images) -> Features:
+        """Return the features before the head, one row of `fc.in_features` values an image."""
+        raise NotImplementedError
+
+    def forward(self, images: Images) -> Logits:
+        """Return the logits: unnormalised, one row of `num_classes` values an image."""
+        logits: Logits = self.fc(self.forward_features(images))
+        return logits
+
+
+def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:
+    """Return the name and the JSON arguments with which `create_model` builds `model` again.
+
+    The result `(arch, arch_args)` satisfies: `create_model(arch, **arch_args)` has the same
+    state-dict keys and shapes as `model`, also after its head was replaced by another Linear.
+
+    Args:
+        model: a network that came from `create_model` or from a registered builder.
+
+    Raises:
+        ArgumentError: where no registered builder built the model, or an option is no JSON value.
+
+    Example:
+        >>> from softonce.models import create_model
+        >>> architecture_of(create_model("cifar_resnet20", num_classes=3, shortcut="B"))
+        ('cifar_resnet20', {'num_classes': 3, 'in_channels': 3, 'shortcut': 'B'})
+    """
+    architecture = getattr(model, "architecture", None)
+    if not isinstance(architecture, Architecture):
+        raise ArgumentError(
+            f"expected a model from create_model or a registered builder, found a bare "
+            f"{type(model).__name__}: put its construction into a function under @register"
+        )
+    options = dict(architecture.options)
+    if isinstance(head := getattr(model, "fc", None), nn.Linear):
+        options["num_classes"] = head.out_features
+    return architecture.name, _as_json(architecture.name, options)
+
+
+def check_positive(**sizes: int) -> None:
+    """Raise `ArgumentError` where one of the named sizes is less than 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ArgumentError(f"expected {name} of at least 1, found {size}")
+
+
+def _as_json(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(options))
+    except TypeError as error:
+        raise ArgumentError(
+            f"expected options of {name} that JSON can hold, found {options}: register a builder "
+            "that passes the others itself, so that its name alone stands for them"
+        ) from error
+    return plain

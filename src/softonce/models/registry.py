@@ -1,0 +1,193 @@
+"""Names of architectures -> models: registering, listing, building, filling with weights."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+
+from softonce.console import LOG
+from softonce.errors import ArgumentError, UnknownNameError
+from softonce.models.classifier import Architecture, Classifier
+from softonce.models.state_dicts import LoadReport, fit_, num_classes_of, shapes_of
+from softonce.models.weights import WeightsSource, obtain, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from softonce.models.state_dicts import Shapes
+
+Model_co = TypeVar("Model_co", bound=Classifier, covariant=True)
+
+
+class Builder(Protocol[Model_co]):
+    """What `register` returns, and every `softonce.models.<name>` is."""
+
+    def __call__(
+        self, *, weights: WeightsSource | None = None, progress: bool = True, **options: Any
+    ) -> Model_co:
+        """Build the model with `options`; fill it with `weights` where some are given."""
+
+
+_BUILDERS: dict[str, Builder[Classifier]] = {}
+
+
+def register(build: Callable[..., Model_co]) -> Builder[Model_co]:
+    """Put an architecture on the list, under the lower-cased name of the function that builds it.
+
+    Args:
+        build: takes options by keyword, none of them required, `num_classes` and `in_channels`
+            among them, and returns a `Classifier` with fresh weights.
+
+    Returns:
+        The builder: `build` with the two further keywords `weights` and `progress`.
+
+    Raises:
+        ArgumentError: where the name is taken.
+
+    Example:
+        >>> from softonce.models import ResNet, blocks
+        >>> @register
+        ... def resnet10(**options):
+        ...     return ResNet(blocks.BasicBlock, (1, 1, 1, 1), **options)
+        >>> create_model("resnet10", num_classes=7).fc.out_features
+        7
+        >>> _ = _BUILDERS.pop("resnet10")
+    """
+    name = build.__name__.lower()
+    if name in _BUILDERS:
+        raise ArgumentError(
+            f"expected a new name, found {name!r}, which is registered: rename the function"
+        )
+
+    @functools.wraps(build)
+    def builder(
+        *, weights: WeightsSource | None = None, progress: bool = True, **options: Any
+    ) -> Model_co:
+        return _assemble(name, build, weights, progress, options)
+
+    vars(builder)["__signature__"] = inspect.signature(builder, follow_wrapped=False)
+    _BUILDERS[name] = builder
+    return builder
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """Return the registered names in alphabetical order.
+
+    Args:
+        pattern: a shell-style pattern that the names match; None lists them all.
+
+    Example:
+        >>> list_models("resnet1*")
+        ['resnet101', 'resnet152', 'resnet18']
+    """
+    return sorted(name for name in _BUILDERS if fnmatch.fnmatchcase(name, (pattern or "*").lower()))
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: WeightsSource | None = None,
+    in_channels: int = 3,
+    **options: Any,
+) -> Classifier:
+    """Build the model of that name, in training mode; it gives logits.
+
+    Equals `softonce.models.<name>(weights=weights, num_classes=num_classes, ...)`.
+
+    Args:
+        name: one of `list_models()`, in any case.
+        num_classes: number of logits; None is the number of classes of the weights, or, without
+            weights, 1000 (10 in the CIFAR family). Where the weights have another number, the
+            head starts afresh, and the log says so.
+        weights: a record, the name of one (`DEFAULT` is the best), or the path of a file; None
+            starts afresh.
+        in_channels: number of channels of the images. Where it is 1 and the weights have 3, the
+            stem's filters are summed, and the log says so.
+        options: of the architecture, such as `zero_init_residual`, `norm_layer` or `shortcut`;
+            and `progress=False` for a download without a progress bar.
+
+    Raises:
+        UnknownNameError: where the name is not registered.
+        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+
+    Example:
+        >>> model = create_model("resnet18", num_classes=4, in_channels=1).eval()
+        >>> model(torch.zeros(1, 1, 64, 64)).shape
+        torch.Size([1, 4])
+    """
+    builder = _builder(name)
+    return builder(weights=weights, num_classes=num_classes, in_channels=in_channels, **options)
+
+
+def load_weights(model: nn.Module, weights: WeightsSource, *, progress: bool = True) -> LoadReport:
+    """Fill a model with weights, in place, and report what was done to make them fit.
+
+    Files from torchvision, timm, Lightning, DistributedDataParallel, torch.compile and public
+    CIFAR repositories fit: wrappers (`state_dict`, `model`, `model_ema`, ...; an average of the
+    weights comes first), prefixes (`module.`, `_orig_mod.`, `model.`) and other names of the head
+    (`linear`, `classifier`, `head`, ...) are understood. No code from a file is ever run.
+
+    Args:
+        model: filled only where everything fits; else it is left as it was.
+        weights: a record, the name of one, or the path of a file.
+        progress: whether a download shows a progress bar, where the terminal is one.
+
+    Raises:
+        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+    """
+    architecture = getattr(model, "architecture", None)
+    source = resolve(architecture and architecture.name, weights)
+    return fit_(model, obtain(source, progress=progress), _candidates())
+
+
+def _assemble(
+    name: str,
+    build: Callable[..., Model_co],
+    weights: WeightsSource | None,
+    progress: bool,
+    options: dict[str, Any],
+) -> Model_co:
+    """Build, remember from what, and fill with the weights."""
+    if "pretrained" in options:
+        raise ArgumentError(
+            'expected weights=..., found pretrained=...: weights="DEFAULT" are the best published '
+            'weights, weights="IMAGENET1K_V1" those that pretrained=True stood for'
+        )
+    found = None if weights is None else obtain(resolve(name, weights), progress=progress)
+    num_classes = options.pop("num_classes", None)
+    if num_classes is None and found is not None:
+        num_classes = num_classes_of(found.tensors)
+    if num_classes is not None:
+        options = {"num_classes": num_classes, **options}
+    model = build(**options)
+    model.architecture = Architecture(name, options)
+    if found is not None:
+        for note in fit_(model, found, _candidates()).notes:
+            LOG.warning("%s", note)
+    return model
+
+
+def _builder(name: str) -> Builder[Classifier]:
+    if name.lower() not in _BUILDERS:
+        raise UnknownNameError.of("model", name.lower(), list_models())
+    return _BUILDERS[name.lower()]
+
+
+@functools.cache
+def _skeleton(name: str) -> Classifier:
+    """Build the model with shapes alone: no memory, no random numbers; once a process."""
+    with torch.device("meta"):
+        return _builder(name)()
+
+
+def _candidates() -> Iterator[tuple[str, Shapes]]:
+    """Yield the shapes of every registered architecture, made when asked for."""
+    for name in list_models():
+        yield name, shapes_of(_skeleton(name))

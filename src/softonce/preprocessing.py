@@ -1,0 +1,96 @@
+"""The preprocessing of a classifier, as one frozen record that travels inside every artefact."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+from softonce.errors import ArgumentError
+
+Fit: TypeAlias = Literal["crop", "pad", "squash"]
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
+Mode: TypeAlias = Literal["RGB", "L"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """From a decoded image to the tensor that the network takes.
+
+    Args:
+        size: side of the square that the network sees, in pixels.
+        resize: with `fit="crop"`, the short side after resizing, in pixels, before the centre crop.
+        fit: `crop` resizes the short side and cuts the centre out; `pad` resizes the long side and
+            fills up with the mean colour; `squash` ignores the aspect ratio.
+        interpolation: the resampling filter, always antialiased.
+        mean: per channel, subtracted after scaling to [0, 1].
+        std: per channel, divided by.
+        mode: `RGB`, or `L` for one grey channel.
+
+    Raises:
+        ArgumentError: where a value is out of its range.
+
+    Example:
+        >>> Preprocessing(size=224, resize=256).in_channels
+        3
+        >>> Preprocessing(size=32, mode="L", mean=(0.5,), std=(0.5,)).to_dict()["resize"]
+        32
+    """
+
+    size: int
+    resize: int = 0
+    fit: Fit = "crop"
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    mode: Mode = "RGB"
+
+    def __post_init__(self) -> None:
+        """Fill `resize` in, and check every value."""
+        object.__setattr__(self, "resize", self.resize or self.size)
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        self._check()
+
+    def _check(self) -> None:
+        for name, allowed in (("fit", Fit), ("interpolation", Interpolation), ("mode", Mode)):
+            if getattr(self, name) not in get_args(allowed):
+                options = ", ".join(get_args(allowed))
+                raise ArgumentError(
+                    f"expected {name} to be one of {options}; found {getattr(self, name)!r}"
+                )
+        if self.size < 1 or self.resize < self.size:
+            raise ArgumentError(
+                f"expected 1 <= size <= resize in pixels, found {self.size} and {self.resize}"
+            )
+        if len(self.mean) != self.in_channels or len(self.std) != self.in_channels:
+            raise ArgumentError(
+                f"expected {self.in_channels} values of mean and std for mode {self.mode}, "
+                f"found {len(self.mean)} and {len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise ArgumentError(f"expected a positive std, found {self.std}")
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels that the network takes: 3 for RGB, 1 for L."""
+        return len(self.mode)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, as they stand in an artefact's metadata."""
+        record = dataclasses.asdict(self)
+        return record | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
+        """Read the record back; unknown and missing fields are an `ArgumentError`."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if set(record) != known:
+            raise ArgumentError(
+                f"expected the preprocessing fields {sorted(known)}, found {sorted(record)}"
+            )
+        values = record | {"mean": tuple(record["mean"]), "std": tuple(record["std"])}
+        return cls(**cast("dict[str, Any]", values))

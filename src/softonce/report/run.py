@@ -1,0 +1,134 @@
+"""From an evaluation to its page: the worst mistakes, the versions, the speed."""
+
+from __future__ import annotations
+
+import io
+import platform
+from importlib import metadata as packages
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from softonce import __version__
+from softonce.data.images import decode, open_image
+from softonce.data.scan import read_bytes
+from softonce.errors import ImageError
+from softonce.inference import probs
+from softonce.report.page import Mistake, Report, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from softonce.artefact import Metadata
+    from softonce.data.splits import Splits
+    from softonce.evaluation import Evaluation
+
+NUM_MISTAKES = 24
+_THUMBNAIL_SIDE = 128
+_SMALLEST_SHOWN = 64
+
+
+def write_run_report(
+    run: Path,
+    evaluation: Evaluation,
+    metadata: Metadata,
+    splits: Splits,
+    *,
+    notes: Sequence[str],
+    history: Sequence[dict[str, Any]],
+) -> Path:
+    """Write a run's `report.html`, and return its path."""
+    best = metadata.training["best_epoch"]
+    report = Report(
+        title=f"{metadata.arch} on {metadata.training['data']}",
+        classes=metadata.classes,
+        headline={
+            "model": metadata.arch,
+            "data": metadata.training["data"],
+            "images": f"{len(splits.train)} train, {len(splits.val)} val"
+            + (f", {len(splits.test)} test" if splits.test else ""),
+            "best epoch": f"{best} of {metadata.training['epochs']}",
+        },
+        figures=evaluation.figures,
+        uncalibrated=evaluation.uncalibrated,
+        temperature=evaluation.temperature,
+        split=evaluation.split,
+        history=history,
+        mistakes=worst_mistakes(evaluation),
+        bad_files=[file.to_dict() for file in splits.bad_files],
+        leaks=[(str(first), str(second)) for first, second in splits.leaks],
+        notes=notes,
+        config_toml=(run / "config.toml").read_text(encoding="utf-8"),
+        versions=versions(),
+        speed=_speed(history),
+    )
+    write_report(report, run / "report.html")
+    return run / "report.html"
+
+
+def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:
+    """Write the page of an evaluation alone."""
+    report = Report(
+        title=title,
+        classes=evaluation.classes,
+        headline={"images": f"{evaluation.figures.n} of {evaluation.split}"},
+        figures=evaluation.figures,
+        uncalibrated=evaluation.uncalibrated,
+        temperature=evaluation.temperature,
+        split=evaluation.split,
+        mistakes=worst_mistakes(evaluation),
+        bad_files=[file.to_dict() for file in evaluation.scan.bad_files],
+        versions=versions(),
+    )
+    write_report(report, path)
+
+
+def worst_mistakes(evaluation: Evaluation) -> list[Mistake]:
+    """Return the most confident wrong predictions, with thumbnails, the worst first."""
+    samples = evaluation.scan.samples
+    confidence, pred = probs(evaluation.logits, temperature=evaluation.temperature).max(dim=1)
+    wrong = (pred != torch.from_numpy(samples.target)).nonzero()[:, 0]
+    order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:NUM_MISTAKES]
+    return [
+        Mistake(
+            path=str(samples.path(index)),
+            target=int(samples.target[index]),
+            pred=int(pred[index]),
+            prob=confidence[index].item(),
+            thumbnail=_thumbnail(samples.path(index)),
+        )
+        for index in order.tolist()
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a figure may depend on."""
+    found = {name: packages.version(name) for name in ("torch", "numpy", "pillow", "safetensors")}
+    return {"softonce": __version__, "python": platform.python_version(), **found}
+
+
+def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
+    rates = [row["images_per_second"] for row in history if "images_per_second" in row]
+    if not rates:
+        return {}
+    middle = sorted(rates)[len(rates) // 2]
+    return {
+        "training": f"{middle:,.0f} img/s (median of {len(rates)} epochs)",
+        "time": f"{max(row['seconds'] for row in history):,.0f} s",
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _thumbnail(path: Path) -> bytes:
+    """Return a small PNG of the picture; tiny pictures are enlarged without smoothing."""
+    try:
+        image = decode(open_image(read_bytes(path)), "RGB")
+    except ImageError:
+        return b""
+    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    while max(image.size) < _SMALLEST_SHOWN:
+        image = image.resize((image.width * 2, image.height * 2), 0)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,83 @@
+"""Safetensors in and out, whole or not at all, with every failure as a clear line."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from softonce.errors import ArtefactError
+from softonce.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: dict[str, Any]) -> None:
+    """Write tensors and one JSON record under the metadata key `softonce`.
+
+    The bytes depend on the tensors and the record alone.
+
+    Raises:
+        StorageError: where the disk is full or the folder cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"softonce": json.dumps(record, ensure_ascii=False, sort_keys=True)}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, _reason(error)) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the JSON record alone.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or carries no record.
+    """
+    return _read(path, with_tensors=False)[1]
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the JSON record.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or carries no record.
+    """
+    return _read(path, with_tensors=True)
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("softonce")
+            names = file.keys() if with_tensors else []
+            tensors = {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError:
+        raise ArtefactError(
+            f"expected a .safetensors file at {path}, found nothing: check the path"
+        ) from None
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(
+            f"expected a whole .safetensors file at {path}, found: {_reason(error)}; "
+            "the file is damaged or of another kind: copy or make it again"
+        ) from error
+    if text is None:
+        raise ArtefactError(
+            f"expected an artefact of softonce at {path}, found tensors alone: "
+            "use --model NAME --weights FILE for weights from elsewhere"
+        )
+    record = json.loads(text)
+    assert isinstance(record, dict)  # noqa: S101 - written as an object by write_tensors
+    return tensors, record
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())

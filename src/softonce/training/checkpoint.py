@@ -1,0 +1,194 @@
+"""The whole training state in one .safetensors file, so that a killed run goes on bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from softonce.console import LOG
+from softonce.errors import ArtefactError, CheckpointError
+from softonce.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+    from torch.optim.swa_utils import AveragedModel
+
+FOLDER = "checkpoints"
+KEEP = 2
+
+
+@dataclass
+class Progress:
+    """Where the run is.
+
+    Args:
+        epoch: epochs that are complete.
+        batch: batches of the running epoch that are done.
+        step: optimizer steps so far.
+        seconds: time spent so far, over all sittings.
+        num_rows: rows of `metrics.jsonl` that are behind this state.
+        best: epoch, top1 and nll of the best epoch so far.
+        plateau: epochs in a row at the floor of a double softmax.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    num_rows: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    plateau: int = 0
+
+
+@dataclass
+class State:
+    """All that a run changes while it goes on.
+
+    Args:
+        model: its parameters and buffers.
+        optimizer: its state for every parameter.
+        average: the moving average, or None.
+        sums: loss, correct and images of the running epoch, float64.
+        progress: where the run is.
+        fingerprint: of the training data.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    average: AveragedModel | None
+    sums: Tensor
+    progress: Progress
+    fingerprint: str
+
+
+def save_checkpoint(run: Path, state: State) -> None:
+    """Write the state, then remove the older ones but the last.
+
+    Raises:
+        StorageError: where the disk is full; the states before stay.
+    """
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    numbers, options = _optimizer_tensors(state.optimizer)
+    tensors = {**_module_tensors(state), **numbers, "sums": state.sums, **_random_states()}
+    record = {
+        "kind": "checkpoint",
+        "progress": asdict(state.progress),
+        "optimizer": options,
+        "fingerprint": state.fingerprint,
+    }
+    write_tensors(folder / f"step-{state.progress.step:09d}.safetensors", tensors, record)
+    for old in _checkpoints(run)[KEEP:]:
+        old.unlink(missing_ok=True)
+
+
+def load_checkpoint(run: Path, state: State) -> bool:
+    """Put the newest readable state of a run folder back; say whether there was one.
+
+    Raises:
+        CheckpointError: where the state belongs to another network or other data.
+    """
+    for path in _checkpoints(run):
+        try:
+            tensors, record = read_tensors(path)
+        except ArtefactError as error:
+            LOG.warning("%s; going back to the state before it", error)
+            continue
+        _restore(path, tensors, record, state)
+        return True
+    return False
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Return the saved states, the newest first."""
+    return sorted((run / FOLDER).glob("step-*.safetensors"), reverse=True)
+
+
+def _module_tensors(state: State) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    if state.average is not None:
+        average = state.average.state_dict()
+        tensors |= {f"average.{name}": value for name, value in average.items()}
+    return tensors
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split the optimizer's state into tensors, by number and name, and plain values."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for number, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            key = f"optimizer.{number}.{name}"
+            if isinstance(value, torch.Tensor):
+                tensors[key] = value
+            else:
+                plain[key] = value
+    return tensors, plain
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore(
+    path: Path, tensors: Mapping[str, Tensor], record: dict[str, Any], state: State
+) -> None:
+    if record.get("fingerprint") != state.fingerprint:
+        raise CheckpointError(
+            f"expected the training data that {path} was made with, found other files or labels: "
+            "restore the data, or start a new run"
+        )
+    try:
+        state.model.load_state_dict(_below(tensors, "model."))
+        if state.average is not None:
+            state.average.load_state_dict(_below(tensors, "average."))
+        _restore_optimizer(state.optimizer, tensors, record["optimizer"])
+        state.sums = tensors["sums"].to(state.sums.device)
+        state.progress = Progress(**record["progress"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"expected the state of this network in {path}, found: "
+            f"{' '.join(str(error).split())[:300]}; resume with the configuration it was made with"
+        ) from error
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _below(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
+
+
+def _restore_optimizer(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], plain: dict[str, Any]
+) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, value in {**_below(tensors, "optimizer."), **_below(plain, "optimizer.")}.items():
+        place, name = key.split(".", 1)
+        number = int(place)
+        state.setdefault(number, {})[name] = _as_laid_out(value, parameters[number])
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for number, values in state.items():
+        optimizer.state[parameters[number]] = values
+
+
+def _as_laid_out(value: Any, parameter: Tensor) -> Any:
+    """Give a tensor the strides of its parameter: another layout may round differently."""
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -1,0 +1,193 @@
+"""From what was asked to what is done: every open option gets a value, and is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from softonce.config import TrainConfig
+from softonce.config.fields import preprocessing_from
+from softonce.config.toml import from_toml
+from softonce.console import LOG
+from softonce.data.augment import Augmentation, CropKind
+from softonce.data.scan import SMALL_SIDE
+from softonce.errors import ConfigError
+from softonce.hardware import has_native_bfloat16, pick_device
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softonce.preprocessing import Preprocessing
+
+RUN_FILES = (
+    "config.toml",
+    "metrics.jsonl",
+    "model.safetensors",
+    "last.safetensors",
+    "report.html",
+)
+
+# These may differ when a run is resumed: they change no weight.
+_FREE_ON_RESUME = (
+    "data",
+    "output",
+    "resume",
+    "config",
+    "overwrite",
+    "workers",
+    "checkpoint_seconds",
+    "quiet",
+)
+
+_LR_PER_128_IMAGES = {"sgd": (0.1, 0.01), "adamw": (1e-3, 1e-4)}
+_WEIGHT_DECAY = {"sgd": 5e-4, "adamw": 0.05}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration without open options, and what follows from it."""
+
+    config: TrainConfig
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None
+
+
+def resolve(config: TrainConfig, default: Preprocessing, *, small: bool) -> Resolved:
+    """Fill in every option that was left open, and say what was chosen.
+
+    Args:
+        config: as asked.
+        default: what the network or its weights expect.
+        small: whether every picture is small and kept in memory.
+
+    Raises:
+        ConfigError: where two options contradict each other.
+    """
+    preprocessing = preprocessing_from(config, default)
+    augment = config.augment
+    if augment == "auto":
+        augment = "pad-crop" if small and preprocessing.size <= SMALL_SIDE else "resized-crop"
+    chosen = {
+        "size": preprocessing.size,
+        "resize": preprocessing.resize,
+        "train_size": config.train_size or preprocessing.size,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "augment": augment,
+        "lr": _default_lr(config) if config.lr is None else config.lr,
+        "weight_decay": config.weight_decay,
+        "lr_warmup_epochs": config.lr_warmup_epochs,
+        "amp": config.amp,
+    }
+    if config.weight_decay is None:
+        chosen["weight_decay"] = _WEIGHT_DECAY[config.opt]
+    if config.lr_warmup_epochs is None:
+        chosen["lr_warmup_epochs"] = min(5.0, config.epochs / 10)
+    if config.amp is None:
+        chosen["amp"] = has_native_bfloat16(pick_device(config.device))
+    resolved = dataclasses.replace(config, **chosen)  # type: ignore[arg-type] # named above
+    _check(resolved)
+    _say(resolved)
+    return Resolved(resolved, preprocessing, _augmentation(resolved, preprocessing))
+
+
+def _default_lr(config: TrainConfig) -> float:
+    """The field's usual rates per 128 images, ten times lower for weights that have learned."""
+    fresh, tuned = _LR_PER_128_IMAGES[config.opt]
+    return (tuned if config.weights else fresh) * config.batch_size / 128
+
+
+def _check(config: TrainConfig) -> None:
+    if config.augment != "resized-crop" and config.train_size != config.size:
+        raise ConfigError(
+            f"expected --train-size {config.size} with --augment {config.augment}, found "
+            f"{config.train_size}: only resized-crop trains at another size"
+        )
+
+
+def _say(config: TrainConfig) -> None:
+    LOG.info(
+        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then cosine), "
+        "weight decay %g, %s%s",
+        config.model,
+        config.size,
+        config.epochs,
+        config.batch_size,
+        config.opt,
+        config.lr,
+        config.lr_warmup_epochs,
+        config.weight_decay,
+        config.augment if config.augment != "none" else "no augmentation",
+        ", bfloat16" if config.amp else ", float32",
+    )
+
+
+def _augmentation(config: TrainConfig, preprocessing: Preprocessing) -> Augmentation:
+    assert config.train_size is not None  # noqa: S101 - resolved above
+    return Augmentation(
+        crop=cast("CropKind", config.augment),
+        size=config.train_size,
+        scale=config.scale,
+        ratio=config.ratio,
+        hflip=config.hflip if config.augment != "none" else 0.0,
+        random_erase=config.random_erase,
+        fill=preprocessing.mean,
+    )
+
+
+def resumed(config: TrainConfig) -> TrainConfig:
+    """Return the saved configuration of the run that `--resume` names.
+
+    Raises:
+        ConfigError: where there is no such run, or an option would make it another one.
+    """
+    assert config.resume is not None  # noqa: S101 - the caller has looked
+    saved = from_toml(config.resume / "config.toml", TrainConfig)
+    free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
+    free |= {"output": config.resume, "data": config.data or saved.data}
+    if config.data is not None:
+        _check_same(config, saved, config.resume)
+    return dataclasses.replace(saved, **free)
+
+
+def _check_same(config: TrainConfig, saved: TrainConfig, run: Path) -> None:
+    for field in dataclasses.fields(TrainConfig):
+        asked, before = getattr(config, field.name), getattr(saved, field.name)
+        if field.name not in _FREE_ON_RESUME and asked != before:
+            raise ConfigError(
+                f"expected --{field.name.replace('_', '-')} {before} as {run} was begun "
+                f"with, found {asked}: leave it out, or start a new run with --config "
+                f"{run / 'config.toml'} --output ANOTHER"
+            )
+
+
+def claim_output(config: TrainConfig) -> Path:
+    """Return the run folder, made and empty of an earlier run.
+
+    Raises:
+        ConfigError: where none is named, or it holds something and is not to be overwritten.
+    """
+    if config.output is None:
+        raise ConfigError("expected --output RUN, a folder for the results, found none")
+    check_output(config)
+    config.output.mkdir(parents=True, exist_ok=True)
+    for name in RUN_FILES:
+        (config.output / name).unlink(missing_ok=True)
+    for state in (config.output / "checkpoints").glob("step-*.safetensors"):
+        state.unlink()
+    return config.output
+
+
+def check_output(config: TrainConfig) -> None:
+    """Raise a `ConfigError` where the run folder cannot be used, before any work is done."""
+    output = config.output
+    if output is None:
+        raise ConfigError("expected --output RUN, a folder for the results, found none")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"expected a folder at --output {output}, found a file")
+    if output.is_dir() and any(output.iterdir()) and not config.overwrite:
+        raise ConfigError(
+            f"expected an empty folder at --output {output}, found files in it: go on with "
+            f"--resume {output}, replace it with --overwrite, or name another"
+        )

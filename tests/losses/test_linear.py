@@ -1,0 +1,115 @@
+"""linear_cross_entropy is cross_entropy of the head's logits, in every variant."""
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+
+from softonce.losses import cross_entropy, linear_cross_entropy
+
+
+def head_and_batch(num_rows=5, num_features=7, num_classes=4, positions=()):
+    """Return features, weight, bias and index target in float64; the second row is ignored."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((num_rows, num_features), (num_classes, *positions, num_features))
+    features, weight = (torch.randn(s, generator=generator).double() for s in shapes)
+    bias = torch.randn(num_classes, *positions, generator=generator).double()
+    target = torch.randint(num_classes, (num_rows, *positions), generator=generator)
+    target[1] = -100
+    return features, weight, bias, target
+
+
+def probs_like(target, num_classes=4):
+    return F.one_hot(target.clamp(min=0), num_classes).double() * 0.7 + 0.3 / num_classes
+
+
+@pytest.mark.parametrize("kind", ["index", "probs"])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_it_equals_the_textbook_in_value_and_gradients(
+    kind, biased, weighted, label_smoothing, reduction
+):
+    features, weight, bias, target = head_and_batch()
+    leaves = [features.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()][
+        : 2 + biased
+    ]
+    options = {
+        "linear_bias": bias if biased else None,
+        "weight": torch.tensor([1.0, 0.5, 2.0, 0.1]).double() if weighted else None,
+        "label_smoothing": label_smoothing,
+        "reduction": reduction,
+    }
+    target = target if kind == "index" else probs_like(target)
+    loss = linear_cross_entropy(features, weight, target, **options)
+    truth = reference.linear_cross_entropy(features, weight, target, **options)
+    torch.testing.assert_close(loss, truth)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss.sum(), leaves), torch.autograd.grad(truth.sum(), leaves)
+    )
+
+
+def test_positions_share_the_features():
+    features, weight, bias, target = head_and_batch(positions=(2, 3))
+    logits = torch.einsum("nd,cxyd->ncxy", features, weight) + bias
+    for wanted in (target, probs_like(target).movedim(-1, 1)):
+        loss = linear_cross_entropy(features, weight, wanted, linear_bias=bias, reduction="none")
+        torch.testing.assert_close(loss, cross_entropy(logits, wanted, reduction="none"))
+
+
+def test_a_row_with_one_valid_position_keeps_its_features():
+    features, weight, _, target = head_and_batch(positions=(2,))
+    target[1, 0] = 3
+    loss = linear_cross_entropy(features, weight, target)
+    torch.testing.assert_close(loss, F.linear_cross_entropy(features, weight, target))
+
+
+def test_a_single_row_needs_no_batch():
+    features, weight, bias, target = head_and_batch()
+    loss = linear_cross_entropy(features[0], weight, target[0], linear_bias=bias)
+    torch.testing.assert_close(loss, cross_entropy(features[0] @ weight.T + bias, target[0]))
+
+
+def test_an_empty_batch_sums_to_zero():
+    features, weight = torch.zeros(0, 7), torch.zeros(4, 7)
+    target = torch.zeros(0, dtype=torch.int64)
+    assert linear_cross_entropy(features, weight, target, reduction="sum") == 0
+
+
+def test_chunking_options_of_torch_are_taken_and_change_nothing():
+    features, weight, _, target = head_and_batch()
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+    chunked = linear_cross_entropy(features, weight, target, options=options)
+    assert torch.equal(chunked, linear_cross_entropy(features, weight, target))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_no_worse_than_torchs(dtype):
+    features, weight, _, target = head_and_batch(num_rows=31, num_features=65, num_classes=33)
+    features, weight = features.to(dtype), (weight / 8).to(dtype)
+    truth = reference.linear_cross_entropy(features, weight, target)
+    ours = linear_cross_entropy(features, weight, target)
+    torchs = F.linear_cross_entropy(features, weight, target)
+    assert ours.dtype == torch.float32
+    assert abs(ours - truth) <= abs(torchs - truth) + torch.finfo(torch.float32).eps
+
+
+def test_compiled_in_one_graph_is_the_same():
+    torch._dynamo.reset()
+    features, weight, bias, target = head_and_batch()
+    compiled = torch.compile(linear_cross_entropy, backend="aot_eager", fullgraph=True)
+    loss = compiled(features, weight, target, linear_bias=bias)
+    torch.testing.assert_close(
+        loss, linear_cross_entropy(features, weight, target, linear_bias=bias)
+    )
+
+
+def test_second_order_gradients_are_those_of_the_loss():
+    features, weight, bias, target = head_and_batch(num_rows=3, num_features=2)
+    leaves = tuple(leaf.requires_grad_() for leaf in (features, weight, bias))
+
+    def loss_of(features, weight, bias):
+        return linear_cross_entropy(features, weight, target, linear_bias=bias)
+
+    assert torch.autograd.gradgradcheck(loss_of, leaves)

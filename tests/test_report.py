@@ -1,0 +1,357 @@
+"""The report page: complete, self-contained, escaped, and written whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import math
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import pytest
+import torch
+from PIL import Image
+
+from softonce import metrics
+from softonce.errors import StorageError
+from softonce.report import Mistake, Report, charts, page, write_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVIL = "<script>alert(1)</script>"
+CLASSES = ["airplane", "고양이", EVIL, "dog", "eel", "fish", "goat"]
+
+
+def thumbnail() -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(picture, "PNG")
+    return picture.getvalue()
+
+
+@functools.cache
+def figures(num_classes: int = 7, *, temperature: float = 1.0, absent: int = 0) -> metrics.Figures:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(120, num_classes, generator=generator) * 2
+    target = torch.randint(num_classes - absent, (120,), generator=generator)
+    rows = metrics.score_rows(logits, target, temperature=temperature)
+    classes = CLASSES if num_classes == 7 else [f"kind {index}" for index in range(num_classes)]
+    return metrics.figures(rows, classes, num_resamples=20)
+
+
+def history(*, lowest: float = 0.4) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for epoch in range(1, 6):
+        loss = lowest + 2 / epoch
+        rows.append({"step": 9 * epoch, "epoch": epoch, "split": "train", "loss": loss, "lr": 0.1})
+        rows.append({"step": 9 * epoch, "epoch": epoch, "split": "val", "loss": loss, "top1": 0.5})
+    return rows
+
+
+def full_report(**changes: Any) -> Report:
+    report = Report(
+        title="Seven kinds",
+        classes=CLASSES,
+        headline={"model": "resnet20", "data": f"folder/{EVIL}"},
+        figures=figures(temperature=1.3),
+        uncalibrated=figures(),
+        temperature=1.3,
+        split="test",
+        history=history(),
+        mistakes=[
+            Mistake(path='a"><b onclick=1>', target=1, pred=2, prob=0.98, thumbnail=thumbnail())
+        ],
+        bad_files=[{"path": "data/사진.png", "reason": f"{EVIL} is no image"}],
+        leaks=[("train/1.png", f"test/{EVIL}")],
+        notes=[f"a note about {EVIL}"],
+        config_toml=f'model = "{EVIL}"\n',
+        versions={"torch": EVIL},
+        speed={"evaluation": "1,234 img/s"},
+    )
+    return dataclasses.replace(report, **changes)
+
+
+def bare_report(**changes: Any) -> Report:
+    report = Report(
+        title="Bare",
+        classes=CLASSES,
+        headline={},
+        figures=figures(),
+        temperature=1.0,
+        split="val",
+    )
+    return dataclasses.replace(report, **changes)
+
+
+class Page(HTMLParser):
+    """What a browser would see: the elements with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
+
+
+def written(report: Report, folder: Path) -> Page:
+    write_report(report, folder / "report.html")
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_page_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    seen = written(full_report(), tmp_path)
+    tags = {tag for tag, _ in seen.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    addresses = [*seen.values("src"), *seen.values("href"), *seen.values("xlink:href")]
+    assert addresses
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    assert not any(name.startswith("on") for _, attrs in seen.elements for name in attrs)
+    assert "@import" not in seen.text
+    assert "url(" not in seen.text
+    assert "default-src 'none'" in seen.values("content")[2]
+
+
+def test_text_of_the_user_is_shown_and_never_markup(tmp_path: Path) -> None:
+    seen = written(full_report(), tmp_path)
+    assert seen.text.count(EVIL) >= 9
+    assert 'a"><b onclick=1>' in seen.text
+    assert "고양이" in seen.text
+    assert seen.count("script") == 0
+    raw = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in raw
+
+
+def test_every_section_is_there(tmp_path: Path) -> None:
+    seen = written(full_report(), tmp_path)
+    raw = (tmp_path / "report.html").read_text(encoding="utf-8")
+    headings = [part.split("</h2>")[0] for part in raw.split("<h2>")[1:]]
+    assert headings == [
+        "Figures",
+        "Training",
+        "Calibration",
+        "Confusion",
+        "Worst mistakes",
+        "Classes",
+        "Data",
+        "Notes",
+        "Speed",
+        "Configuration",
+        "Versions",
+    ]
+    assert "The network ends in logits and has no softmax of its own" in seen.text
+    assert seen.count("svg") == 5
+    assert len(seen.values("aria-label")) == 5
+
+
+def test_a_bare_report_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:
+    seen = written(bare_report(), tmp_path)
+    for absent in ("Training", "Worst mistakes", "Notes", "Configuration", "At temperature 1"):
+        assert absent not in seen.text
+    assert "Every file could be read." in seen.text
+    assert "No image was found in two splits." in seen.text
+    assert seen.count("svg") == 1
+
+
+def test_figures_stand_beside_their_intervals_and_explanations(tmp_path: Path) -> None:
+    report = full_report()
+    text = written(report, tmp_path).text
+    assert f"{100 * report.figures.top1:.1f} % are classified correctly" in text
+    low, high = report.figures.intervals["nll"]
+    assert f"{report.figures.nll:.4f} {low:.4f} to {high:.4f}" in text
+    assert f"{report.uncalibrated.ece:.4f}" in text
+    assert "1.946 is what guessing evenly costs" in text
+    assert "of the answers given with 80 % confidence, 80 % are right" in text
+
+
+def test_top5_is_left_out_where_it_is_always_right(tmp_path: Path) -> None:
+    few = bare_report(figures=figures(5), classes=[f"kind {index}" for index in range(5)])
+    assert "Top-5" not in written(few, tmp_path).text
+    assert "Top-5" in written(bare_report(), tmp_path).text
+
+
+def test_figures_without_intervals_have_no_word_about_them(tmp_path: Path) -> None:
+    plain = dataclasses.replace(figures(), intervals={})
+    assert "bootstrap" not in written(bare_report(figures=plain), tmp_path).text
+
+
+def test_ids_of_the_charts_are_unique_and_their_references_resolve(tmp_path: Path) -> None:
+    seen = written(full_report(), tmp_path)
+    ids = seen.values("id")
+    assert len(ids) == len(set(ids))
+    assert {address[1:] for address in seen.values("xlink:href") if address[0] == "#"} <= set(ids)
+
+
+def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
+    write_report(full_report(), tmp_path / "one.html")
+    write_report(full_report(), tmp_path / "two.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_confusion_is_a_heat_map_of_every_cell(tmp_path: Path) -> None:
+    report = full_report()
+    seen = written(report, tmp_path)
+    cells = [style for style in seen.values("style") if style.startswith("--shade")]
+    assert len(cells) == 49
+    assert f"고양이 → dog: {report.figures.confusion[1][3]} " in " ".join(seen.values("title"))
+
+
+def test_many_classes_show_the_most_confused_pairs_and_the_weakest_classes(tmp_path: Path) -> None:
+    classes = [f"kind {index}" for index in range(50)]
+    result = figures(50, absent=3)
+    seen = written(bare_report(figures=result, classes=classes), tmp_path)
+    pair = result.confused_pairs[0]
+    assert f"{classes[pair['target']]} {classes[pair['pred']]} {pair['count']}" in seen.text
+    assert "The 20 classes with the lowest F1:" in seen.text
+    assert "All 50 classes, by F1" in seen.text
+    assert not any(style.startswith("--shade") for style in seen.values("style"))
+
+
+def test_very_many_classes_are_cut_off_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MAX_CLASS_ROWS", 30)
+    classes = [f"kind {index}" for index in range(50)]
+    seen = written(bare_report(figures=figures(50), classes=classes), tmp_path)
+    assert "The 30 classes with the lowest F1, of 50" in seen.text
+
+
+def test_weakest_classes_come_first_and_absent_ones_last() -> None:
+    per_class = figures(50, absent=40).per_class
+    ranked = [row["f1"] for row in page._weakest(per_class)]
+    defined = [f1 for f1 in ranked if f1 is not None]
+    assert ranked[: len(defined)] == sorted(defined)
+
+
+def test_a_perfect_classifier_of_many_classes_has_no_confusion(tmp_path: Path) -> None:
+    rows = metrics.score_rows(torch.eye(41) * 9, torch.arange(41))
+    classes = [f"kind {index}" for index in range(41)]
+    perfect = metrics.figures(rows, classes, num_resamples=0)
+    seen = written(bare_report(figures=perfect, classes=classes), tmp_path)
+    assert "No image was confused with another class." in seen.text
+
+
+def test_undefined_figures_are_a_dash(tmp_path: Path) -> None:
+    rows = metrics.score_rows(torch.eye(7), torch.zeros(7, dtype=torch.long))
+    lone = metrics.figures(rows, CLASSES, num_resamples=0)
+    assert "dog 0 0.0 % – 0.0" in written(bare_report(figures=lone), tmp_path).text
+
+
+def test_long_lists_are_cut_off_and_counted(tmp_path: Path) -> None:
+    bad_files = [{"path": f"{index}.png", "reason": "no image"} for index in range(1234)]
+    seen = written(bare_report(bad_files=bad_files), tmp_path)
+    assert "1,234 files could not be read" in seen.text
+    assert "And 1,034 more." in seen.text
+    assert "200.png" not in seen.text
+
+
+def test_a_file_name_that_is_no_utf8_is_shown_as_an_escape(tmp_path: Path) -> None:
+    bad_files = [{"path": b"caf\xe9.png".decode("utf-8", "surrogateescape"), "reason": "no image"}]
+    assert r"caf\udce9.png" in written(bare_report(bad_files=bad_files), tmp_path).text
+
+
+def test_a_mistake_without_a_thumbnail_has_no_picture(tmp_path: Path) -> None:
+    mistakes = [Mistake(path="gone.png", target=0, pred=3, prob=0.9, thumbnail=b"")]
+    seen = written(bare_report(mistakes=mistakes), tmp_path)
+    assert seen.count("img") == 0
+    assert "dog, 90.0 % is airplane gone.png" in seen.text
+
+
+def test_page_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old", encoding="utf-8")
+    assert written(bare_report(), tmp_path).count("h1") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_an_old_page_stays_where_the_new_one_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old", encoding="utf-8")
+    broken = bare_report(bad_files=[{"path": "a record without a reason"}])
+    with pytest.raises(Exception, match="has no attribute 'reason'"):
+        write_report(broken, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "old"
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_storage(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="expected to write"):
+        write_report(bare_report(), tmp_path / "nowhere" / "report.html")
+
+
+# charts
+
+
+@pytest.mark.parametrize(("lowest", "drawn"), [(1.5, True), (0.9, True), (1.0, True), (9.0, False)])
+def test_floor_of_a_doubled_softmax_is_marked_where_the_loss_comes_near(
+    lowest: float, drawn: bool
+) -> None:
+    svg = charts.curve(history(lowest=lowest), "loss", label="loss", floor=1.461)
+    assert ("floor of a doubled softmax: 1.461" in svg) == drawn
+
+
+def test_floor_above_every_loss_is_left_out() -> None:
+    svg = charts.curve(history(lowest=0.0), "loss", label="loss", floor=2.5)
+    assert "floor" not in svg
+
+
+def test_a_curve_without_values_is_nothing() -> None:
+    assert charts.curve(history(), "ece", label="ECE") == ""
+    assert charts.curve([], "loss", label="loss") == ""
+
+
+def test_values_that_are_not_finite_are_left_out() -> None:
+    rows = history()
+    healthy = charts.curve(rows, "loss", label="loss")
+    bad = [{**rows[0], "epoch": 6, "loss": value} for value in (math.nan, math.inf)]
+    assert charts.curve([*rows, bad[0], {**bad[1], "epoch": 7}], "loss", label="loss") == healthy
+
+
+def test_a_curve_counts_epochs_where_each_has_one_row_and_steps_elsewhere() -> None:
+    rows = history()
+    assert ">epoch<" in charts.curve(rows, "loss", label="loss")
+    denser = [*rows, {"step": 50, "epoch": 5, "split": "train", "loss": 0.3}]
+    assert ">step<" in charts.curve(denser, "loss", label="loss")
+
+
+def test_charts_take_their_colours_from_the_page() -> None:
+    svg = charts.curve(history(), "loss", label="loss", floor=1.461)
+    for variable in ("--ink", "--muted", "--first", "--second"):
+        assert f"var({variable})" in svg
+    assert "#01010" not in svg
+
+
+def test_charts_leave_matplotlib_as_it_was() -> None:
+    before = dict(mpl.rcParams)
+    with mpl.rc_context({"axes.facecolor": "red"}):
+        charts.reliability(figures().reliability, name="one", title="one")
+        assert mpl.rcParams["axes.facecolor"] == "red"
+    assert dict(mpl.rcParams) == before
+
+
+def test_writing_a_report_needs_no_pyplot() -> None:
+    code = "import sys, softonce.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_long_history_is_drawn_without_a_warning() -> None:
+    rows = [
+        {"step": step, "epoch": 1, "split": "train", "loss": math.sin(step)}
+        for step in range(20_000)
+    ]
+    svg = charts.curve(rows, "loss", label="loss")
+    assert ">step<" in svg
+    assert len(svg) < 2_000_000
