@@ -1,0 +1,52 @@
+"""The two READMEs: their code runs, their commands are understood, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from softonce.cli.app import build_app
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+KOREAN = ROOT / "README.ko.md"
+both = pytest.mark.parametrize("page", [README, KOREAN], ids=lambda path: path.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@both
+def test_every_command_is_understood(page: Path) -> None:
+    commands = [
+        shlex.split(line, comments=True)
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if line.startswith("softonce ")
+    ]
+    assert len(commands) >= 5
+    for _, *tokens in commands:
+        if "--resume" not in tokens and "--config" not in tokens:  # these read a file
+            build_app().parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+@both
+def test_the_losses_example_runs(page: Path) -> None:
+    for block in blocks(page, "python"):
+        if "Path(" not in block:  # that one trains on a folder
+            exec(compile(block, page.name, "exec"), {})
+
+
+@both
+def test_every_file_that_is_linked_exists(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text()) if ":" not in link]
+    assert len(links) >= 4
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_both_readmes_show_the_same_code_and_output() -> None:
+    assert blocks(KOREAN, "text") == blocks(README, "text")
