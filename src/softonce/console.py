@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOG = logging.getLogger("softonce")
+EPOCHS = LOG.getChild("epochs")  # said while it happens, but no note: the metrics hold it
 PLAIN_LINE_SECONDS = 10.0
 
 _console = Console(stderr=True, highlight=False)
@@ -64,7 +65,7 @@ def collected_notes() -> Iterator[list[str]]:
 
     class _Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage() not in notes:
+            if record.name == LOG.name and record.getMessage() not in notes:
                 notes.append(record.getMessage())
 
     collector = _Collector()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from softonce.artefact import Metadata, write_artefact
-from softonce.console import LOG, progress
+from softonce.console import EPOCHS, LOG, progress
 from softonce.data.loader import Loader, normalize
 from softonce.engines import Engine
 from softonce.errors import TrainingError
@@ -147,7 +147,7 @@ def _finish_epoch(job: Job, speed: float) -> None:
     _watch_floor(job, loss, top1)
     _write_rows(job, loss, top1, found, speed)
     job.saver.save()
-    LOG.info(
+    EPOCHS.info(
         "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%  %.0f img/s",
         where.epoch,
         job.config.epochs,

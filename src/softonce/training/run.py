@@ -227,10 +227,12 @@ def _fit_temperature(logits: Tensor, target: Tensor) -> float:
     temperature = fit_temperature(logits, target)
     if MIN_TEMPERATURE < temperature < MAX_TEMPERATURE:
         return temperature
+    why = "every one is right" if temperature < 1 else "the logits say nothing of their classes"
     LOG.warning(
-        "the %d images of val do not say how sure to be (the best temperature is the bound %g, as "
-        "where all are right): the probabilities are left uncalibrated",
+        "the %d images of val do not say how sure to be (%s, and the best temperature is the "
+        "bound %g): the probabilities are left uncalibrated",
         len(target),
+        why,
         temperature,
     )
     return 1.0
