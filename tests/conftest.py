@@ -1,0 +1,65 @@
+"""Fixtures that several rooms share: folders of tiny photos, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from softonce import console
+
+CLASSES = ("ants", "bees", "wasps")
+MakePhotos = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """The command line sets the log up for its process: put it back, so that caplog sees notes."""
+    handlers, level, propagate = console.LOG.handlers, console.LOG.level, console.LOG.propagate
+    yield
+    console.LOG.handlers, console.LOG.propagate = handlers, propagate
+    console.LOG.setLevel(level)
+    console._quiet = False
+
+
+def _make_photos(
+    root: Path,
+    classes: Sequence[str] = CLASSES,
+    per_class: int = 12,
+    size: tuple[int, int] = (40, 32),
+    seed: int = 0,
+) -> Path:
+    """Write class folders of noisy pictures whose mean colour tells the class."""
+    rng = np.random.default_rng([seed, *root.name.encode()])
+    for index, name in enumerate(classes):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        colour = 60 + 120 * np.eye(3)[index % 3]
+        for number in range(per_class):
+            pixels = rng.normal(colour, 40, (size[1], size[0], 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / f"{number:02d}.jpg", quality=95)
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> MakePhotos:
+    """Return `make_photos(root, classes=..., per_class=..., size=(width, height))` -> root."""
+    return _make_photos
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with train/ and val/ of three classes."""
+    root = tmp_path / "photos"
+    _make_photos(root / "train")
+    _make_photos(root / "val", per_class=5)
+    return root

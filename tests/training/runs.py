@@ -1,0 +1,35 @@
+"""Small runs to interrupt, resume and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from softonce import TrainConfig
+from softonce.training.metrics_file import MetricsFile
+
+TIME_FIELDS = ("seconds", "images_per_second")
+WEIGHTS = ("model.safetensors", "last.safetensors")
+
+
+def small(data: Path, run: Path, **options: Any) -> TrainConfig:
+    """Two epochs of five steps; a state is saved at every step unless options say otherwise."""
+    defaults = {
+        "model": "cifar_resnet20",
+        "size": 16,
+        "epochs": 2,
+        "batch_size": 8,
+        "workers": 0,
+        "checkpoint_seconds": 0.0,
+    }
+    return TrainConfig(data, output=run, **defaults | options)
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """Return the metrics without what a clock says."""
+    found = MetricsFile(run / "metrics.jsonl").rows()
+    return [{k: v for k, v in row.items() if k not in TIME_FIELDS} for row in found]
+
+
+def weights(run: Path) -> list[bytes]:
+    return [(run / name).read_bytes() for name in WEIGHTS]

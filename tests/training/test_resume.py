@@ -1,0 +1,251 @@
+"""A run that is killed and resumed ends with the bits of one that never stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training.runs import rows, small, weights
+
+from softonce import TrainConfig, train
+from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from softonce.training import checkpoint, loop
+from softonce.training.step import TrainStep
+
+VARIANTS = {
+    "plain": {},
+    "average": {"model_ema": True, "model_ema_decay": 0.9, "opt": "adamw"},
+    "worker processes": {"workers": 2, "augment": "resized-crop", "random_erase": 0.5},
+}
+
+
+class Killed(BaseException):
+    """Nothing in the product catches it, as nothing can catch SIGKILL."""
+
+
+@pytest.fixture
+def _saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", float("inf"))
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch):
+    """Return `kill_at(number)`: the process dies in that call of the step, counted from now."""
+    real = TrainStep.__call__
+
+    def arm(number: int) -> None:
+        left = [number]
+
+        def step(self, *args, **kwargs):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+            return real(self, *args, **kwargs)
+
+        monkeypatch.setattr(TrainStep, "__call__", step)
+
+    yield arm
+    monkeypatch.setattr(TrainStep, "__call__", real)
+
+
+@pytest.mark.usefixtures("_saved_at_every_step")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_run_killed_three_times_ends_with_the_same_bits(
+    name: str, photos: Path, tmp_path: Path, kill_at
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(small(photos, whole, **VARIANTS[name]))
+    kill_at(2)
+    with pytest.raises(Killed):
+        train(small(photos, killed, **VARIANTS[name]))
+    for number in (3, 4):  # in the first epoch, and in the second
+        kill_at(number)
+        with pytest.raises(Killed):
+            train(TrainConfig(resume=killed))
+    kill_at(10**9)
+    train(TrainConfig(resume=killed))
+    assert weights(killed) == weights(whole)
+    assert rows(killed) == rows(whole)
+
+
+@pytest.mark.usefixtures("_saved_at_every_step")
+def test_the_comparison_can_fail(photos: Path, tmp_path: Path) -> None:
+    train(small(photos, tmp_path / "one", epochs=1))
+    train(small(photos, tmp_path / "other", epochs=1, seed=1))
+    assert weights(tmp_path / "one") != weights(tmp_path / "other")
+
+
+def test_a_run_killed_before_its_first_state_starts_again(
+    photos: Path, tmp_path: Path, kill_at
+) -> None:
+    kill_at(1)
+    with pytest.raises(Killed):
+        train(small(photos, tmp_path / "run", checkpoint_seconds=1e9))
+    assert (tmp_path / "run" / "config.toml").exists()
+    kill_at(10**9)
+    train(TrainConfig(resume=tmp_path / "run"))
+    train(small(photos, tmp_path / "whole"))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+def test_a_finished_run_can_be_resumed_and_stays_as_it_is(photos: Path, tmp_path: Path) -> None:
+    train(small(photos, tmp_path / "run"))
+    before = weights(tmp_path / "run")
+    train(TrainConfig(resume=tmp_path / "run"))
+    assert weights(tmp_path / "run") == before
+
+
+def test_the_saved_configuration_makes_the_same_run(photos: Path, tmp_path: Path) -> None:
+    from softonce.cli.app import main
+
+    train(small(photos, tmp_path / "run", lr=0.03, hflip=0.0))
+    again = ["--config", str(tmp_path / "run" / "config.toml"), "--output", str(tmp_path / "again")]
+    assert main(["train", *again, "--quiet"]) == 0
+    assert weights(tmp_path / "again") == weights(tmp_path / "run")
+
+
+# what cannot be resumed
+
+
+@pytest.fixture
+def stopped(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at) -> Path:
+    """Return a run folder with two saved states."""
+    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", float("inf"))
+    kill_at(4)
+    with pytest.raises(Killed):
+        train(small(photos, tmp_path / "run"))
+    kill_at(10**9)
+    return tmp_path / "run"
+
+
+def states(run: Path) -> list[Path]:
+    return sorted((run / checkpoint.FOLDER).iterdir())
+
+
+def test_two_states_are_kept(stopped: Path) -> None:
+    assert [path.name for path in states(stopped)] == [
+        "step-000000002.safetensors",
+        "step-000000003.safetensors",
+    ]
+
+
+def test_a_cut_state_is_named_and_the_one_before_it_used(
+    stopped: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = states(stopped)[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    train(TrainConfig(resume=stopped))
+    assert f"{newest}" in caplog.text
+    assert "going back to the state before it" in caplog.text
+    train(small(photos, tmp_path / "whole"))
+    assert weights(stopped) == weights(tmp_path / "whole")
+
+
+def test_a_state_of_another_architecture_is_refused(stopped: Path) -> None:
+    config = stopped / "config.toml"
+    config.write_text(config.read_text().replace("cifar_resnet20", "cifar_resnet32"))
+    with pytest.raises(CheckpointError, match="expected the state of this network .* Missing key"):
+        train(TrainConfig(resume=stopped))
+
+
+def test_a_state_of_other_data_is_refused(stopped: Path, photos: Path) -> None:
+    next((photos / "train" / "ants").iterdir()).unlink()
+    with pytest.raises(CheckpointError, match="found other files or labels"):
+        train(TrainConfig(resume=stopped))
+
+
+def test_another_option_is_refused_on_resume(stopped: Path, photos: Path) -> None:
+    from softonce.cli.app import main
+
+    assert main(["train", "--resume", str(stopped), "--lr", "0.7"]) == 2
+    with pytest.raises(ConfigError, match="expected --size 16 as .* was begun with, found None"):
+        train(TrainConfig(photos, resume=stopped))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected a TOML file at .*config\.toml"):
+        train(TrainConfig(resume=tmp_path))
+
+
+def test_a_full_disk_keeps_the_state_before(
+    stopped: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in states(stopped)}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="No space left on device; nothing was replaced"):
+            train(TrainConfig(resume=stopped))
+    assert {path: path.read_bytes() for path in states(stopped)} == before
+    train(TrainConfig(resume=stopped))
+    train(small(photos, tmp_path / "whole"))
+    assert weights(stopped) == weights(tmp_path / "whole")
+
+
+def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: Path) -> None:
+    def diverging(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return logits.sum() * float("nan")
+
+    with pytest.raises(TrainingError, match="expected a finite loss, found nan by step"):
+        train(small(photos, tmp_path / "run"), loss=diverging)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not list((tmp_path / "run").rglob("step-*"))
+
+
+# real signals, a real process
+
+
+def start(photos: Path, run: Path) -> subprocess.Popen[str]:
+    command = (
+        f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 --workers 0"
+        f" --checkpoint-seconds 0 --output {run}"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "softonce", *command.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_state(process: subprocess.Popen[str], run: Path) -> None:
+    while not list(run.rglob("step-*.safetensors")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_polite_signal_saves_and_leaves(
+    number: signal.Signals, status: int, photos: Path, tmp_path: Path
+) -> None:
+    with start(photos, tmp_path / "run") as process:
+        wait_for_a_state(process, tmp_path / "run")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert f"go on with: softonce train --resume {tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors
+
+
+def test_sigkill_at_a_random_instant_changes_no_bit(photos: Path, tmp_path: Path) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    with start(photos, run) as process:
+        wait_for_a_state(process, run)
+        time.sleep(random.uniform(0, 0.5))
+        process.kill()
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    train(TrainConfig(resume=run))
+    train(small(photos, whole, epochs=40))
+    assert weights(run) == weights(whole)
+    assert rows(run) == rows(whole)
