@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from softonce.config import PredictConfig
     from softonce.preprocessing import Preprocessing
 
+STANDARD_INPUT = ("-", "/dev/stdin")
 _EMPTY: dict[str, Any] = {"pred": None, "class": None, "prob": None, "top": []}
 
 
@@ -76,7 +77,7 @@ def expand_paths(images: Iterable[str]) -> Iterator[Path]:
         [PosixPath('a.jpg'), PosixPath('b.jpg')]
     """
     for name in images:
-        if name == "-":
+        if name in STANDARD_INPUT:
             yield from (Path(line.rstrip("\n")) for line in sys.stdin if line.strip())
         elif Path(name).is_dir():
             yield from images_below(Path(name))

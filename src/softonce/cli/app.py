@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+STANDARD_INPUT = "/dev/stdin"  # for a lone hyphen, which the parser would take for an option
 
 # Verb, one line of help; the function is `softonce.cli.<verb>:<verb>`.
 VERBS = {
@@ -72,6 +73,7 @@ def main(tokens: list[str] | None = None) -> int:
     130 after Ctrl-C.
     """
     tokens = sys.argv[1:] if tokens is None else tokens
+    tokens = [STANDARD_INPUT if word == "-" else word for word in tokens]
     console.set_up(quiet="--quiet" in tokens or "-q" in tokens)
     try:
         status = build_app()(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAX_CLASSES = 20
 _PIPE_WIDTH = 120
+_ANY_WIDTH = 100_000  # a path in a pipe is never cut
 
 _FIGURES = (
     ("top-1", "top1", "{:.2%}"),
@@ -53,7 +54,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
 def print_predictions(records: Iterable[dict[str, Any]], *, emit: str) -> None:
     """Print a row a path: the class, its number, and the next ones."""
     value = "prob" if emit == "probs" else "logit"
-    table = Table("path", "class", value, "next", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("path", overflow="fold")
+    for name in ("class", value, "next"):
+        table.add_column(name)
     for record in records:
         if record["error"] is not None:
             table.add_row(Text(record["path"]), Text(record["error"], style="red"), "", "")
@@ -63,7 +67,7 @@ def print_predictions(records: Iterable[dict[str, Any]], *, emit: str) -> None:
         table.add_row(
             Text(record["path"]), Text(first["class"]), _number(first[value], emit), Text(rest)
         )
-    _console().print(table)
+    _console(pipe_width=_ANY_WIDTH).print(table)
 
 
 def print_metadata(metadata: Metadata) -> None:
@@ -111,7 +115,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     )
 
 
-def _console() -> Console:
-    """Return standard output as it is now; a pipe gets lines that are long enough for paths."""
+def _console(*, pipe_width: int = _PIPE_WIDTH) -> Console:
+    """Return standard output as it is now; a pipe has no width of its own."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=pipe_width)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from softonce.config.fields import OUTPUT
+from softonce.config.fields import OUTPUT, Quiet
 
 
 @Parameter(name="*")
@@ -28,3 +28,5 @@ class InspectConfig:
 
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
     """Print one JSON object instead of a table."""
+    quiet: Quiet = False
+    """Say warnings only."""

@@ -1,0 +1,213 @@
+"""What the verbs print, and the records that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from training.runs import small
+
+from softonce import EvaluateConfig, create_model, evaluate, load, train
+from softonce.cli.app import main
+from softonce.config.toml import from_toml
+from softonce.config.train import TrainConfig
+from softonce.inference import probs
+
+PREDICTION_KEYS = ["path", "pred", "class", "prob", "top", "error"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, make_photos) -> tuple[Path, Path]:
+    """Return (data, artefact) of a network that has learned a little."""
+    root = tmp_path_factory.mktemp("trained")
+    data = root / "photos"
+    make_photos(data / "train")
+    make_photos(data / "val", per_class=5)
+    result = train(small(data, root / "run", epochs=6, lr=0.02, checkpoint_seconds=60.0))
+    return data, result.artefact
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]):
+    """Return `printed(*tokens, status=0)`: what a command puts on standard output."""
+
+    def run(*tokens: object, status: int = 0) -> str:
+        capsys.readouterr()
+        assert main([str(token) for token in tokens]) == status
+        return capsys.readouterr().out
+
+    return run
+
+
+def pictures(data: Path) -> list[Path]:
+    return sorted((data / "val").rglob("*.jpg"))
+
+
+# predict
+
+
+def test_jsonl_has_the_documented_record(trained, printed) -> None:
+    data, artefact = trained
+    lines = printed("predict", artefact, data / "val", "--format", "jsonl", "--top-k", 2)
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert [Path(record["path"]) for record in records] == pictures(data)
+    _, metadata = load(artefact)
+    for record in records:
+        assert list(record) == PREDICTION_KEYS
+        assert [list(entry) for entry in record["top"]] == [["index", "class", "prob", "logit"]] * 2
+        first = record["top"][0]
+        assert (record["pred"], record["class"], record["prob"]) == (
+            first["index"], first["class"], first["prob"],
+        )  # fmt: skip
+        assert metadata.classes[record["pred"]] == record["class"]
+    right = sum(Path(record["path"]).parent.name == record["class"] for record in records)
+    found = evaluate(EvaluateConfig((artefact, data))).figures
+    assert right / len(records) == pytest.approx(found.top1)
+
+
+def test_probabilities_are_the_calibrated_softmax_of_all_logits(trained, printed) -> None:
+    data, artefact = trained
+    line = printed("predict", artefact, pictures(data)[0], "--format", "jsonl", "--top-k", 3)
+    top = sorted(json.loads(line)["top"], key=lambda entry: entry["index"])
+    _, metadata = load(artefact)
+    logits = torch.tensor([[entry["logit"] for entry in top]])
+    expected = probs(logits, temperature=metadata.temperature)[0].tolist()
+    assert [entry["prob"] for entry in top] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("emit", "value"), [("probs", "prob"), ("logits", "logit")])
+def test_csv_has_the_columns_of_its_ranks(emit: str, value: str, trained, printed) -> None:
+    data, artefact = trained
+    picture = pictures(data)[0]
+    options = ("--format", "csv", "--emit", emit, "--top-k", 2)
+    (row,) = csv.DictReader(io.StringIO(printed("predict", artefact, picture, *options)))
+    assert list(row) == ["path", "class_1", f"{value}_1", "class_2", f"{value}_2", "error"]
+    line = printed("predict", artefact, picture, "--format", "jsonl")
+    assert float(row[f"{value}_1"]) == pytest.approx(json.loads(line)["top"][0][value], rel=1e-6)
+
+
+def test_a_table_shows_path_class_and_probability(trained, printed) -> None:
+    data, artefact = trained
+    lines = printed("predict", artefact, pictures(data)[0]).splitlines()
+    assert lines[0].split() == ["path", "class", "prob", "next"]
+    assert lines[1].startswith(str(pictures(data)[0]))
+    assert "%" in lines[1]
+
+
+@pytest.mark.parametrize("named", ["folder", "pattern", "files", "stdin"])
+def test_images_are_named_in_four_ways(
+    named: str, trained, printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, artefact = trained
+    folder = data / "val" / "bees"
+    files = sorted(folder.iterdir())
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in files)))
+    ways = {"folder": [folder], "pattern": [folder / "*.jpg"], "files": files, "stdin": ["-"]}
+    lines = printed("predict", artefact, *ways[named], "--format", "jsonl").splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [str(path) for path in files]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "table"])
+def test_a_bad_image_has_a_record_and_status_1(form: str, trained, printed, tmp_path: Path) -> None:
+    data, artefact = trained
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    good = pictures(data)[0]
+    text = printed("predict", artefact, bad, tmp_path / "no.jpg", good, "--format", form, status=1)
+    if form == "jsonl":
+        first, second, third = (json.loads(line) for line in text.splitlines())
+        assert (first["pred"], first["class"], first["prob"], first["top"]) == (None,) * 3 + ([],)
+        assert first["error"]
+        assert second["error"]
+        assert third["error"] is None
+    else:
+        assert str(bad) in text
+        assert str(good) in text
+
+
+# evaluate
+
+
+def test_json_has_the_documented_record(trained, printed) -> None:
+    data, artefact = trained
+    record = json.loads(printed("evaluate", artefact, data, "--json"))
+    documented = {
+        "split", "n", "top1", "top5", "nll", "brier", "ece", "temperature", "intervals",
+        "per_class", "bad_files",
+    }  # fmt: skip
+    assert documented <= set(record)
+    assert (record["split"], record["n"]) == ("val", 15)
+    assert record["top1"] >= 0.6
+    assert record["intervals"]["top1"][0] <= record["top1"] <= record["intervals"]["top1"][1]
+
+
+def test_a_folder_that_lacks_a_class_shifts_nothing(
+    trained, make_photos, printed, tmp_path: Path
+) -> None:
+    data, artefact = trained
+    for path in pictures(data):
+        if path.parent.name != "ants":  # the first, which would shift the others
+            copy = tmp_path / "some" / path.relative_to(data / "val")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    whole = json.loads(printed("evaluate", artefact, data, "--json"))
+    some = json.loads(printed("evaluate", artefact, tmp_path / "some", "--split", "all", "--json"))
+    assert some["n"] == 10
+    assert [row["recall"] for row in some["per_class"][1:]] == [
+        row["recall"] for row in whole["per_class"][1:]
+    ]
+
+
+def test_a_report_is_written_where_asked(trained, printed, tmp_path: Path) -> None:
+    data, artefact = trained
+    page = tmp_path / "page.html"
+    assert f"report: {page}" in printed("evaluate", artefact, data, "--report", page)
+    assert "Confusion" in page.read_text()
+
+
+def test_foreign_weights_are_measured_on_their_own_classes(
+    trained, printed, tmp_path: Path
+) -> None:
+    data, artefact = trained
+    model, metadata = load(artefact)
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "best": 1}, tmp_path / "foreign.pth")
+    options = ("--model", metadata.arch, "--weights", tmp_path / "foreign.pth", "--size", 16)
+    foreign = json.loads(printed("evaluate", data, *options, "--json"))
+    ours = json.loads(printed("evaluate", artefact, data, "--json"))
+    assert foreign["temperature"] == 1.0
+    assert foreign["top1"] == ours["top1"]
+    assert foreign["nll"] == pytest.approx(ours["uncalibrated"]["nll"], rel=1e-6)
+
+
+def test_weights_for_other_classes_are_refused(trained, tmp_path: Path, capsys) -> None:
+    data, _ = trained
+    torch.save(create_model("cifar_resnet20", num_classes=7).state_dict(), tmp_path / "a.pth")
+    tokens = f"evaluate {data} --model cifar_resnet20 --weights {tmp_path / 'a.pth'}"
+    assert main(tokens.split()) == 2
+    assert "expected weights for 3 classes" in capsys.readouterr().err
+
+
+# inspect, train
+
+
+def test_inspect_shows_what_an_artefact_is(trained, printed) -> None:
+    _, artefact = trained
+    text = printed("inspect", artefact)
+    for part in ("cifar_resnet20", "ants, bees, wasps", "size 16", "logits"):
+        assert part in text
+    record = json.loads(printed("inspect", artefact, "--json"))
+    assert record["classes"] == ["ants", "bees", "wasps"]
+    assert record["output"] == "logits"
+
+
+def test_the_command_line_wins_over_the_toml_file(photos: Path, tmp_path: Path, printed) -> None:
+    lines = ['model = "cifar_resnet20"', "size = 16", "epochs = 1", "lr = 0.5", "workers = 0"]
+    (tmp_path / "a.toml").write_text("\n".join([f'data = "{photos}"', *lines]))
+    printed("train", "--config", tmp_path / "a.toml", "--lr", 0.01, "--output", tmp_path / "run")
+    saved = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
+    assert (saved.lr, saved.epochs, saved.model) == (0.01, 1, "cifar_resnet20")

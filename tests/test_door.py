@@ -1,0 +1,58 @@
+"""The public door is lazy: what is not used is not imported, and a missing extra is one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import softonce
+
+HEAVY = ("torch", "numpy", "PIL", "matplotlib", "jinja2", "safetensors", "sklearn")
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; import softonce.cli.app as app; "
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def loaded_after(code: str) -> set[str]:
+    done = run(f"{code}\nimport sys; print(*(name for name in {HEAVY!r} if name in sys.modules))")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_door_and_the_help_load_nothing_heavy() -> None:
+    assert loaded_after("import softonce; softonce.__version__; dir(softonce)") == set()
+    assert loaded_after("from softonce.cli.app import main; main(['--help'])") == set()
+    assert loaded_after("from softonce.cli.app import main; main(['train', '--help'])") == set()
+
+
+def test_that_check_can_fail() -> None:
+    assert "torch" in loaded_after("import softonce; softonce.cross_entropy")
+
+
+def test_every_name_at_the_door_is_there() -> None:
+    assert len(softonce.__all__) > 15
+    for name in softonce.__all__:
+        assert getattr(softonce, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = softonce.no_such_name
+
+
+@pytest.mark.parametrize("command", [["train", "photos"], ["evaluate", "a", "b"]])
+def test_without_torch_a_verb_names_the_extra(command: list[str]) -> None:
+    done = run(WITHOUT_TORCH + f"sys.exit(app.main({command!r}))")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "'torch' is not installed" in done.stderr
+    assert 'pip install "softonce[train]"' in done.stderr
+
+
+def test_without_torch_the_help_still_answers() -> None:
+    done = run(WITHOUT_TORCH + "sys.exit(app.main(['train', '--help']))")
+    assert done.returncode == 0
+    assert "--label-smoothing" in done.stdout
