@@ -68,4 +68,4 @@ def test_the_whole_demo_reaches_98_percent(
     assert float(re.search(r"top-1 +([\d.]+)%", printed)[1]) >= 98.0
     one, two = map(float, re.search(r"nats: ([\d.]+) with .* ([\d.]+) with two", printed).groups())
     assert one < 0.1
-    assert double_softmax_floor(10) < two < 1.6
+    assert double_softmax_floor(10) - 5e-4 <= two < 1.6  # three decimals are printed
