@@ -10,11 +10,12 @@ demo: $(READY)  ## the main job on handwritten digits
 test: $(READY)  ## the suite, doctests included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: $(READY)  ## format, lint, types, import directions
+check: $(READY)  ## format, lint, types, import directions, our own contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/softonce check src tests examples benchmarks
 
 prove: $(READY)  ## the long proofs: minutes to an hour
 	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests

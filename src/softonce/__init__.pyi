@@ -1,5 +1,6 @@
 from . import losses as losses
 from . import models as models
+from .checker.runtime import watch as watch
 from .config import EvaluateConfig as EvaluateConfig
 from .config import InspectConfig as InspectConfig
 from .config import PredictConfig as PredictConfig

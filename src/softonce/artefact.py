@@ -54,7 +54,8 @@ class Metadata:
         """Read the record back.
 
         Raises:
-            ArgumentError: where the format is newer than this version, or a field is missing.
+            ArgumentError: where the format is newer than this version, a field is missing, or the
+                output is not logits.
         """
         values = dict(record)
         found = values.pop("format", None)
@@ -63,6 +64,8 @@ class Metadata:
         names = {f.name for f in dataclasses.fields(cls)}
         if set(values) != names:
             raise ArgumentError(f"expected the fields {sorted(names)}, found {sorted(values)}")
+        if values["output"] != "logits":
+            raise ArgumentError(f"expected the output 'logits', found {values['output']!r}")
         values["classes"] = tuple(values["classes"])
         values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
         return cls(**values)
@@ -99,5 +102,5 @@ def read_metadata(path: Path) -> Metadata:
 def _metadata(path: Path, record: dict[str, Any]) -> Metadata:
     try:
         return Metadata.from_dict(record)
-    except (ArgumentError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ArtefactError(f"{path} is no artefact that can be used: {error}") from error

@@ -64,10 +64,10 @@ def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata
         softonce.errors.ArtefactError: expected a .safetensors file at nothing.safetensors, ...
     """
     tensors, metadata = read_artefact(Path(path))
-    model = create_model(metadata.arch, **metadata.arch_args)
     try:
+        model = create_model(metadata.arch, **metadata.arch_args)
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ArtefactError(
             f"expected the tensors of {metadata.arch} in {path}, found: "
             f"{' '.join(str(error).split())[:300]}"

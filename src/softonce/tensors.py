@@ -74,9 +74,20 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[st
             f"expected an artefact of softonce at {path}, found tensors alone: "
             "use --model NAME --weights FILE for weights from elsewhere"
         )
-    record = json.loads(text)
-    assert isinstance(record, dict)  # noqa: S101 - written as an object by write_tensors
-    return tensors, record
+    return tensors, _record(path, text)
+
+
+def _record(path: Path, text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ArtefactError(
+            f"expected a JSON object as the record of {path}, found {text[:40]!r}: "
+            "the file is damaged: copy or make it again"
+        )
+    return record
 
 
 def _reason(error: Exception) -> str:

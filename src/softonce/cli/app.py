@@ -24,6 +24,9 @@ VERBS = {
     "train": "Train a classifier on a folder of images.",
     "evaluate": "Measure a classifier on a folder of images.",
     "predict": "Classify images.",
+    "check": "Check how scores flow through source code: where a second softmax hides.",
+    "watch": "Run a script and report which of its losses are given the wrong kind of scores.",
+    "explain": "Print the page of a rule of the checker.",
     "inspect": "Show what a model file says of itself.",
 }
 
@@ -73,6 +76,10 @@ def main(tokens: list[str] | None = None) -> int:
     130 after Ctrl-C.
     """
     tokens = sys.argv[1:] if tokens is None else tokens
+    if tokens[:1] == ["watch"]:
+        from softonce.cli.watch import set_apart
+
+        tokens = set_apart(tokens)
     tokens = [STANDARD_INPUT if word == "-" else word for word in tokens]
     console.set_up(quiet="--quiet" in tokens or "-q" in tokens)
     try:

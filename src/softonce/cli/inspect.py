@@ -3,18 +3,75 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from softonce.config import InspectConfig
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softonce.checker.graph import ModelFile, Output
+
 
 def inspect(config: InspectConfig) -> None:
-    """Show what a model file says of itself; nothing is unpickled and no tensor is read."""
-    from softonce.artefact import read_metadata
+    """Show what a model file puts out and says of itself.
 
-    metadata = read_metadata(config.file)
+    For an .onnx, .pt2 (torch.export), .xml (OpenVINO) or .safetensors file: the kind of every
+    output and the node that makes it. Nothing is unpickled and no tensor is read.
+    """
+    from softonce.checker.graph import read_model
+
+    model = read_model(config.file)
     if config.json:
-        print(json.dumps(metadata.to_dict(), ensure_ascii=False))  # noqa: T201 - the result
+        print(json.dumps(_record(model), ensure_ascii=False))  # noqa: T201 - the result
         return
-    from softonce.cli.tables import print_metadata
+    _print_record(config.file, model)
+    _print_outputs(model)
 
-    print_metadata(metadata)
+
+def _record(model: ModelFile) -> dict[str, object]:
+    return {
+        **(model.record or {}),
+        "file": model.format,
+        "outputs": [output.to_dict() for output in model.outputs],
+        "findings": [{"code": f.code, "message": f.message} for f in model.findings],
+    }
+
+
+def _print_record(path: Path, model: ModelFile) -> None:
+    """Print what softonce wrote into the file, if it did."""
+    if model.format == "artefact":
+        from softonce.artefact import read_metadata
+        from softonce.cli.tables import print_metadata
+
+        print_metadata(read_metadata(path))
+    elif model.record is not None:
+        print(json.dumps(model.record, ensure_ascii=False, indent=1))  # noqa: T201 - the result
+
+
+def _print_outputs(model: ModelFile) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("output", "holds", "made by", box=None, pad_edge=False, title_justify="left")
+    for output in model.outputs:
+        table.add_row(*(Text(cell) for cell in (output.name, _holds(output), _made_by(output))))
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    console.print(table)
+    for finding in model.findings:
+        line = f"{finding.severity.value} {finding.code} {finding.place}: {finding.message}"
+        console.print(Text(line), soft_wrap=True)
+
+
+def _holds(output: Output) -> str:
+    from softonce.checker.flow import describe
+
+    along = "" if output.axis is None else f" along axis {output.axis}"
+    return f"{describe(output.kind)}{along}"
+
+
+def _made_by(output: Output) -> str:
+    through = f", then {', '.join(output.through)}" if output.through else ""
+    return f"{output.node}{through}"

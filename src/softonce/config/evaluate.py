@@ -77,7 +77,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the paths against the options."""
-        for name, low in (("batch_size", 1), ("workers", 0), ("max_bad_fraction", 0)):
+        for name, low in (("batch_size", 1), ("workers", 0), ("max_bad_fraction", 0), ("seed", 0)):
             check_range(self, name, low)
         if (self.model is None) != (self.weights is None):
             raise ConfigError("expected --model and --weights together, found only one of them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -37,7 +38,7 @@ OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
 
 
 def check_range(config: Any, name: str, low: float, high: float = float("inf")) -> None:
-    """Raise a `ConfigError` unless the field is None or within [low, high].
+    """Raise a `ConfigError` unless the field is None, or finite and within [low, high].
 
     Example:
         >>> from types import SimpleNamespace
@@ -46,7 +47,7 @@ def check_range(config: Any, name: str, low: float, high: float = float("inf")) 
         softonce.errors.ConfigError: expected --epochs of at least 1, found 0
     """
     value = getattr(config, name)
-    if value is None or low <= value <= high:
+    if value is None or (low <= value <= high and math.isfinite(value)):
         return
     bound = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
     raise ConfigError(f"expected --{name.replace('_', '-')} of {bound}, found {value}")
@@ -70,7 +71,7 @@ def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:
             record[name] = asked
     if config.size is not None and config.resize is None:
         record["resize"] = round(config.size * default.resize / default.size)
-    if record["mode"] == "L" and len(record["mean"]) == 3 and config.mean is None:
-        record["mean"] = [sum(record["mean"]) / 3]
-        record["std"] = [sum(record["std"]) / 3] if config.std is None else config.std
+    for name in ("mean", "std"):
+        if record["mode"] == "L" and len(record[name]) == 3 and getattr(config, name) is None:
+            record[name] = [sum(record[name]) / 3]
     return Preprocessing.from_dict(record)

@@ -14,7 +14,7 @@ from softonce.config.fields import OUTPUT, Quiet
 @Parameter(name="*")
 @dataclass(frozen=True)
 class InspectConfig:
-    """Show what a model file says of itself.
+    """Show what a model file puts out and says of itself.
 
     Example:
         >>> InspectConfig(Path("model.safetensors")).json
@@ -22,7 +22,7 @@ class InspectConfig:
     """
 
     file: Path
-    """A .safetensors file."""
+    """An .onnx, .pt2, .xml (OpenVINO) or .safetensors file."""
 
     _: KW_ONLY
 

@@ -71,7 +71,7 @@ def to_toml(config: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def toml_source(path: Path, config_class: type) -> Dict:

@@ -46,7 +46,7 @@ _RANGES = (
     ("random_erase", 0, 1),
     ("max_bad_fraction", 0, 1),
     ("checkpoint_seconds", 0),
-    ("seed", 0),
+    ("seed", 0, 2**63 - 1),
     ("workers", 0),
     ("size", 1),
     ("train_size", 1),

@@ -108,8 +108,10 @@ def augment_pixels(
 def _pad_crop(pixels: Pixels, draws: npt.NDArray[np.float64]) -> Pixels:
     """Pad an eighth of the side by reflection, and cut the square out at a random place."""
     num, _, height, width = pixels.shape
+    if width == 1:
+        return pixels
     pad = max(1, width // 8)
-    padded = F.pad(pixels, (pad, pad, pad, pad), mode="reflect") if width > 1 else pixels
+    padded = F.pad(pixels, (pad, pad, pad, pad), mode="reflect")
     shift = torch.from_numpy((draws * (2 * pad + 1)).astype(np.int64))
     rows = shift[:, 0, None] + torch.arange(height)
     columns = shift[:, 1, None] + torch.arange(width)

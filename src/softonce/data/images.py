@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import warnings
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 89_478_485
 """Pictures above this are refused as decompression bombs (Pillow's own limit)."""
 
+MAX_ASPECT = 256
+"""Longer strips are refused: made a square's height, a small file would fill the memory."""
+
 MAX_BYTES = 256 * 2**20
 """Files above this are not read as pictures."""
 
@@ -31,6 +35,34 @@ _FILTERS = {
 _ORIENTATION = 0x0112
 
 
+class _NoWarnings:
+    """Silences warnings while any thread is inside.
+
+    All threads share the list of filters that `warnings.catch_warnings` puts back: where two
+    overlapped, the process would stay silent for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._num_inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._num_inside == 0:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._num_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._filters.__exit__()
+
+
+_no_warnings = _NoWarnings()
+
+
 def open_image(data: bytes) -> Image.Image:
     """Open a picture without decoding it.
 
@@ -40,8 +72,7 @@ def open_image(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _no_warnings:
             image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         raise ImageError("no known image format") from None
@@ -49,6 +80,11 @@ def open_image(data: bytes) -> Image.Image:
         raise ImageError(_reason(error)) from error
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,} allowed")
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise ImageError(
+            f"{image.width} x {image.height} pixels: a strip more than {MAX_ASPECT} times as long "
+            "as wide"
+        )
     return image
 
 
@@ -59,8 +95,7 @@ def decode(image: Image.Image, mode: Mode) -> Image.Image:
         ImageError: where the bytes end early or are damaged.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _no_warnings:
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
@@ -71,7 +106,7 @@ def decode(image: Image.Image, mode: Mode) -> Image.Image:
 
 def to_mode(image: Image.Image, mode: Mode) -> Image.Image:
     """Convert to RGB or L: transparency over white, 16 bits scaled to 8, palettes looked up."""
-    if image.mode == mode:
+    if image.mode == mode and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
         image = _from_16_bits(image)

@@ -136,6 +136,7 @@ def _load(
         batch_sampler=[part.tolist() for part in parts],
         num_workers=num_workers,
         collate_fn=_collate,
+        generator=torch.Generator(),  # torch's own would be drawn from, once an epoch
         prefetch_factor=2 if num_workers else None,
     )
 

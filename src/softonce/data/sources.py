@@ -86,7 +86,7 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     """Return the class names of a split: its folders, sorted; hidden folders are no classes.
 
     Raises:
-        DataError: where there are fewer than two.
+        DataError: where there are fewer than two, or where a name is no UTF-8.
     """
     classes = tuple(
         sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
@@ -96,6 +96,11 @@ def read_classes(folder: Path) -> tuple[str, ...]:
         raise DataError(
             f"expected at least 2 class folders in {folder}, found {found}: "
             "make one folder a class, with that class's images inside"
+        )
+    if foreign := [name for name in classes if name.encode("utf-8", "ignore").decode() != name]:
+        raise DataError(
+            f"expected class folders in {folder} that are named in UTF-8, "
+            f"found {_listed(foreign)}: rename them"
         )
     return classes
 

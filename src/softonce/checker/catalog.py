@@ -1,0 +1,420 @@
+"""The rules, as data: adding one is an entry here and a case file beside the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from softonce.errors import UnknownNameError
+from softonce.floors import double_softmax_floor
+
+
+class Severity(Enum):
+    """How bad: errors end a run with status 1, warnings do so under `--strict`, notes never."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    @property
+    def lower(self) -> Severity:
+        """The next lower level, for what happens on one branch only."""
+        return Severity.WARNING if self is Severity.ERROR else Severity.NOTE
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        code: `SO` and three digits.
+        name: words joined by hyphens.
+        severity: of a finding that is proven on every branch.
+        summary: what is wrong, in one line.
+        message: what a finding says; `{loss}` is the consumer, `{op}` what made the kind, `{made}`
+            where, `{floor}` a sentence with numbers or nothing.
+        why: the reason, in numbers.
+        fix: what to do.
+        default: whether it is on without being selected.
+        watched: whether only a running script can show it.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+    message: str
+    why: str
+    fix: str
+    default: bool = True
+    watched: bool = False
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+_ALL = (
+    Rule(
+        "SO000",
+        "unread-file",
+        _N,
+        "a file could not be read or parsed",
+        "not checked: {reason}",
+        "A file that is not valid Python 3, or cannot be read, hides whatever is wrong in it.",
+        "Mend the file, or exclude it.",
+    ),
+    Rule(
+        "SO101",
+        "double-softmax",
+        _E,
+        "probabilities reach cross_entropy, which applies softmax itself",
+        "{loss} already applies softmax; its input went through {op} at {made}.{floor}",
+        "A row of probabilities lies in [0, 1], so the softmax inside the loss sees gaps of at most"
+        " 1: the loss cannot go below ln(1 + (C - 1) / e) (0.313 for 2 classes, 1.461 for 10, 5.909"
+        " for 1000), moves within 1 nat, and its gradient at a uniform output is C times smaller."
+        " Accuracy hides it: argmax is the same.",
+        "Return the raw scores from the network; apply softmax once, where probabilities are read.",
+    ),
+    Rule(
+        "SO102",
+        "probs-to-nll",
+        _E,
+        "probabilities reach nll_loss, which expects their logarithms",
+        "{loss} expects log-probabilities; its input went through {op} at {made}, so the loss lies"
+        " in [-1, 0] and lacks the log-barrier.",
+        "nll_loss only picks an entry and negates it. On probabilities that is -p, in [-1, 0], with"
+        " a gradient of -1/N on one entry however wrong the row is.",
+        "Use log_softmax instead of softmax, or cross_entropy on the raw scores.",
+    ),
+    Rule(
+        "SO103",
+        "logits-to-nll",
+        _E,
+        "raw scores reach nll_loss, which expects log-probabilities",
+        "{loss} expects log-probabilities, but its input is the raw output of {op} at {made}:"
+        " nothing normalises it, and the loss goes to minus infinity.",
+        "nll_loss only picks an entry and negates it; raising one raw score lowers it without end.",
+        "Use cross_entropy, or put log_softmax before the loss.",
+    ),
+    Rule(
+        "SO104",
+        "double-sigmoid",
+        _E,
+        "scores are squeezed by a sigmoid before a loss that applies sigmoid itself",
+        "{loss} sees a sigmoid twice: its input went through {op} at {made}, and what comes out"
+        " lies in [0.5, 0.731].",
+        "sigmoid maps [0, 1] to [0.5, 0.731]: the loss cannot go below 0.313 for a positive and"
+        " 0.693 for a negative.",
+        "Drop the sigmoid, or use binary_cross_entropy on its output.",
+    ),
+    Rule(
+        "SO105",
+        "logits-to-bce",
+        _E,
+        "raw scores reach binary_cross_entropy, which expects probabilities",
+        "{loss} expects probabilities, but its input is the output of {op} at {made}.",
+        "binary_cross_entropy takes logarithms of x and 1 - x; outside of [0, 1] torch raises, and"
+        " a clamp would hide it.",
+        "Use binary_cross_entropy_with_logits.",
+    ),
+    Rule(
+        "SO106",
+        "sigmoid-to-ce",
+        _E,
+        "the output of a sigmoid reaches cross_entropy",
+        "{loss} expects raw scores; {op} at {made} squeezes them into [0, 1].{floor}",
+        "With scores in [0, 1] the softmax of the loss cannot give a class more than"
+        " e / (e + C - 1): 0.232 for 10 classes.",
+        "Return the raw scores from the network.",
+    ),
+    Rule(
+        "SO107",
+        "kl-input",
+        _E,
+        "the first argument of kl_div is not in log space",
+        "{loss} expects log-probabilities first; its input is the output of {op} at {made}.",
+        "kl_div computes target * (log target - input): with anything but log-probabilities as the"
+        " input it is no divergence and can be negative.",
+        "Pass log_softmax of the student's scores.",
+    ),
+    Rule(
+        "SO108",
+        "kl-target",
+        _E,
+        "the target of kl_div and log_target do not fit",
+        "the target of {loss} is the output of {op} at {made}, which does not fit"
+        " log_target={log_target}.",
+        "kl_div takes the target's logarithm itself unless log_target=True.",
+        "Pass log_target=True with log-probabilities, and leave it out with probabilities.",
+    ),
+    Rule(
+        "SO109",
+        "hard-preds-to-loss",
+        _E,
+        "decisions instead of scores reach a loss",
+        "{loss} got decisions: {op} at {made} has no gradient.",
+        "argmax, comparisons and rounding are constant almost everywhere: nothing is learnt.",
+        "Pass the scores; decide after the loss.",
+    ),
+    Rule(
+        "SO110",
+        "one-class-softmax",
+        _E,
+        "softmax over one class",
+        "{loss} gets one score a row (from {made}): softmax over one class is 1, and the loss is 0"
+        " for ever.",
+        "exp(x) / exp(x) = 1, whatever x is.",
+        "Use binary_cross_entropy_with_logits on the one score, or two outputs.",
+    ),
+    Rule(
+        "SO201",
+        "relu-before-loss",
+        _W,
+        "the scores are cut or bounded before the loss",
+        "{loss} gets the output of {op} at {made}: scores that should be small are cut or bounded.",
+        "ReLU sends no gradient to classes below 0; tanh keeps the scores within [-1, 1], so no"
+        " class gets more than e^2 / (e^2 + C - 1).",
+        "Let the last linear layer's output be the scores.",
+    ),
+    Rule(
+        "SO202",
+        "softmax-of-probs",
+        _W,
+        "softmax or sigmoid of what is already probabilities",
+        "{loss} of what went through {op} at {made}: the second flattens the first.",
+        "softmax of a one-hot row gives the best of 10 classes 0.232 only.",
+        "Apply it once.",
+    ),
+    Rule(
+        "SO203",
+        "wrong-dim",
+        _W,
+        "softmax over the batch instead of the classes",
+        "{op} over dim={dim} normalises over the batch: the classes are on dim 1.",
+        "Each class's column sums to 1 over the batch, so a row's scores depend on its neighbours,"
+        " and a batch of one gives 1 everywhere.",
+        "Use dim=1 or dim=-1.",
+    ),
+    Rule(
+        "SO204",
+        "log-of-softmax",
+        _W,
+        "log of softmax instead of log_softmax",
+        "the logarithm of {op} at {made} overflows to -inf where log_softmax does not.",
+        "In float32 softmax is exactly 0 for scores 104 below the largest; its logarithm is -inf"
+        " and the gradient nan.",
+        "Use log_softmax, which is the same value, computed stably.",
+    ),
+    Rule(
+        "SO205",
+        "threshold-on-logits",
+        _W,
+        "a threshold for probabilities is applied to raw scores",
+        "raw scores (from {op} at {made}) are compared with {threshold}: on a logit that is p >"
+        " {probability}.",
+        "sigmoid(0.5) = 0.622: the threshold of probability one half is a score of 0.",
+        "Compare with 0, or apply sigmoid first.",
+    ),
+    Rule(
+        "SO206",
+        "temperature-after-softmax",
+        _W,
+        "probabilities are divided by a temperature",
+        "probabilities (from {op} at {made}) are divided by a temperature; it belongs before the"
+        " softmax.",
+        "softmax(x / T) is a distribution; softmax(x) / T sums to 1 / T.",
+        "Divide the raw scores.",
+    ),
+    Rule(
+        "SO207",
+        "eval-double-softmax",
+        _E,
+        "in eval mode the network returns probabilities, and the validation loss applies softmax",
+        "{loss} already applies softmax; in eval mode its input went through {op} at"
+        " {made}.{floor}",
+        "The training loss is right and the validation loss is not: it cannot go below"
+        " ln(1 + (C - 1) / e), and the two cannot be compared.",
+        "Return raw scores in both modes; apply softmax where predictions are read.",
+    ),
+    Rule(
+        "SO208",
+        "inference-activation",
+        _W,
+        "a network trained with softmax is read through a sigmoid",
+        "the network is trained with cross_entropy (at {trained}), but its output goes through"
+        " {loss} here.",
+        "The sigmoid of one score knows nothing of the other classes: the rows do not sum to 1.",
+        "Use softmax over the classes.",
+    ),
+    Rule(
+        "SO301",
+        "implicit-dim",
+        _W,
+        "softmax without dim",
+        "{op} without dim: torch guesses 0 for one and three axes, 1 otherwise, and is going to"
+        " refuse.",
+        "The guess depends on the number of axes: the same line normalises over the classes for a"
+        " (N, C) tensor and over the batch for a (N, C, L) one.",
+        "Write dim=1 or dim=-1.",
+    ),
+    Rule(
+        "SO302",
+        "redundant-log-softmax",
+        _N,
+        "log-probabilities reach cross_entropy",
+        "{loss} applies log_softmax itself; {op} at {made} is harmless and redundant.",
+        "log_softmax of log-probabilities is the identity: the loss is right, computed twice.",
+        "Use nll_loss, or drop the log_softmax.",
+    ),
+    Rule(
+        "SO303",
+        "softmax-before-argmax",
+        _N,
+        "softmax serves argmax only",
+        "argmax of {op} at {made} is argmax of the scores.",
+        "softmax keeps the order.",
+        "Take argmax of the scores.",
+        default=False,
+    ),
+    Rule(
+        "SO304",
+        "kl-reduction",
+        _N,
+        "kl_div with reduction='mean'",
+        "{loss} with its default reduction divides by the number of entries, not of rows.",
+        "The divergence of a row is a sum over classes; the mean over entries is C times smaller.",
+        "Pass reduction='batchmean'.",
+    ),
+    Rule(
+        "SO305",
+        "misleading-name",
+        _N,
+        "a name says logits or probs and holds the other",
+        "{name!r} holds the output of {op} at {made}.",
+        "About half of the variables called logits that reach nll_loss in public code hold"
+        " log-probabilities or probabilities.",
+        "Rename it.",
+        default=False,
+    ),
+    Rule(
+        "SO306",
+        "softmax-outside-address",
+        _E,
+        "class scores are normalised outside the configured files",
+        "{op} on class scores belongs in {addresses}.",
+        "One address for the softmax is how a code base keeps it from happening twice.",
+        "Call the function that lives there.",
+        default=False,
+    ),
+    Rule(
+        "SO401",
+        "keras-softmax-from-logits",
+        _E,
+        "keras: a softmax or sigmoid output with from_logits=True",
+        "{loss} with from_logits=True applies the activation itself; the last layer has {op} at"
+        " {made}.{floor}",
+        "The loss applies softmax to probabilities; Keras repairs this silently on the TensorFlow"
+        " backend only, and only where the two stand side by side.",
+        "Drop the activation, or from_logits=True.",
+    ),
+    Rule(
+        "SO402",
+        "keras-logits-as-probs",
+        _E,
+        "keras: a linear output with from_logits=False",
+        "{loss} expects probabilities (from_logits is False); the last layer at {made} is linear.",
+        "Keras clips the scores to [1e-7, 1 - 1e-7] before the logarithm: most gradients are 0.",
+        "Pass from_logits=True, or give the last layer its activation.",
+    ),
+    Rule(
+        "SO403",
+        "keras-one-class-softmax",
+        _E,
+        "keras: softmax over one unit",
+        "a layer of one unit with softmax always puts out 1.",
+        "exp(x) / exp(x) = 1, whatever x is.",
+        "Use activation='sigmoid', or two units.",
+    ),
+    Rule(
+        "SO404",
+        "keras-double-sigmoid",
+        _E,
+        "keras: a loss of one's own applies sigmoid to a sigmoid output",
+        "{loss} applies sigmoid again; the last layer has {op} at {made}.",
+        "sigmoid maps [0, 1] to [0.5, 0.731].",
+        "Apply it once.",
+    ),
+    Rule(
+        "SO601",
+        "nan-loss",
+        _E,
+        "the loss is no number",
+        "{loss} gave {value} at step {step}; {cause}.",
+        "One nan in the loss makes every gradient and, a step later, every weight nan.",
+        "Look at what the message names; lower the learning rate, or clip the gradient's norm.",
+        watched=True,
+    ),
+    Rule(
+        "SO602",
+        "target-out-of-range",
+        _E,
+        "a target is no class of the scores",
+        "{loss} got the target {value} for scores of {classes} classes.",
+        "A target outside of [0, C) ends in an error on the CPU, in a device-side assertion on a"
+        " GPU that names no line, and silently in a wrong loss where it is equal to ignore_index.",
+        "Count the classes from 0; give the last layer as many outputs as there are classes.",
+        watched=True,
+    ),
+    Rule(
+        "SO603",
+        "absent-class",
+        _W,
+        "a class never appears among the targets",
+        "{loss} never got {absent} of {classes} among the {seen} targets that were looked at.",
+        "A class without a sample is only ever pushed down: a wrong class map, a filter that drops"
+        " it, or a last layer that is too wide.",
+        "Check the class map and the folder of that class; give the last layer C outputs.",
+        watched=True,
+    ),
+    Rule(
+        "SO604",
+        "loss-at-floor",
+        _W,
+        "the loss sits at the floor of two softmaxes",
+        "{loss} sits at {value}: two softmaxes cannot get below {floor} with C={classes}.",
+        "A loss that stops within a hundredth of ln(1 + (C - 1) / e) while its scores lie within"
+        " [0, 1] has learnt all that a second softmax lets through.",
+        "Look for a softmax or sigmoid between the last layer and the loss.",
+        watched=True,
+    ),
+)
+
+RULES = {rule.code: rule for rule in _ALL}
+
+
+def rule_of(code: str) -> Rule:
+    """Return the rule of a code or of a name.
+
+    Raises:
+        UnknownNameError: where there is none.
+
+    Example:
+        >>> rule_of("double-softmax").code
+        'SO101'
+    """
+    for rule in _ALL:
+        if code.lower() in (rule.code.lower(), rule.name):
+            return rule
+    raise UnknownNameError.of("rule", code.upper(), RULES)
+
+
+def floor_sentence(num_classes: int | None) -> str:
+    """Say what the loss cannot go below, or nothing where the number of classes is unknown.
+
+    Example:
+        >>> floor_sentence(10)
+        ' With C=10 the loss cannot go below 1.461.'
+    """
+    if num_classes is None or num_classes < 2:
+        return ""
+    floor = double_softmax_floor(num_classes)
+    return f" With C={num_classes} the loss cannot go below {floor:.3f}."

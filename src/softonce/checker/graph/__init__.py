@@ -1,0 +1,55 @@
+"""What a model file puts out: the kind of every output, and the node that makes it.
+
+Nothing of the file is run, and nothing is unpickled: ONNX is parsed as protobuf, a `.pt2` is a zip
+of which only the JSON is read, OpenVINO's `.xml` is read without entities, and of a `.safetensors`
+artefact the header.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softonce.checker.graph.nodes import ModelFile as ModelFile
+from softonce.checker.graph.nodes import Output as Output
+from softonce.checker.graph.nodes import unreadable
+from softonce.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMATS = (".onnx", ".pt2", ".xml", ".safetensors")
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read what a model file says of its outputs.
+
+    Args:
+        path: an .onnx, .pt2, .xml (OpenVINO) or .safetensors file.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or of another kind.
+        MissingExtraError: where an .onnx file needs the package `onnx`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> read_model(Path("nothing.onnx"))
+        Traceback (most recent call last):
+        softonce.errors.ArtefactError: expected a model file at nothing.onnx, found nothing: ...
+    """
+    if not path.is_file():
+        raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from softonce.checker.graph.onnx_file import read
+    elif suffix == ".pt2":
+        from softonce.checker.graph.pt2_file import read
+    elif suffix == ".xml":
+        from softonce.checker.graph.openvino_file import read
+    elif suffix == ".safetensors":
+        from softonce.checker.graph.artefact_file import read
+    else:
+        raise unreadable(path, f"a file of {' '.join(FORMATS)}", f"the ending {suffix!r}")
+    try:
+        return read(path)
+    except OSError as error:
+        raise unreadable(path, "a file that can be read", str(error.strerror or error)) from error

@@ -1,0 +1,187 @@
+"""The graph that every format becomes, and the walk from its inputs to its outputs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from softonce.checker.catalog import RULES
+from softonce.checker.findings import Finding, Place
+from softonce.checker.flow import Call, Operand, Scores, Shape, apply, describe, normalised_again
+from softonce.checker.kinds import Kind, canonical
+from softonce.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Constant: TypeAlias = float
+"""A number in the file, or nan for a tensor of them."""
+
+_INDICES_SECOND = frozenset({"topk", "sort", "max", "min"})
+
+
+class Node(NamedTuple):
+    """One operation of the file.
+
+    Attributes:
+        op: what the file calls it.
+        name: the name that the file gives it, or its source line.
+        canonical: its row of the transfer table.
+        inputs: names of values, or numbers.
+        outputs: names of values.
+        dim: its axes, where it has any.
+        order: the new order of the axes, where it permutes them.
+    """
+
+    op: str
+    name: str
+    canonical: str
+    inputs: tuple[str | float, ...]
+    outputs: tuple[str, ...]
+    dim: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Write it as the report does."""
+        return f"{self.op} {self.name!r}" if self.name else self.op
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What a reader found.
+
+    Attributes:
+        nodes: in an order in which every value is made before it is used.
+        outputs: shown name -> the value.
+        constants: weights and numbers.
+        shapes: of the values whose shape the file says.
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: Mapping[str, str]
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a model.
+
+    Attributes:
+        name: as the file calls it.
+        kind: what it holds; OTHER is unknown.
+        axis: where the classes lie, counted from the end, where that is known.
+        node: the node that makes the kind.
+        through: the nodes between that one and the output, which keep the kind.
+    """
+
+    name: str
+    kind: Kind
+    axis: int | None
+    node: str
+    through: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return {
+            "name": self.name,
+            "kind": describe(self.kind),
+            "axis": self.axis,
+            "node": self.node,
+            "through": list(self.through),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a model file says of itself.
+
+    Attributes:
+        format: `onnx`, `torch.export`, `openvino` or `artefact`.
+        outputs: in the file's order.
+        record: the metadata that softonce wrote into it, if it did.
+        findings: rules that the graph breaks by itself.
+    """
+
+    format: str
+    outputs: tuple[Output, ...]
+    record: dict[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def unreadable(path: Path, expected: str, found: str) -> ArtefactError:
+    """Return the one error of this room."""
+    return ArtefactError(
+        f"expected {expected} at {path}, found {found}: "
+        "the file is damaged or of another kind; copy or export it again"
+    )
+
+
+def walk(graph: Graph) -> tuple[tuple[Output, ...], tuple[Finding, ...]]:
+    """Follow the kinds through the graph; return its outputs and what it breaks by itself."""
+    values: dict[str, Operand] = dict(graph.constants)
+    makers: dict[str, Node] = {}
+    findings: list[Finding] = []
+    for node in graph.nodes:
+        operands = tuple(x if isinstance(x, float) else values.get(x) for x in node.inputs)
+        call = _call(graph, node, operands)
+        code = normalised_again(call)
+        if code is not None:
+            findings.append(_finding(code, node, call))
+        made = math.nan if _all_constant(operands) else apply(call)
+        for position, name in enumerate(node.outputs):
+            makers[name] = node
+            second = position == 1 and node.canonical in _INDICES_SECOND
+            values[name] = Scores(Kind.INDEX, made=Place(str(node))) if second else made
+    outputs = tuple(_output(name, value, values, makers) for name, value in graph.outputs.items())
+    return outputs, tuple(findings)
+
+
+def _call(graph: Graph, node: Node, operands: tuple[Operand, ...]) -> Call:
+    op = canonical(node.canonical)
+    if op == "matmul" and any(isinstance(x, float) for x in operands):
+        op = "linear"
+    first = node.inputs[0] if node.inputs else ""
+    return Call(
+        op,
+        operands,
+        dim=node.dim,
+        before=graph.shapes.get(first) if isinstance(first, str) else None,
+        after=graph.shapes.get(node.outputs[0]) if node.outputs else None,
+        order=node.order,
+        made=Place(str(node)),
+    )
+
+
+def _all_constant(operands: tuple[Operand, ...]) -> bool:
+    return bool(operands) and all(isinstance(x, float) for x in operands)
+
+
+def _finding(code: str, node: Node, call: Call) -> Finding:
+    scores = call.operands[0]
+    assert isinstance(scores, Scores)  # noqa: S101 - no rule is broken by what is unknown
+    message = RULES[code].message.format(loss=node.op, op=scores.op, made=scores.made)
+    return Finding(code, message, Place(str(node)), scores.made, witness="graph")
+
+
+def _output(
+    name: str, value: str, values: Mapping[str, Operand], makers: Mapping[str, Node]
+) -> Output:
+    """Walk back from an output to the node that made its kind."""
+    scores = values.get(value)
+    node = makers.get(value)
+    if not isinstance(scores, Scores):
+        return Output(name, Kind.OTHER, None, str(node or "an input of the graph"))
+    through = []
+    while node is not None and Place(str(node)) != scores.made:
+        through.append(str(node))
+        same = (x for x in node.inputs if _has_same_origin(values.get(str(x)), scores))
+        node = makers.get(str(next(same, "")))
+    made = scores.made.path if scores.made else "an input of the graph"
+    return Output(name, scores.kind, scores.axis, made, tuple(reversed(through)))
+
+
+def _has_same_origin(operand: Operand, scores: Scores) -> bool:
+    return isinstance(operand, Scores) and operand.made == scores.made

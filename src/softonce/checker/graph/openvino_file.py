@@ -1,0 +1,244 @@
+"""OpenVINO's `.xml`: read as a stream, without entities; the weights beside it are not opened."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
+
+from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softonce.checker.flow import Shape
+
+MAX_BYTES = 2**28
+MAX_DEPTH = 32
+
+OPERATIONS = {
+    **dict.fromkeys(("Result", "FakeQuantize", "FakeConvert"), "identity"),
+    **dict.fromkeys(("Convert", "ConvertLike"), "to"),
+    **{op: op.lower() for op in ("SoftMax", "Softmax", "Sigmoid", "Tanh", "ReLU", "Elu", "Selu")},
+    **{op: op.lower() for op in ("Gelu", "SoftPlus", "SoftSign", "Mish", "PReLU", "Exp", "Log")},
+    **{op: op.lower() for op in ("Abs", "Round", "Add", "MatMul", "Reshape", "Squeeze", "Clamp")},
+    **{op: op.lower() for op in ("Unsqueeze", "Split", "Maximum", "Minimum", "TopK", "Transpose")},
+    "LogSoftmax": "log_softmax",
+    "HSigmoid": "hardsigmoid",
+    "HSwish": "hardswish",
+    "Swish": "silu",
+    "Negative": "neg",
+    "Subtract": "sub",
+    "Multiply": "mul",
+    "Divide": "div",
+    **dict.fromkeys(("Convolution", "GroupConvolution"), "conv2d"),
+    "ConvolutionBackpropData": "conv_transpose2d",
+    "BatchNormInference": "batch_norm",
+    "MVN": "layer_norm",
+    "AvgPool": "avg_pool2d",
+    "MaxPool": "max_pool2d",
+    "Interpolate": "interpolate",
+    "Broadcast": "expand",
+    "Gather": "select",
+    "GatherElements": "gather",
+    **dict.fromkeys(("Slice", "StridedSlice"), "narrow"),
+    "VariadicSplit": "split",
+    "Concat": "cat",
+    "Select": "where",
+    "ReduceMean": "mean",
+    "ReduceSum": "sum",
+    "ReduceMax": "amax",
+    "OneHot": "one_hot",
+    "Greater": "gt",
+    "GreaterEqual": "ge",
+    "Less": "lt",
+    "LessEqual": "le",
+    "Equal": "eq",
+}
+_ALL_INPUTS = frozenset({"add", "sub", "mul", "div", "matmul", "cat", "maximum", "minimum"})
+
+
+class _RefusedError(Exception):
+    """The file has what no IR has; the message is what was found."""
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One `<layer>`."""
+
+    kind: str
+    name: str
+    axis: tuple[int, ...] = ()
+    output_names: str = ""
+    ports: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+
+
+class _Reader:
+    """The handlers of the parser: they keep layers, edges, shapes and our own record."""
+
+    def __init__(self) -> None:
+        self.tags: list[str] = []
+        self.layers: dict[str, _Layer] = {}
+        self.edges: dict[tuple[str, str], tuple[str, str]] = {}
+        self.sizes: dict[tuple[str, str], list[int]] = {}
+        self.names: dict[tuple[str, str], str] = {}
+        self.record: str | None = None
+        self.layer, self.port, self.text = "", "", ""
+
+    def refuse(self, *_: object) -> None:
+        raise _RefusedError("a document type or an entity")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.tags.append(tag)
+        if len(self.tags) == 1 and tag != "net":
+            raise _RefusedError(f"the element <{tag[:40]}>")
+        if len(self.tags) > MAX_DEPTH:
+            raise _RefusedError(f"more than {MAX_DEPTH} levels")
+        self.text = ""
+        handler = getattr(self, f"start_{tag}", None)
+        # A layer of an inner graph (a loop's body) lies deeper, and is left alone.
+        if handler is not None and (self.tags[1:2] != ["layers"] or "body" not in self.tags):
+            handler(attributes)
+
+    def end(self, tag: str) -> None:
+        if tag == "dim" and self.port and "body" not in self.tags:
+            self.sizes.setdefault((self.layer, self.port), []).append(_size(self.text))
+        self.tags.pop()
+
+    def start_layer(self, attributes: dict[str, str]) -> None:
+        self.layer, self.port = attributes["id"], ""
+        names = attributes.get("output_names", "")
+        self.layers[self.layer] = _Layer(attributes["type"], attributes.get("name", ""), (), names)
+
+    def start_data(self, attributes: dict[str, str]) -> None:
+        if "axis" in attributes and self.layer in self.layers:
+            self.layers[self.layer].axis = (int(attributes["axis"]),)
+
+    def start_port(self, attributes: dict[str, str]) -> None:
+        self.port = attributes["id"]
+        layer = self.layers[self.layer]
+        if self.tags[-2] == "output":
+            layer.ports.append(self.port)
+            self.names[self.layer, self.port] = attributes.get("names", "")
+        else:
+            layer.inputs.append(self.port)
+        self.sizes.setdefault((self.layer, self.port), [])
+
+    def start_edge(self, attributes: dict[str, str]) -> None:
+        source = attributes["from-layer"], attributes["from-port"]
+        self.edges[attributes["to-layer"], attributes["to-port"]] = source
+
+    def start_softonce(self, attributes: dict[str, str]) -> None:
+        self.record = attributes.get("value")
+
+
+def read(path: Path) -> ModelFile:
+    """Read the kinds of the outputs of an OpenVINO IR.
+
+    Raises:
+        ArtefactError: where it is no such file.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise unreadable(path, f"an OpenVINO .xml of at most {MAX_BYTES} bytes", "a larger one")
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = reader.refuse
+    parser.CharacterDataHandler = lambda text: setattr(reader, "text", reader.text + text[:20])
+    try:
+        with path.open("rb") as file:
+            parser.ParseFile(file)
+        graph = _graph(reader)
+    except _RefusedError as error:
+        raise unreadable(path, "an OpenVINO .xml", str(error)) from error
+    except expat.ExpatError as error:
+        raise unreadable(path, "an OpenVINO .xml", f"no XML ({error})") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise unreadable(path, "an OpenVINO .xml", "layers of another shape") from error
+    if not graph.outputs:
+        raise unreadable(path, "an OpenVINO .xml with outputs", "none")
+    outputs, findings = walk(graph)
+    return ModelFile("openvino", outputs, _parsed(reader.record), findings)
+
+
+def _graph(reader: _Reader) -> Graph:
+    layers = reader.layers
+    constants = {
+        _value((number, port)): math.nan
+        for number, layer in layers.items()
+        if layer.kind == "Const"
+        for port in layer.ports
+    }
+    nodes = [_node(reader, number) for number in _ordered(reader)]
+    results = {number: layer for number, layer in layers.items() if layer.kind == "Result"}
+    sources = {number: _sources(reader, number)[0] for number in results}
+    outputs = {
+        _shown(reader, number, sources[number]): _value(sources[number]) for number in results
+    }
+    shapes: dict[str, Shape] = {_value(port): tuple(s) for port, s in reader.sizes.items()}
+    return Graph(tuple(nodes), outputs, constants, shapes)
+
+
+def _node(reader: _Reader, number: str) -> Node:
+    layer = reader.layers[number]
+    canonical = OPERATIONS.get(layer.kind, "unknown")
+    inputs = [_value(source) for source in _sources(reader, number)]
+    if canonical == "where":
+        inputs = inputs[1:]
+    elif canonical not in _ALL_INPUTS:
+        inputs = inputs[:1]
+    return Node(
+        op=layer.kind,
+        name=layer.name,
+        canonical=canonical,
+        inputs=tuple(inputs),
+        outputs=tuple(_value((number, port)) for port in layer.ports),
+        dim=layer.axis,
+    )
+
+
+def _sources(reader: _Reader, number: str) -> list[tuple[str, str]]:
+    ports = reader.layers[number].inputs
+    return [reader.edges[number, port] for port in ports if (number, port) in reader.edges]
+
+
+def _ordered(reader: _Reader) -> list[str]:
+    """Return the layers that compute, each after the ones that it reads."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in reader.layers:
+        stack = [(start, False)]
+        while stack:
+            number, is_ready = stack.pop()
+            if is_ready:
+                order.append(number)
+            elif number not in seen:
+                seen.add(number)
+                stack.append((number, True))
+                stack += [(source, False) for source, _ in _sources(reader, number)]
+    inert = ("Const", "Parameter", "Result")
+    return [number for number in order if reader.layers[number].kind not in inert]
+
+
+def _shown(reader: _Reader, number: str, source: tuple[str, str]) -> str:
+    layer = reader.layers[number]
+    return layer.output_names or reader.names.get(source) or layer.name
+
+
+def _value(port: tuple[str, str]) -> str:
+    return ":".join(port)
+
+
+def _size(text: str) -> int:
+    return int(text) if text.strip().isdigit() else -1
+
+
+def _parsed(text: str | None) -> dict[str, Any] | None:
+    try:
+        record = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,171 @@
+"""torch.export's `.pt2`: a zip, of which the graph's JSON is read and nothing else.
+
+torch's own loader may unpickle; this one needs no torch and opens no other member.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.flow import ATEN, DIMS
+from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
+from softonce.checker.kinds import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from softonce.checker.flow import Shape
+
+MAX_JSON_BYTES = 2**28
+_OLD_NAME = "serialized_exported_program.json"
+_WEIGHTS = ("parameter", "buffer", "tensor_constant")
+_SETTINGS = frozenset(
+    {"dim", "dims", "dim0", "dim1", "dtype", "alpha", "index", "size", "condition"}
+)
+
+
+def read(path: Path) -> ModelFile:
+    """Read the kinds of the outputs of an exported program.
+
+    Raises:
+        ArtefactError: where it is no such archive, or its JSON is not as torch writes it.
+    """
+    program = _program(path)
+    try:
+        graph = _graph(program["graph_module"])
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise unreadable(path, "the JSON of torch.export", "JSON of another shape") from error
+    outputs, findings = walk(graph)
+    return ModelFile("torch.export", outputs, None, findings)
+
+
+def _program(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = _read_json(path, archive)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise unreadable(path, "an archive of torch.export", "no zip that can be read") from error
+    try:
+        program = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(path, "the JSON of torch.export", "text that is none") from error
+    if not isinstance(program, dict):
+        raise unreadable(path, "the JSON of torch.export", "JSON of another shape")
+    return program
+
+
+def _read_json(path: Path, archive: zipfile.ZipFile) -> bytes:
+    """Return the graph's JSON; of several models the first."""
+    members = [m for m in archive.infolist() if _is_graph(m.filename)]
+    if not members:
+        found = "pickles" if any(n.endswith(".pkl") for n in archive.namelist()) else "no graph"
+        raise unreadable(path, "an archive of torch.export", found)
+    if members[0].file_size > MAX_JSON_BYTES:
+        expected = f"a graph of at most {MAX_JSON_BYTES} bytes of JSON"
+        raise unreadable(path, expected, f"{members[0].file_size}")
+    with archive.open(members[0]) as file:
+        return file.read(MAX_JSON_BYTES)
+
+
+def _is_graph(name: str) -> bool:
+    folders = name.split("/")
+    return folders[-1] == _OLD_NAME or (folders[-2:-1] == ["models"] and name.endswith(".json"))
+
+
+def _graph(module: Mapping[str, Any]) -> Graph:
+    graph, signature = module["graph"], module["signature"]
+    specs = [spec for entry in signature["input_specs"] for spec in entry.items()]
+    weights = [spec["arg"] for name, spec in specs if name in _WEIGHTS]
+    returned = [entry["user_output"] for entry in signature["output_specs"] if _is_returned(entry)]
+    values = [name for spec in returned for name in _tensors(spec["arg"])]
+    shapes = {name: _shape(value) for name, value in graph["tensor_values"].items()}
+    return Graph(
+        nodes=tuple(_node(node, shapes) for node in graph["nodes"]),
+        outputs=dict(zip(_output_names(module, len(values)), values, strict=True)),
+        constants={arg["name"]: math.nan for arg in weights},
+        shapes=shapes,
+    )
+
+
+def _is_returned(entry: Mapping[str, Any]) -> bool:
+    return "user_output" in entry
+
+
+def _output_names(module: Mapping[str, Any], number: int) -> list[str]:
+    """Return the keys of a returned dict, or numbers."""
+    try:
+        calls = module["module_call_graph"]
+        spec = json.loads(next(c for c in calls if c["fqn"] == "")["signature"]["out_spec"])[1]
+        keys = json.loads(spec["context"]) if spec["type"] == "builtins.dict" else []
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration):
+        keys = []
+    plain = [f"output {position}" for position in range(number)]
+    return [str(key) for key in keys] if len(set(map(str, keys))) == number else plain
+
+
+def _node(node: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Node:
+    op = str(node["target"]).removeprefix("torch.ops.")
+    name = canonical(op.split(".")[1] if op.startswith("aten.") else "unknown")
+    name = ATEN.get(name, name)
+    given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
+    inputs = [x for key, arg in given.items() if key not in _SETTINGS for x in _operands(arg)]
+    axes = _ints(given.get("dim", given.get("dims")))
+    return Node(
+        op=op,
+        name=str(node.get("name") or next(iter(_outputs(node)), "")),
+        canonical=name,
+        inputs=tuple(inputs),
+        outputs=tuple(_outputs(node)),
+        dim=axes or _default_dim(name),
+        order=axes
+        if name == "permute"
+        else _swapped(given, shapes.get(str(next(iter(inputs), "")))),
+    )
+
+
+def _swapped(given: Mapping[str, Any], shape: Shape) -> tuple[int, ...]:
+    """Return the order of the axes after `transpose`."""
+    if shape is None or "dim0" not in given:
+        return ()
+    order = list(range(len(shape)))
+    a, b = (_ints(given[name])[0] for name in ("dim0", "dim1"))
+    order[a], order[b] = order[b], order[a]
+    return tuple(order)
+
+
+def _default_dim(op: str) -> tuple[int, ...]:
+    default = DIMS.get(op, (0, None))[1]
+    return () if default is None else (default,)
+
+
+def _outputs(node: Mapping[str, Any]) -> Iterator[str]:
+    for output in node["outputs"]:
+        yield from _tensors(output)
+
+
+def _tensors(arg: Mapping[str, Any]) -> Iterator[str]:
+    if "as_tensor" in arg:
+        yield arg["as_tensor"]["name"]
+    for tensor in arg.get("as_tensors", ()):
+        yield tensor["name"]
+
+
+def _operands(arg: Mapping[str, Any]) -> Iterator[str | float]:
+    yield from _tensors(arg)
+    for kind in ("as_float", "as_int"):
+        if kind in arg:
+            yield float(arg[kind])
+
+
+def _ints(arg: Mapping[str, Any] | None) -> tuple[int, ...]:
+    if arg is None:
+        return ()
+    return (int(arg["as_int"]),) if "as_int" in arg else tuple(map(int, arg.get("as_ints", ())))
+
+
+def _shape(value: Mapping[str, Any]) -> Shape:
+    return tuple(int(size["as_int"]) if "as_int" in size else -1 for size in value["sizes"])

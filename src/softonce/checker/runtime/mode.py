@@ -1,0 +1,148 @@
+"""The mode: it sees every call of torch, tags what comes out, and shows losses to the ledger."""
+
+# mypy: disable-error-code="no-untyped-call"
+# torch's stack of modes and its weak dictionaries carry no annotations.
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch._C import _is_tracing, _len_torch_function_stack
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from softonce.checker.flow import Call, Scores, apply, normalised_again
+from softonce.checker.kinds import SINKS, Kind
+from softonce.checker.runtime.events import KEEPS, call_of, is_swapped, name_of, user_lines
+
+if TYPE_CHECKING:
+    from softonce.checker.runtime.ledger import Ledger, Site
+
+_WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
+
+
+class ScoreMode(TorchFunctionMode):
+    """Follows kinds from call to call; what it cannot follow has no tag."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.is_active = True
+        self.num_events = 0
+        self._last_event = self._last_look = sys.maxsize
+        self._tags = WeakTensorKeyDictionary()
+        self._negated = WeakTensorKeyDictionary()
+        self._names: dict[Any, str] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call the function, and look at what goes in and comes out."""
+        kwargs = kwargs or {}
+        op = self._names.get(func)
+        if op is None:
+            op = self._names[func] = name_of(func)
+        self.num_events += 1
+        if self.num_events > self._last_event or self.ledger.num_looks >= self._last_look:
+            self.is_active = False
+            self._last_event = self._last_look = sys.maxsize
+        if not op or not self.is_active or _is_tracing():
+            return func(*args, **kwargs)
+        seen = self._guarded(self._before, op, func, args, kwargs)
+        result = func(*args, **kwargs)
+        if seen is not None:
+            self._guarded(self._after, seen, args, result)
+        return result
+
+    def close_after(self, looks: int, events: int) -> None:
+        """Look at so many losses or calls, whichever comes first, and then at nothing."""
+        self._last_look = self.ledger.num_looks + looks
+        self._last_event = self.num_events + events
+
+    def _guarded(self, look: Any, *arguments: Any) -> Any:
+        """Look, and never let that hurt the script; what could not be looked at is counted."""
+        try:
+            with torch.no_grad():
+                return look(*arguments)
+        except Exception:  # noqa: BLE001 - tensors of other makers raise anything
+            self.ledger.num_blind += 1
+            return None
+
+    def _before(
+        self, op: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call | Site | None:
+        if op in SINKS:
+            return self.ledger.look(op, args, kwargs, self.scores_of)
+        call = call_of(op, args, kwargs, self.scores_of, swapped=is_swapped(func))
+        if call.op not in KEEPS:
+            call = call._replace(made=next(iter(user_lines()), None))
+        if op in ("add", "sub") and 1.0 in call.operands:
+            self._pardon(args)
+        code = normalised_again(call)
+        if code is not None:
+            self.ledger.note_call(code, call)
+        elif op in ("gt", "ge", "lt", "le"):
+            self.ledger.note_threshold(call, args)
+        return call
+
+    def _after(self, seen: Call | Site, args: tuple[Any, ...], result: Any) -> None:
+        if not isinstance(seen, Call):
+            seen.record_loss(result)
+            if seen.loss == "nll_loss" and isinstance(result, Tensor):
+                self._negated[result] = seen
+            return
+        first = args[0] if args else None
+        if result is first and isinstance(first, Tensor) and self.scores_of(first) is not None:
+            return  # handed through as it was
+        parts = result if isinstance(result, (tuple, list)) else (result,)
+        for position, part in enumerate(parts):
+            if not isinstance(part, Tensor):
+                continue
+            made = apply(seen._replace(after=tuple(part.shape)))
+            if position == 1 and seen.op in _WITH_INDICES:
+                made = Scores(Kind.INDEX, op=seen.op, made=seen.made)
+            self._tag(part, made)
+
+    def _pardon(self, args: tuple[Any, ...]) -> None:
+        """Take `1 + nll_loss(probs)` for what it is: one minus the probability of the target."""
+        for value in args:
+            site = self._negated.get(value) if isinstance(value, Tensor) else None
+            if site is not None:
+                site.pardoned.add("SO102")
+
+    def _tag(self, tensor: Tensor, scores: Scores | None) -> None:
+        if scores is not None:
+            self._tags[tensor] = (scores, _version(tensor))
+        elif tensor in self._tags:
+            del self._tags[tensor]
+
+    def scores_of(self, tensor: Tensor) -> Scores | None:
+        """Return the tag of a tensor, unless it was changed in place since."""
+        entry = self._tags.get(tensor)
+        return entry[0] if entry is not None and entry[1] == _version(tensor) else None
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - its public name
+
+
+def put_on(mode: ScoreMode) -> None:
+    """Put the mode at the bottom of this thread's stack, where no `with` of the script pops it."""
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    if mode not in above:
+        # torch wants the default device, where there is one, below all others.
+        at = len(above) - 1 if above and isinstance(above[-1], DeviceContext) else len(above)
+        above.insert(at, mode)
+    for other in reversed(above):
+        _push_mode(other)
+
+
+def take_off(mode: ScoreMode) -> None:
+    """Take the mode off this thread's stack, wherever it is."""
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    for other in reversed(above):
+        if other is not mode:
+            _push_mode(other)

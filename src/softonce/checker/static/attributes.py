@@ -1,0 +1,313 @@
+"""Attributes, items and entries: reading and storing them."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.findings import Place
+from softonce.checker.kinds import Kind
+from softonce.checker.static.operations import apply, index_scores
+from softonce.checker.static.project import Class, FunctionNode, Module
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Choice,
+    Const,
+    External,
+    Function,
+    Instance,
+    Layer,
+    Maker,
+    Mapping,
+    Method,
+    Scores,
+    Sequence,
+    Super,
+    Value,
+    choice,
+    int_of,
+    join,
+    join_all,
+    join_present,
+    options_of,
+)
+
+if TYPE_CHECKING:
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+_PROPERTIES = frozenset({"data", "T", "mT"})
+_HEAD_NAMES = frozenset(
+    {"fc", "classifier", "head", "heads", "last_linear", "_fc", "output", "linear", "out"}
+)
+_DECORATED = frozenset({"property", "cached_property"})
+
+
+def attribute(
+    run: Interpreter, frame: Frame, value: Value, name: str, node: ast.expr | None = None
+) -> Value:
+    """Return `value.name`."""
+    if isinstance(value, External):
+        return _external(run, frame, value, name)
+    if isinstance(value, Module):
+        return _of_module(run, value, name)
+    if isinstance(value, Instance):
+        return _of_instance(run, frame, value, name)
+    if isinstance(value, Scores):
+        if name not in _PROPERTIES or node is None:
+            return Method(value, name)
+        return apply(run, frame, name, [value], {}, node)
+    if isinstance(value, Choice):
+        return choice([attribute(run, frame, option, name, node) for option in options_of(value)])
+    if isinstance(value, Class):
+        return _of_class(value, name)
+    if isinstance(value, Super):
+        return _of_super(value, name)
+    return _of_object(value, name)
+
+
+def _of_object(value: Value, name: str) -> Value:
+    """Return an attribute of a container or of a module of torch."""
+    if isinstance(value, Mapping) and name in value.items:
+        return value.items[name]
+    if isinstance(value, Sequence) and name in ("values", "indices", "logits"):
+        return value.items[name == "indices"] if len(value.items) > 1 else UNKNOWN
+    if isinstance(value, Backbone) and name in _HEAD_NAMES:
+        return value.attrs.get(name, value.head)
+    if isinstance(value, (Chain, Backbone)) and name == "training":
+        return UNKNOWN if value.training is None else Const(value.training)
+    if isinstance(value, Layer) and name in value.settings:
+        return value.settings[name]
+    if isinstance(value, (Chain, Layer, Backbone)) and name in ("module", "_orig_mod"):
+        return value
+    return Method(value, name)
+
+
+def _of_super(value: Super, name: str) -> Value:
+    found = value.instance.cls.find(name, after=value.owner)
+    if found is None:
+        return Method(value, name)
+    return Function(found[1], found[0].module, None, found[0], value.instance)
+
+
+def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Value:
+    dotted = f"{value.name}.{name}"
+    if value.name.split(".")[0] not in run.libraries:
+        found = run.project.resolve(dotted, frame.module)
+        if found is not None:
+            run.start(found)
+            return found
+    return External(dotted)
+
+
+def _of_module(run: Interpreter, module: Module, name: str) -> Value:
+    run.start(module)
+    if name in module.scope:
+        return module.scope[name]
+    if module.is_package:
+        found = run.project.resolve(name, module, level=1)
+        if found is not None:
+            run.start(found)
+            return found
+    return UNKNOWN
+
+
+def _of_class(cls: Class, name: str) -> Value:
+    found = cls.find(name)
+    if found is not None:
+        bound = cls if _decorators(found[1]) & {"classmethod"} else None
+        return Function(found[1], found[0].module, None, found[0], bound)
+    for each in cls.order():
+        if name in each.scope:
+            return each.scope[name]
+    return UNKNOWN
+
+
+def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:
+    if name in value.attrs:
+        return value.attrs[name]
+    if name == "training":
+        return UNKNOWN if value.training is None else Const(value.training)
+    found = value.cls.find(name)
+    if found is not None:
+        return _method(run, frame, value, *found)
+    for cls in value.cls.order():
+        if name in cls.scope:
+            return cls.scope[name]
+    return _filled_in(run, frame, value, name)
+
+
+def _filled_in(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:
+    """Return an attribute that a method sets which has not run yet, or that a base has."""
+    if name not in value.filled:
+        value.filled.add(name)
+        for cls, node in value.cls.stores(name):
+            run.enter(Function(node, cls.module, None, cls, value))
+            if name in value.attrs:
+                return value.attrs[name]
+    if value.base is not None:
+        return attribute(run, frame, value.base, name)
+    if name in _HEAD_NAMES and _is_torchvision(value.cls):
+        maker = Maker(Place(value.cls.module.path, value.cls.node.lineno), "backbone")
+        return Backbone(maker, Chain([]))
+    return value if name in ("module", "_orig_mod") else Method(value, name)
+
+
+def _is_torchvision(cls: Class) -> bool:
+    return any(base.startswith("torchvision.models.") for base in cls.external_bases())
+
+
+def _method(
+    run: Interpreter, frame: Frame, value: Instance, cls: Class, node: FunctionNode
+) -> Value:
+    decorators = _decorators(node)
+    if "staticmethod" in decorators:
+        return Function(node, cls.module, None, cls)
+    function = Function(node, cls.module, None, cls, value)
+    if decorators & _DECORATED:
+        return run.call_function(frame, function, [], {})
+    return function
+
+
+def _decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    return {ast.unparse(d).rsplit(".", 1)[-1].split("(")[0] for d in node.decorator_list}
+
+
+def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Value) -> None:
+    """Run `receiver.name = value`; inside an undecided branch the old value stays possible."""
+    for target in options_of(receiver):
+        if isinstance(target, (Instance, Backbone)):
+            old = target.attrs.get(name)
+            target.attrs[name] = join_present(old, value) if frame.uncertain else value
+            if isinstance(target, Instance):
+                target.version += 1
+            elif name in _HEAD_NAMES:
+                target.head = Chain([target.attrs[name]])
+        elif isinstance(target, Mapping):
+            target.items[name] = value
+        elif isinstance(target, Chain) and name in target.names:
+            target.items[target.names.index(name)] = value
+
+
+def store_item(run: Interpreter, frame: Frame, receiver: Value, key: Value, value: Value) -> None:
+    """Run `receiver[key] = value`."""
+    if isinstance(receiver, Mapping):
+        name: Any = key.value if isinstance(key, Const) else ("any", "unknown")
+        old = receiver.items.get(name) if not isinstance(key, Const) else None
+        receiver.items[name] = value if old is None else join(old, value)
+        receiver.exact = receiver.exact and isinstance(key, Const)
+    elif isinstance(receiver, (Sequence, Chain)):
+        index = int_of(key)
+        last = index in (-1, len(receiver.items) - 1)
+        if isinstance(receiver, Sequence) and (index is None or not receiver.exact):
+            receiver.items[:] = [join_all([*receiver.items, value])]
+            receiver.exact = False
+        elif index is not None and -len(receiver.items) <= index < len(receiver.items):
+            receiver.items[index] = value
+        elif index is not None and isinstance(receiver, Chain) and not last:
+            # The head of a known backbone has more layers than are listed: this is its last.
+            receiver.items[-1:] = [value]
+
+
+def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.expr) -> Value:
+    """Return `receiver[key]`."""
+    if isinstance(receiver, Scores):
+        return index_scores(run, frame, receiver, key, node)
+    if isinstance(receiver, Choice):
+        return join_all([item(run, frame, o, key, node) for o in options_of(receiver)])
+    if isinstance(receiver, Mapping):
+        if isinstance(key, Const) and receiver.exact and _hashable(key.value):
+            return receiver.items.get(key.value, UNKNOWN)
+        if isinstance(key, Const) and _hashable(key.value) and key.value in receiver.items:
+            return receiver.items[key.value]
+        return choice(list(receiver.items.values())) if receiver.items else UNKNOWN
+    if isinstance(receiver, (Sequence, Chain)):
+        return _of_sequence(receiver, key)
+    if isinstance(receiver, Instance) and receiver.base is not None:
+        return item(run, frame, receiver.base, key, node)
+    if isinstance(receiver, External) and receiver.name.endswith(".models.__dict__"):
+        return External("torchvision.models.any")
+    return UNKNOWN
+
+
+def _hashable(value: object) -> bool:
+    return not isinstance(value, slice)
+
+
+def _of_sequence(receiver: Sequence | Chain, key: Value) -> Value:
+    exact = receiver.exact if isinstance(receiver, Sequence) else True
+    if isinstance(key, Const) and isinstance(key.value, slice) and exact:
+        items = receiver.items[key.value]
+        return Chain(items) if isinstance(receiver, Chain) else Sequence(items)
+    index = int_of(key)
+    if index is not None and exact:
+        in_range = -len(receiver.items) <= index < len(receiver.items)
+        return receiver.items[index] if in_range else UNKNOWN
+    if isinstance(key, (External, Const)):
+        return Sequence(list(receiver.items), exact=False) if index is None else _any(receiver)
+    return _any(receiver)
+
+
+def _any(receiver: Sequence | Chain) -> Value:
+    return join_all(receiver.items)
+
+
+def entries(run: Interpreter, value: Value) -> list[Value] | None:
+    """Return the entries of an iterable where all are known, in order, else None."""
+    if isinstance(value, Sequence) and value.exact:
+        return list(value.items)
+    if isinstance(value, Chain):
+        return list(value.items)
+    if isinstance(value, Mapping) and value.exact:
+        return [Const(key) for key in value.items]
+    if isinstance(value, Instance) and value.base is not None:
+        return entries(run, value.base)
+    return None
+
+
+def entry(run: Interpreter, frame: Frame, value: Value) -> Value:
+    """Return any entry of an iterable."""
+    known = entries(run, value)
+    if known is not None:
+        return join_all(known)
+    if isinstance(value, Sequence):
+        return join_all(value.items)
+    if isinstance(value, Scores) and value.kind != Kind.OTHER:
+        return value
+    return UNKNOWN
+
+
+def parts(
+    run: Interpreter, frame: Frame, value: Value, count: int, *, starred: bool
+) -> list[Value]:
+    """Return what `a, b = value` binds."""
+    known = entries(run, value)
+    if known is not None and len(known) == count and not starred:
+        return known
+    if isinstance(value, Choice):
+        columns = [
+            parts(run, frame, option, count, starred=starred) for option in options_of(value)
+        ]
+        return [join_all(list(column)) for column in zip(*columns, strict=True)]
+    if isinstance(value, Instance) and "__iter__" not in value.cls.methods:
+        fields = list(value.attrs.values())
+        return fields if len(fields) == count else [UNKNOWN] * count
+    if known is not None and starred:
+        return [*known[: count - 1], *[UNKNOWN] * count][:count]
+    return [entry(run, frame, value)] * count
+
+
+def call_base(
+    run: Interpreter,
+    frame: Frame,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+) -> Value:
+    """Return what the constructor of a base outside of the project makes."""
+    from softonce.checker.static.externals import call_external
+
+    return call_external(run, frame, name, args, kwargs, node)

@@ -1,0 +1,139 @@
+"""Calls: functions and classes of the project, modules, losses, methods, other libraries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import ROWS, SINKS, Kind
+from softonce.checker.static import keras
+from softonce.checker.static.externals import call_external
+from softonce.checker.static.methods import call_method
+from softonce.checker.static.operations import apply
+from softonce.checker.static.project import Class
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Choice,
+    External,
+    Function,
+    Instance,
+    Layer,
+    Mapping,
+    Method,
+    Partial,
+    Scores,
+    Value,
+    choice,
+    join_all,
+    mark_optional,
+    options_of,
+    scores,
+)
+
+if TYPE_CHECKING:
+    import ast
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+
+def call(
+    run: Interpreter, frame: Frame, callee: Value, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Return what the call gives."""
+    if isinstance(callee, Function):
+        return _function(run, frame, callee, args, kwargs, node)
+    if isinstance(callee, External):
+        return call_external(run, frame, callee.name, args, kwargs, node)
+    if isinstance(callee, Method):
+        return call_method(run, frame, callee, args, kwargs, node)
+    if isinstance(callee, (Layer, Chain, Backbone, Instance)):
+        return call_module(run, frame, callee, args, kwargs, node)
+    if isinstance(callee, Class):
+        return run.instantiate(frame, callee, args, kwargs)
+    if isinstance(callee, Partial):
+        return call(
+            run, frame, callee.function, [*callee.args, *args], {**callee.kwargs, **kwargs}, node
+        )
+    if isinstance(callee, Choice):
+        return _choice(run, frame, callee, args, kwargs, node)
+    return UNKNOWN
+
+
+def _choice(
+    run: Interpreter, frame: Frame, callee: Choice, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Call each; losses among the options are a matter of settings, and are only seen together."""
+    options = options_of(callee)
+    losses = [o for o in options if isinstance(o, Layer) and o.op in SINKS]
+    if losses and len(losses) == len(options):
+        run.losses.check_choice(frame, losses, args, kwargs, node)
+        return UNKNOWN
+    results = [call(run, frame, o, args, kwargs, node) for o in options if o not in losses]
+    are_objects = all(isinstance(r, (Instance, Layer, Chain, Backbone)) for r in results)
+    if are_objects and results:
+        return choice(results)
+    # Which network is trained is one matter, which last layer a network was given another.
+    joined = join_all(results)
+    return mark_optional(joined) if any(isinstance(o, Layer) for o in options) else joined
+
+
+def _function(
+    run: Interpreter, frame: Frame, callee: Function, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    name = getattr(callee.node, "name", "")
+    if name in ROWS.keys() | SINKS.keys() and "softonce/losses/" in callee.module.path:
+        return apply(run, frame, name, args, kwargs, node)
+    return run.call_function(frame, callee, args, kwargs)
+
+
+def call_module(
+    run: Interpreter, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Return what a module makes of its input."""
+    if isinstance(module, Layer) and keras.is_loss(module):
+        return keras.call_loss(run, frame, module, args, kwargs, node)
+    if isinstance(module, Layer):
+        return apply(run, frame, module.op, args, kwargs, node, module.settings)
+    if isinstance(module, Chain):
+        return call_chain(run, frame, module, args, node)
+    if isinstance(module, Backbone):
+        return call_backbone(run, frame, module, node)
+    if not isinstance(module, Instance):
+        return UNKNOWN
+    for name in ("forward", "__call__", "call"):
+        found = module.cls.find(name)
+        if found is not None:
+            function = Function(found[1], found[0].module, None, found[0], module)
+            return run.call_function(frame, function, args, kwargs)
+    if module.base is not None:
+        return call(run, frame, module.base, args, kwargs, node)
+    return UNKNOWN
+
+
+def call_chain(run: Interpreter, frame: Frame, chain: Chain, args: Args, node: ast.expr) -> Value:
+    """Apply one module after the other; what a layer makes is attributed to its own line."""
+    value: Value = args[0] if args else UNKNOWN
+    for item in chain.items:
+        value = call(run, frame, item, [value], {}, node)
+        if isinstance(item, Layer) and isinstance(value, Scores):
+            value = run.attributed(value, node, item.maker, frame)
+    return value
+
+
+def call_backbone(run: Interpreter, frame: Frame, module: Backbone, node: ast.expr) -> Value:
+    """Return raw scores, or what the replaced head makes."""
+    if module.output == "fixed":
+        return module.attrs["value"]
+    raw = scores(Kind.LOGITS, module.maker, dim=-1, rank=2, num_classes=module.num_classes)
+    start = UNKNOWN if module.attrs else raw
+    result = call_chain(run, frame, module.head, [start], node) if module.head.items else raw
+    if module.output == "mapping":
+        return Mapping({"logits": result, "loss": UNKNOWN}, exact=False)
+    if module.output == "segmentation":
+        return Mapping({"out": result}, exact=False)
+    return result

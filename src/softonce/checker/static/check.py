@@ -1,0 +1,187 @@
+"""Paths in, findings out."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softonce.checker.catalog import RULES, Severity
+from softonce.checker.findings import Finding, Place
+from softonce.checker.static.interpreter import Interpreter
+from softonce.checker.static.project import Class, FunctionNode, Module, Project
+from softonce.checker.static.relevance import relevant_files
+from softonce.checker.static.reporter import Reporter
+from softonce.checker.static.sources import Source, read, walk
+from softonce.checker.static.values import Function
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+RECURSION_LIMIT = 12_000
+_SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to check and how.
+
+    Attributes:
+        select: codes or beginnings of codes; empty for all that are on by default.
+        ignore: codes or beginnings of codes to leave out.
+        exclude: glob patterns of paths to leave out.
+        softmax_addresses: the files that may normalise class scores (SO306).
+        notes: whether notes are wanted.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    softmax_addresses: tuple[str, ...] = ()
+    notes: bool = False
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether the finding is asked for."""
+        code = finding.code
+        if any(code.startswith(prefix) for prefix in self.ignore):
+            return False
+        chosen = any(code.startswith(prefix) for prefix in self.select)
+        if code == "SO306" and self.softmax_addresses:
+            return not self.select or chosen
+        if finding.severity is Severity.NOTE and not self.notes and code not in self.select:
+            return False
+        return chosen if self.select else RULES[code].default
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The findings of a run, and the files that were read."""
+
+    findings: tuple[Finding, ...]
+    sources: dict[str, Source]
+
+    def read_line(self, path: str, line: int) -> str:
+        """Return a line of one of the files."""
+        source = self.sources.get(path)
+        return source.line(line) if source else ""
+
+
+def check_paths(paths: Iterable[str], settings: Settings = Settings()) -> Checked:
+    """Check files and folders, together as one project.
+
+    Example:
+        >>> check_paths([]).findings
+        ()
+    """
+    given = [str(path) for path in paths]
+    sources = [read(path) for path in walk(given, settings.exclude)]
+    return check_sources(sources, settings, on_disk=any(not Path(p).is_dir() for p in given))
+
+
+def check_sources(sources: list[Source], settings: Settings, *, on_disk: bool = False) -> Checked:
+    """Check files that have been read."""
+    limit, collects = sys.getrecursionlimit(), gc.isenabled()
+    sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+    # Trees are many small objects that all stay: looking through them for garbage costs a third.
+    gc.disable()
+    try:
+        reporter = Reporter()
+        project = Project(sources, on_disk=on_disk)
+        asked = {source.path for source in sources}
+        _analyse(project, sources, reporter, settings)
+    finally:
+        sys.setrecursionlimit(limit)
+        if collects:
+            gc.enable()
+    by_path = {source.path: source for source in project.sources.values()}
+    for source in sources:
+        if source.problem:
+            reporter.add("SO000", Place(source.path), reason=source.problem)
+    kept = [
+        finding
+        for finding in reporter.findings.values()
+        if (finding.place.path in asked or (finding.made and finding.made.path in asked))
+        and settings.wants(finding)
+        and not _is_silenced(finding, by_path)
+    ]
+    return Checked(tuple(sorted(kept, key=lambda f: f.sort_key)), by_path)
+
+
+def _is_silenced(finding: Finding, sources: dict[str, Source]) -> bool:
+    places = [finding.place, finding.made] if finding.made else [finding.place]
+    return any(
+        place.path in sources and sources[place.path].is_silenced(place.line, finding.code)
+        for place in places
+    )
+
+
+def _analyse(
+    project: Project, sources: list[Source], reporter: Reporter, settings: Settings
+) -> None:
+    run = Interpreter(project, reporter, settings.softmax_addresses)
+    relevant = list(relevant_files(sources))
+    loaded = []
+    for source, whole in relevant:
+        module = project.module(source.path)
+        if module is not None:
+            loaded.append((module, whole))
+    for module, _ in loaded:
+        _guarded(run, module, lambda module=module: run.start(module))
+    for module, whole in loaded:
+        for function in _entries(run, module, whole=whole):
+            if function.node not in run.called:
+                _guarded(run, module, lambda function=function: run.enter(function))
+    reporter.surely_only = True
+    for module, whole in loaded:
+        for function in _entries(run, module, whole=whole):
+            if _has_unseen_branch(run, function.node):
+                _guarded(run, module, lambda function=function: run.enter(function))
+    reporter.surely_only = False
+    run.rules.finish()
+
+
+def _guarded(run: Interpreter, module: Module, action: object) -> None:
+    """Do one part of the work; code that is nested too deep is left out with a note."""
+    try:
+        action()  # type: ignore[operator]
+    except RecursionError:
+        run.reporter.add("SO000", Place(module.path), reason="nested too deep")
+
+
+def _entries(run: Interpreter, module: Module, *, whole: bool) -> Iterator[Function]:
+    """Yield the functions and methods of a module as they are called from nowhere."""
+    for node in module.functions():
+        if whole or _mentions_scores(module, node):
+            yield Function(node, module)
+    for definition in module.classes():
+        cls = run.classes.get(definition)
+        if cls is None or not (whole or _mentions_scores(module, definition)):
+            continue
+        yield from _methods(run, cls, whole=whole)
+
+
+def _methods(run: Interpreter, cls: Class, *, whole: bool) -> Iterator[Function]:
+    constructor = cls.methods.get("__init__")
+    if constructor is not None and (whole or _mentions_scores(cls.module, constructor)):
+        _guarded(run, cls.module, lambda: run.some_instance(cls))
+    for method in cls.methods.values():
+        if method.name != "__init__" and (whole or _mentions_scores(cls.module, method)):
+            instance = run.some_instance(cls)
+            yield Function(method, cls.module, None, cls, instance)
+
+
+def _mentions_scores(module: Module, node: FunctionNode | ast.ClassDef) -> bool:
+    lines = module.source.lines[node.lineno - 1 : node.end_lineno]
+    return any(map(_SCORE_TEXT.search, lines))
+
+
+def _has_unseen_branch(run: Interpreter, node: ast.AST) -> bool:
+    return any(
+        isinstance(child, ast.stmt) and child not in run.visited
+        for child in ast.walk(node)
+        if isinstance(child, (ast.Expr, ast.Assign, ast.Return, ast.AugAssign))
+    )

@@ -1,0 +1,291 @@
+"""Expressions: what each evaluates to."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.static import attributes
+from softonce.checker.static.calls import call
+from softonce.checker.static.operations import binary, compare, unary
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Const,
+    External,
+    Function,
+    Instance,
+    Layer,
+    Mapping,
+    Sequence,
+    Value,
+    join,
+    mark_optional,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+_MODULES = (Instance, Layer, Chain, Backbone, Function)
+
+
+def evaluate(run: Interpreter, frame: Frame, node: ast.expr) -> Value:
+    """Return what the expression is; unknown where its form is not followed."""
+    handler = _HANDLERS.get(type(node))
+    return UNKNOWN if handler is None else handler(run, frame, node)
+
+
+def truth(value: Value) -> bool | None:
+    """Return whether the value is true, or None where that is unknown."""
+    if isinstance(value, Const):
+        return bool(value.value)
+    if isinstance(value, _MODULES):
+        return True
+    if isinstance(value, (Sequence, Mapping)) and value.exact:
+        return bool(value.items)
+    return None
+
+
+def _constant(run: Interpreter, frame: Frame, node: ast.Constant) -> Value:
+    return Const(node.value)
+
+
+def _name(run: Interpreter, frame: Frame, node: ast.Name) -> Value:
+    return frame.lookup(node.id)
+
+
+def _attribute(run: Interpreter, frame: Frame, node: ast.Attribute) -> Value:
+    return attributes.attribute(run, frame, evaluate(run, frame, node.value), node.attr, node)
+
+
+def _call(run: Interpreter, frame: Frame, node: ast.Call) -> Value:
+    callee = evaluate(run, frame, node.func)
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
+    for arg in node.args:
+        if isinstance(arg, ast.Starred):
+            _spread(evaluate(run, frame, arg.value), args, kwargs)
+        else:
+            args.append(evaluate(run, frame, arg))
+    for keyword in node.keywords:
+        value = evaluate(run, frame, keyword.value)
+        if keyword.arg is not None:
+            kwargs[keyword.arg] = value
+        elif isinstance(value, Mapping):
+            kwargs |= {k: v for k, v in value.items.items() if isinstance(k, str)}
+            kwargs |= {} if value.exact else {"**": UNKNOWN}
+        else:
+            kwargs["**"] = UNKNOWN
+    return call(run, frame, callee, args, kwargs, node)
+
+
+def _spread(value: Value, args: list[Value], kwargs: dict[str, Value]) -> None:
+    """Add the entries of `*value`; entries of unknown number leave other arguments unknown."""
+    if isinstance(value, Sequence):
+        args.extend(value.items)
+    if not isinstance(value, Sequence) or not value.exact:
+        kwargs["**"] = UNKNOWN
+
+
+def _binary(run: Interpreter, frame: Frame, node: ast.BinOp) -> Value:
+    left, right = evaluate(run, frame, node.left), evaluate(run, frame, node.right)
+    return binary(run, frame, node, left, right)
+
+
+def _unary(run: Interpreter, frame: Frame, node: ast.UnaryOp) -> Value:
+    value = evaluate(run, frame, node.operand)
+    if isinstance(node.op, ast.Not):
+        known = truth(value)
+        return UNKNOWN if known is None else Const(not known)
+    return unary(run, frame, node, value)
+
+
+def _bool(run: Interpreter, frame: Frame, node: ast.BoolOp) -> Value:
+    """Return the operand that decides; `a or b` of unknown truth is either."""
+    stops_at = isinstance(node.op, ast.Or)
+    result: Value | None = None
+    for operand in node.values:
+        value = evaluate(run, frame, operand)
+        known = truth(value)
+        result = value if result is None else join(result, value)
+        if known is stops_at:
+            return value if operand is node.values[0] else result
+        if known is (not stops_at) and operand is not node.values[-1]:
+            result = None
+    return UNKNOWN if result is None else result
+
+
+def _compare(run: Interpreter, frame: Frame, node: ast.Compare) -> Value:
+    left = evaluate(run, frame, node.left)
+    right = evaluate(run, frame, node.comparators[0])
+    return compare(run, frame, node, left, right)
+
+
+def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
+    from softonce.checker.static.statements import is_option, training_test
+
+    known = truth(evaluate(run, frame, node.test))
+    mode, before = training_test(node.test), frame.eval_only
+    values = []
+    frame.uncertain += known is None
+    for branch, is_taken, sign in ((node.body, True, mode), (node.orelse, False, -mode)):
+        if known in (None, is_taken):
+            frame.eval_only = before or sign < 0
+            values.append(evaluate(run, frame, branch))
+    frame.uncertain -= known is None
+    frame.eval_only = before
+    if len(values) == 1:
+        return values[0]
+    joined = join(*values)
+    return mark_optional(joined) if is_option(node.test) else joined
+
+
+def _sequence(run: Interpreter, frame: Frame, node: ast.Tuple | ast.List | ast.Set) -> Value:
+    items: list[Value] = []
+    exact = True
+    for element in node.elts:
+        if isinstance(element, ast.Starred):
+            spread = evaluate(run, frame, element.value)
+            items.extend(spread.items if isinstance(spread, Sequence) else [UNKNOWN])
+            exact = exact and isinstance(spread, Sequence) and spread.exact
+        else:
+            items.append(evaluate(run, frame, element))
+    return Sequence(items, exact)
+
+
+def _dict(run: Interpreter, frame: Frame, node: ast.Dict) -> Value:
+    items: dict[Any, Value] = {}
+    exact = True
+    for key, value_node in zip(node.keys, node.values, strict=True):
+        value = evaluate(run, frame, value_node)
+        if key is None:
+            exact = exact and isinstance(value, Mapping) and value.exact
+            items |= value.items if isinstance(value, Mapping) else {}
+            continue
+        name = evaluate(run, frame, key)
+        if isinstance(name, Const):
+            items[name.value] = value
+        else:
+            items[node.keys.index(key), "unknown"] = value
+            exact = False
+    return Mapping(items, exact)
+
+
+def _subscript(run: Interpreter, frame: Frame, node: ast.Subscript) -> Value:
+    receiver = evaluate(run, frame, node.value)
+    return attributes.item(run, frame, receiver, evaluate(run, frame, node.slice), node)
+
+
+def _slice(run: Interpreter, frame: Frame, node: ast.Slice) -> Value:
+    ends = (node.lower, node.upper, node.step)
+    if all(end is None for end in ends):
+        return External("slice.full")
+    values = [Const(None) if end is None else evaluate(run, frame, end) for end in ends]
+    known = [value.value for value in values if isinstance(value, Const)]
+    return Const(slice(*known)) if len(known) == len(ends) else External("slice.part")
+
+
+def _lambda(run: Interpreter, frame: Frame, node: ast.Lambda) -> Value:
+    return Function(node, frame.module, {**frame.outer, **frame.scope})
+
+
+def _comprehension(
+    run: Interpreter, frame: Frame, node: ast.ListComp | ast.GeneratorExp | ast.SetComp
+) -> Value:
+    """Evaluate the element once for every entry that is known, else once for any entry."""
+    first = node.generators[0]
+    saved = dict(frame.scope)
+    items = attributes.entries(run, evaluate(run, frame, first.iter))
+    exact = items is not None and len(node.generators) == 1 and not first.ifs and len(items) <= 16
+    results = []
+    if exact and items is not None:
+        for item in items:
+            _bind(run, frame, first.target, item)
+            results.append(evaluate(run, frame, node.elt))
+    else:
+        _bind_generators(run, frame, node.generators)
+        results.append(evaluate(run, frame, node.elt))
+    _restore(frame, saved)
+    return Sequence(results, exact)
+
+
+def _dict_comprehension(run: Interpreter, frame: Frame, node: ast.DictComp) -> Value:
+    saved = dict(frame.scope)
+    _bind_generators(run, frame, node.generators)
+    value = evaluate(run, frame, node.value)
+    _restore(frame, saved)
+    return Mapping({("any", "unknown"): value}, exact=False)
+
+
+def _bind_generators(run: Interpreter, frame: Frame, generators: list[ast.comprehension]) -> None:
+    for generator in generators:
+        iterated = evaluate(run, frame, generator.iter)
+        _bind(run, frame, generator.target, attributes.entry(run, frame, iterated))
+        for test in generator.ifs:
+            evaluate(run, frame, test)
+
+
+def _bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None:
+    from softonce.checker.static.statements import bind
+
+    bind(run, frame, target, value)
+
+
+def _restore(frame: Frame, saved: dict[str, Value]) -> None:
+    frame.scope.clear()
+    frame.scope.update(saved)
+
+
+def _named(run: Interpreter, frame: Frame, node: ast.NamedExpr) -> Value:
+    value = evaluate(run, frame, node.value)
+    _bind(run, frame, node.target, value)
+    return value
+
+
+def _inner(run: Interpreter, frame: Frame, node: ast.Await | ast.Starred) -> Value:
+    return evaluate(run, frame, node.value)
+
+
+def _yield(run: Interpreter, frame: Frame, node: ast.Yield) -> Value:
+    frame.yields.append(UNKNOWN if node.value is None else evaluate(run, frame, node.value))
+    return UNKNOWN
+
+
+def _text(run: Interpreter, frame: Frame, node: ast.JoinedStr) -> Value:
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            evaluate(run, frame, part.value)
+    return UNKNOWN
+
+
+_HANDLERS: dict[type, Callable[..., Value]] = {
+    ast.Constant: _constant,
+    ast.Name: _name,
+    ast.Attribute: _attribute,
+    ast.Call: _call,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _unary,
+    ast.BoolOp: _bool,
+    ast.Compare: _compare,
+    ast.IfExp: _choose,
+    ast.Tuple: _sequence,
+    ast.List: _sequence,
+    ast.Set: _sequence,
+    ast.Dict: _dict,
+    ast.Subscript: _subscript,
+    ast.Slice: _slice,
+    ast.Lambda: _lambda,
+    ast.ListComp: _comprehension,
+    ast.GeneratorExp: _comprehension,
+    ast.SetComp: _comprehension,
+    ast.DictComp: _dict_comprehension,
+    ast.NamedExpr: _named,
+    ast.Await: _inner,
+    ast.Starred: _inner,
+    ast.Yield: _yield,
+    ast.JoinedStr: _text,
+}

@@ -1,0 +1,277 @@
+"""Names of other libraries: torch's operations and modules, Python's own functions, wrappers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS, Kind, canonical
+from softonce.checker.static import attributes
+from softonce.checker.static.libraries import call_library
+from softonce.checker.static.operations import apply, maker_of
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Chain,
+    Const,
+    External,
+    Layer,
+    Mapping,
+    Partial,
+    Scores,
+    Sequence,
+    Super,
+    Value,
+    int_of,
+)
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+FUNCTION_HOMES = frozenset(
+    {
+        "torch", "torch.nn.functional", "torch.special", "torch.Tensor", "torch.nn",
+        "torch.functional", "softonce.losses", "softonce.losses.functional", "softonce",
+        "torchvision.ops", "torchvision.ops.focal_loss", "torch._C._nn",
+    }
+)  # fmt: skip
+# Other spellings of an operation, by full name.
+ALIASES = {
+    "scipy.special.softmax": "softmax",
+    "scipy.special.expit": "sigmoid",
+    "scipy.special.log_softmax": "log_softmax",
+    "numpy.argmax": "argmax",
+    "torch.autograd.Variable": "identity",
+    "torch.sigmoid_": "sigmoid",
+}
+# Position of the arguments that matter, for each torch class.
+_SETTINGS = {
+    "softmax": ("dim",),
+    "softmin": ("dim",),
+    "log_softmax": ("dim",),
+    "linear": ("in_features", "out_features"),
+    "nll_loss": ("weight", "size_average", "ignore_index", "reduce", "reduction"),
+    "kl_div": ("size_average", "reduce", "reduction", "log_target"),
+    "flatten": ("start_dim",),
+}
+# Calls that give back their first argument, or what is as good.
+_WRAPPERS = frozenset(
+    {
+        "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "compile",
+        "deepcopy", "copy", "script", "trace", "optimize",
+        "DistributedDataParallelCPU", "SyncBatchNorm", "convert_sync_batchnorm",
+        "weight_norm", "spectral_norm", "skip_init", "fully_shard",
+        "freeze", "prepare_model", "torch_distributed_zero_first", "summary_model",
+    }
+)  # fmt: skip
+# Calls that call their first argument -> where its own arguments begin.
+_CALLERS = {"data_parallel": 1, "checkpoint": 1, "checkpoint_sequential": 2}
+_WRAPPER_HOMES = ("torch", "copy", "apex", "ray", "horovod", "fairscale", "deepspeed")
+
+
+def call_external(
+    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Return what a call of another library's function or class gives."""
+    home, _, last = name.rpartition(".")
+    if home == "builtins":
+        handler = _BUILTINS.get(last)
+        return UNKNOWN if handler is None else handler(run, frame, args, kwargs, node)
+    if home.startswith("torch.nn") and last in _CONTAINERS:
+        return _CONTAINERS[last](args, kwargs)
+    if home.startswith("torch.nn") and last in MODULES and home != "torch.nn.functional":
+        return layer(run, frame, last, args, kwargs, node)
+    op = ALIASES.get(name) or (canonical(last) if home in FUNCTION_HOMES else "")
+    if op and (op in ROWS or op in SINKS or op in JOINS or op in _PAIR_FUNCTIONS):
+        return apply(run, frame, op, args, kwargs, node)
+    if last in _WRAPPERS and name.partition(".")[0] in _WRAPPER_HOMES:
+        return args[0] if args else kwargs.get("module", kwargs.get("model", UNKNOWN))
+    if last in _CALLERS and name.startswith("torch.") and len(args) > 1:
+        from softonce.checker.static.calls import call
+
+        return call(run, frame, args[0], args[_CALLERS[last] :], {}, node)
+    if name == "functools.partial" and args:
+        return Partial(args[0], args[1:], kwargs)
+    if last in ("OrderedDict", "defaultdict", "EasyDict", "Munch") and home:
+        return _dict(run, frame, args, kwargs, node)
+    return call_library(run, frame, name, args, kwargs, node)
+
+
+_PAIR_FUNCTIONS = frozenset({"add", "sub", "mul", "div", "matmul"})
+
+
+def layer(
+    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Return the module of one torch class."""
+    op = MODULES[name]
+    positions = _SETTINGS.get(op, ())
+    if op.startswith("conv"):
+        positions = ("in_channels", "out_channels")
+    if name.startswith("Lazy"):
+        positions = positions[1:]
+    settings = dict(zip(positions, args, strict=False)) | kwargs
+    if op in ("softmax", "softmin", "log_softmax"):
+        if not settings.keys() & {"dim", "**"} and name != "Softmax2d":
+            run.rules.implicit_dim(frame, f"nn.{name}", node)
+        settings.setdefault("dim", Const(-3) if name == "Softmax2d" else Const(None))
+    if op in ROWS:
+        settings = {k: v for k, v in settings.items() if k in ("dim", *positions)}
+    return Layer(op, settings, maker_of(frame, node, op))
+
+
+def _sequential(args: Args, kwargs: Kwargs) -> Value:
+    if len(args) == 1 and isinstance(args[0], Mapping):
+        names = [str(key) for key in args[0].items]
+        return Chain(list(args[0].items.values()), names)
+    if len(args) == 1 and isinstance(args[0], Sequence):
+        return Chain(list(args[0].items))
+    return Chain(list(args), [str(i) for i in range(len(args))])
+
+
+def _module_list(args: Args, kwargs: Kwargs) -> Value:
+    given = args[0] if args else kwargs.get("modules")
+    if isinstance(given, Chain):
+        return Sequence(list(given.items))
+    return given if isinstance(given, Sequence) else Sequence([], exact=given is None)
+
+
+def _module_dict(args: Args, kwargs: Kwargs) -> Value:
+    return args[0] if args and isinstance(args[0], Mapping) else Mapping({}, exact=not args)
+
+
+_CONTAINERS: dict[str, Callable[[Args, Kwargs], Value]] = {
+    "Sequential": _sequential,
+    "ModuleList": _module_list,
+    "ModuleDict": _module_dict,
+}
+
+
+def _super(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    if frame.self_value is None or frame.owner is None:
+        return UNKNOWN
+    return Super(frame.self_value, frame.owner)
+
+
+def _list(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    if not args:
+        return Sequence([])
+    known = attributes.entries(run, args[0])
+    if known is not None:
+        return Sequence(known)
+    return Sequence([attributes.entry(run, frame, args[0])], exact=False)
+
+
+def _reversed(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    known = attributes.entries(run, args[0]) if args else None
+    return Sequence(known[::-1]) if known is not None else _list(run, frame, args, kwargs, node)
+
+
+def _dict(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    if args and isinstance(args[0], Mapping):
+        return Mapping({**args[0].items, **kwargs}, args[0].exact)
+    pairs = attributes.entries(run, args[0]) if args else []
+    items: dict[Any, Value] = {}
+    for pair in pairs or ():
+        if isinstance(pair, Sequence) and len(pair.items) == 2 and isinstance(pair.items[0], Const):
+            items[pair.items[0].value] = pair.items[1]
+    exact = pairs is not None and len(items) == len(pairs)
+    return Mapping(items | kwargs, exact)
+
+
+def _zip(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    known = [attributes.entries(run, arg) for arg in args]
+    if args and all(items is not None for items in known):
+        rows = zip(*[items or [] for items in known], strict=False)
+        return Sequence([Sequence(list(row)) for row in rows])
+    return Sequence([Sequence([attributes.entry(run, frame, a) for a in args])], exact=False)
+
+
+def _enumerate(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    known = attributes.entries(run, args[0]) if args else None
+    if known is not None:
+        return Sequence([Sequence([Const(i), item]) for i, item in enumerate(known)])
+    item = attributes.entry(run, frame, args[0]) if args else UNKNOWN
+    return Sequence([Sequence([UNKNOWN, item])], exact=False)
+
+
+def _map(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    from softonce.checker.static.calls import call
+
+    if len(args) < 2:
+        return UNKNOWN
+    known = attributes.entries(run, args[1])
+    items = known if known is not None else [attributes.entry(run, frame, args[1])]
+    results = [call(run, frame, args[0], [item], {}, node) for item in items[:16]]
+    return Sequence(results, exact=known is not None and len(known) <= 16)
+
+
+def _getattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    if len(args) > 1 and isinstance(args[1], Const) and isinstance(args[1].value, str):
+        return attributes.attribute(run, frame, args[0], args[1].value, node)
+    if args and isinstance(args[0], External) and args[0].name == "torchvision.models":
+        return External("torchvision.models.any")
+    return UNKNOWN
+
+
+def _setattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    if len(args) > 2 and isinstance(args[1], Const) and isinstance(args[1].value, str):
+        attributes.store(run, frame, args[0], args[1].value, args[2])
+    return Const(None)
+
+
+def _len(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    known = attributes.entries(run, args[0]) if args else None
+    return UNKNOWN if known is None else Const(len(known))
+
+
+def _range(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    bounds = [int_of(arg) for arg in args]
+    if bounds and None not in bounds and bounds[-1] != 0:
+        numbers = range(*[b for b in bounds if b is not None])
+        if len(numbers) <= 16:
+            return Sequence([Const(i) for i in numbers])
+    return Sequence([UNKNOWN], exact=False)
+
+
+def _number(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    return args[0] if args and int_of(args[0]) is not None else UNKNOWN
+
+
+def _bool(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    from softonce.checker.static.expressions import truth
+
+    known = truth(args[0]) if args else False
+    return UNKNOWN if known is None else Const(known)
+
+
+def _round(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    tensor = isinstance(args[0], Scores) and args[0].kind != Kind.OTHER if args else False
+    return apply(run, frame, "round", args, kwargs, node) if tensor else UNKNOWN
+
+
+_BUILTINS: dict[str, Callable[..., Value]] = {
+    "super": _super,
+    "list": _list,
+    "tuple": _list,
+    "set": _list,
+    "sorted": _list,
+    "reversed": _reversed,
+    "dict": _dict,
+    "zip": _zip,
+    "enumerate": _enumerate,
+    "map": _map,
+    "getattr": _getattr,
+    "setattr": _setattr,
+    "len": _len,
+    "range": _range,
+    "int": _number,
+    "float": _number,
+    "bool": _bool,
+    "round": _round,
+}

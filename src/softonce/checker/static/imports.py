@@ -1,0 +1,60 @@
+"""Import statements: a module of the project, or a dotted name of another library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softonce.checker.static.values import External
+
+if TYPE_CHECKING:
+    import ast
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+
+def import_plain(run: Interpreter, frame: Frame, node: ast.Import) -> bool:
+    """Run `import a.b`, `import a.b as c`."""
+    for alias in node.names:
+        if alias.asname:
+            found = run.project.resolve(alias.name, frame.module)
+            if found is not None:
+                run.start(found)
+            frame.scope[alias.asname] = found or External(alias.name)
+        else:
+            top = alias.name.split(".")[0]
+            found = run.project.resolve(top, frame.module)
+            if found is not None:
+                run.start(found)
+            frame.scope[top] = found or External(top)
+    return False
+
+
+def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
+    """Run `from a import b, c as d`, `from .a import *`."""
+    dotted = node.module or ""
+    module = run.project.resolve(dotted, frame.module, node.level)
+    if module is not None and module is not frame.module:
+        run.start(module)
+    for alias in node.names:
+        if alias.name == "*":
+            if module is None:
+                frame.module.stars.append(dotted)
+            else:
+                frame.scope.update({k: v for k, v in module.scope.items() if not k.startswith("_")})
+                frame.module.stars.extend(module.stars)
+            continue
+        name = alias.asname or alias.name
+        inner = f"{dotted}.{alias.name}" if dotted else alias.name
+        if module is not None and alias.name in module.scope and module is not frame.module:
+            frame.scope[name] = module.scope[alias.name]
+            continue
+        submodule = run.project.resolve(inner, frame.module, node.level)
+        if submodule is not None and submodule is not frame.module:
+            run.start(submodule)
+            frame.scope[name] = submodule
+        elif module is not None:
+            frame.scope[name] = module.scope.get(alias.name, External(f"project.{inner}"))
+        else:
+            frame.scope[name] = External(inner)
+    return False

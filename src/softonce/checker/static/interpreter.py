@@ -1,0 +1,281 @@
+"""Runs modules, functions and constructors on values that stand for all that is possible."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import Kind
+from softonce.checker.static import attributes
+from softonce.checker.static.expressions import evaluate
+from softonce.checker.static.frame import Frame
+from softonce.checker.static.losses import Losses
+from softonce.checker.static.project import Class, Module
+from softonce.checker.static.rules import Rules
+from softonce.checker.static.statements import execute
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Const,
+    Function,
+    Instance,
+    Layer,
+    Maker,
+    Mapping,
+    Scores,
+    Sequence,
+    Value,
+    join_all,
+    mark_optional,
+    scores,
+    signature,
+)
+
+if TYPE_CHECKING:
+    from softonce.checker.static.project import Project
+    from softonce.checker.static.reporter import Reporter
+
+MAX_DEPTH = 40
+MAX_STEPS = 20_000
+LIBRARIES = frozenset(
+    {
+        "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
+        "slice", "timm", "sklearn", "scipy", "pandas", "os", "sys", "typing", "project",
+    }
+)  # fmt: skip
+
+
+class Interpreter:
+    """Runs code without running it.
+
+    Args:
+        project: the files.
+        reporter: takes the findings.
+        addresses: the files that may normalise class scores.
+    """
+
+    def __init__(
+        self, project: Project, reporter: Reporter, addresses: tuple[str, ...] = ()
+    ) -> None:
+        self.project = project
+        self.reporter = reporter
+        self.rules = Rules(reporter, addresses)
+        self.losses = Losses(reporter, self.rules)
+        self.libraries = LIBRARIES
+        self.classes: dict[ast.ClassDef, Class] = {}
+        self.visited: set[ast.stmt] = set()
+        self.called: set[ast.AST] = set()
+        self.steps = 0
+        self._limit = MAX_STEPS
+        self._active: list[ast.AST] = []
+        self._memo: dict[object, Value] = {}
+
+    def start(self, module: Module) -> None:
+        """Run a module's top level, once."""
+        if not module.started:
+            module.started = True
+            limit, self._limit = self._limit, self.steps + MAX_STEPS
+            execute(self, Frame(module, module.scope), module.tree.body)
+            self._limit = limit
+
+    def enter(self, function: Function) -> Value:
+        """Run a function that nobody is seen to call, its arguments unknown."""
+        limit, self._limit = self._limit, self.steps + MAX_STEPS
+        frame = Frame(function.module, {}, {}, function.owner)
+        result = self._run(frame, function, [], {}, entered=True)
+        self._limit = limit
+        return result
+
+    def call_function(
+        self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
+    ) -> Value:
+        """Run a function of the project on what it is given."""
+        node = function.node
+        if self._active.count(node) > 1 or len(self._active) > MAX_DEPTH:
+            return UNKNOWN
+        if self.steps > self._limit:
+            return UNKNOWN
+        self.called.add(node)
+        key = (
+            signature(function), caller.eval_only, bool(caller.uncertain), self._bound(function),
+            *(signature(a) for a in args),
+            *((k, signature(v)) for k, v in kwargs.items()),
+        )  # fmt: skip
+        try:
+            if key in self._memo:
+                return self._memo[key]
+        except TypeError:  # a constant that cannot be hashed
+            return self._run(caller, function, args, kwargs)
+        result = self._run(caller, function, args, kwargs)
+        self._memo[key] = result
+        return result
+
+    def _bound(self, function: Function) -> object:
+        return None if function.bound is None else signature(function.bound)
+
+    def _run(
+        self,
+        caller: Frame,
+        function: Function,
+        args: list[Value],
+        kwargs: dict[str, Value],
+        *,
+        entered: bool = False,
+    ) -> Value:
+        bound = function.bound
+        frame = Frame(
+            function.module,
+            {},
+            function.scope or {},
+            function.owner,
+            bound if isinstance(bound, Instance) else caller.self_value if function.scope else None,
+            caller.eval_only,
+            1 if caller.uncertain else 0,
+            function=function.node,
+        )
+        if bound is not None:
+            args = [bound, *args]
+        self._active.append(function.node)
+        try:
+            self._bind(frame, function, args, kwargs, entered=entered)
+            if isinstance(function.node, ast.Lambda):
+                return evaluate(self, frame, function.node.body)
+            execute(self, frame, function.node.body)
+        finally:
+            self._active.pop()
+        if frame.yields:
+            return Sequence([join_all(frame.yields)], exact=False)
+        result = join_all(frame.returns) if frame.returns else Const(None)
+        return mark_optional(result) if frame.optional_returns else result
+
+    def _bind(
+        self,
+        frame: Frame,
+        function: Function,
+        args: list[Value],
+        kwargs: dict[str, Value],
+        *,
+        entered: bool,
+    ) -> None:
+        """Give the parameters their values: arguments, defaults, or what the annotation says."""
+        spec = function.node.args
+        names = [*spec.posonlyargs, *spec.args]
+        loose = entered or "**" in kwargs
+        for parameter, value in zip(names, args, strict=False):
+            frame.scope[parameter.arg] = value
+        if spec.vararg is not None:
+            frame.scope[spec.vararg.arg] = Sequence(args[len(names) :], exact=not loose)
+        defaults = dict(
+            zip(
+                [p.arg for p in names][len(names) - len(spec.defaults) :],
+                spec.defaults,
+                strict=True,
+            )
+        )
+        defaults |= {
+            p.arg: d
+            for p, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+            if d is not None
+        }
+        rest = dict(kwargs)
+        for parameter in [*names, *spec.kwonlyargs]:
+            name = parameter.arg
+            if name in rest:
+                frame.scope[name] = rest.pop(name)
+            elif name not in frame.scope:
+                frame.scope[name] = self._default(frame, function, parameter, defaults, loose=loose)
+            self._declare(frame, parameter)
+        if spec.kwarg is not None:
+            exact = "**" not in rest and not entered
+            rest.pop("**", None)
+            frame.scope[spec.kwarg.arg] = Mapping(rest, exact)
+
+    def _default(
+        self,
+        frame: Frame,
+        function: Function,
+        parameter: ast.arg,
+        defaults: dict[str, ast.expr],
+        *,
+        loose: bool,
+    ) -> Value:
+        default = defaults.get(parameter.arg)
+        annotated = self._annotated(frame, parameter)
+        if default is None:
+            is_first = function.owner is not None and parameter.arg == "model"
+            if is_first and getattr(function.node, "name", "") == "compute_loss":
+                maker = Maker(frame.place(function.node), "backbone", None, frame.module)
+                return Backbone(maker, Chain([]), "mapping")
+            return annotated
+        value = evaluate(self, frame, default)
+        # Somebody may pass another number or flag; a loss by default is what is meant to be used.
+        return annotated if loose and isinstance(value, Const) else value
+
+    def _annotated(self, frame: Frame, parameter: ast.arg) -> Value:
+        """Return an object of the class that the annotation names, if it is the project's."""
+        if parameter.annotation is None:
+            return UNKNOWN
+        named = evaluate(self, frame, parameter.annotation)
+        if isinstance(named, Class) and named.find("forward"):
+            return self.some_instance(named)
+        return UNKNOWN
+
+    def _declare(self, frame: Frame, parameter: ast.arg) -> None:
+        """Take an annotation called Logits as a declaration of raw scores."""
+        note = parameter.annotation
+        name = getattr(note, "attr", getattr(note, "id", ""))
+        if name == "Logits" and frame.scope[parameter.arg] == UNKNOWN and note is not None:
+            maker = Maker(frame.place(note), "declared", None, frame.module)
+            frame.scope[parameter.arg] = scores(Kind.LOGITS, maker, dim=-1)
+
+    def instantiate(
+        self, frame: Frame, cls: Class, args: list[Value], kwargs: dict[str, Value]
+    ) -> Value:
+        """Return a new object of a class of the project."""
+        instance = Instance(cls)
+        if len(cls.instances) < 2:
+            cls.instances.append(instance)
+        found = cls.find("__init__")
+        if found is not None:
+            self.call_function(
+                frame, Function(found[1], found[0].module, None, found[0], instance), args, kwargs
+            )
+        elif any(base.endswith("Sequential") for base in cls.external_bases()):
+            instance.base = Chain(list(args))
+        else:
+            self._fields(frame, instance, args, kwargs)
+        return instance
+
+    def _fields(
+        self, frame: Frame, instance: Instance, args: list[Value], kwargs: dict[str, Value]
+    ) -> None:
+        """Fill in an object without a constructor: a dataclass, or a loss of torch renamed."""
+        fields = [
+            node.target.id
+            for cls in reversed(instance.cls.order())
+            for node in cls.node.body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        ]
+        instance.attrs |= dict(zip(fields, args, strict=False))
+        instance.attrs |= {k: v for k, v in kwargs.items() if k != "**"}
+        for base in instance.cls.external_bases():
+            if base.startswith("torch.nn."):
+                node = instance.cls.node.bases[0]
+                made = attributes.call_base(self, frame, base, args, kwargs, node)
+                if isinstance(made, (Layer, Chain)):
+                    instance.base = made
+
+    def some_instance(self, cls: Class) -> Value:
+        """Return an object of a class: one that the project makes, else one of unknown options."""
+        if not cls.instances:
+            frame = Frame(cls.module, {})
+            self.instantiate(frame, cls, [], {"**": UNKNOWN})
+        return cls.instances[0]
+
+    def attributed(self, value: Scores, node: ast.expr, maker: Maker, frame: Frame) -> Scores:
+        """Return a layer's output as made where the layer is built, not where it is called."""
+        own = maker._replace(eval_only=frame.eval_only, function=frame.function)
+        makers = tuple((bit, own if m.node is node else m) for bit, m in value.makers)
+        return replace(value, makers=makers)

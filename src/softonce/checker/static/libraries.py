@@ -1,0 +1,163 @@
+"""Other libraries: their classifiers put out raw scores, their trainers pair model and loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import Kind
+from softonce.checker.static import keras
+from softonce.checker.static.operations import apply, maker_of
+from softonce.checker.static.project import Class
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Const,
+    External,
+    Layer,
+    Mapping,
+    Scores,
+    Value,
+    int_of,
+    options_of,
+)
+
+if TYPE_CHECKING:
+    import ast
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+# Losses of other libraries that behave like one of torch's.
+LOSSES = {
+    "timm.loss.LabelSmoothingCrossEntropy": "cross_entropy",
+    "timm.loss.SoftTargetCrossEntropy": "cross_entropy",
+    "timm.loss.BinaryCrossEntropy": "binary_cross_entropy_with_logits",
+    "CrossEntropyLossFlat": "cross_entropy",
+    "LabelSmoothingCrossEntropyFlat": "cross_entropy",
+    "BCEWithLogitsLossFlat": "binary_cross_entropy_with_logits",
+    "BCELossFlat": "binary_cross_entropy",
+}
+# Callable -> (position and name of the model, position and name of the loss, loss by default).
+TRAINERS: dict[str, tuple[int, str, int, str, str]] = {
+    "ignite.engine.create_supervised_trainer": (0, "model", 2, "loss_fn", ""),
+    "Learner": (1, "model", 2, "loss_func", ""),
+    "skorch.NeuralNet": (0, "module", 1, "criterion", ""),
+    "skorch.NeuralNetClassifier": (0, "module", 1, "criterion", "skorch_nll"),
+    "skorch.NeuralNetBinaryClassifier": (
+        0, "module", 1, "criterion", "binary_cross_entropy_with_logits",
+    ),
+    "poutyne.Model": (0, "network", 2, "loss_function", ""),
+    "torchbearer.Trial": (0, "model", 2, "criterion", ""),
+}  # fmt: skip
+_NAMED_LOSSES = {
+    "cross_entropy": "cross_entropy",
+    "nll_loss": "nll_loss",
+    "nll": "nll_loss",
+    "bce": "binary_cross_entropy",
+    "bce_with_logits": "binary_cross_entropy_with_logits",
+}
+_NO_CLASSIFIERS = ("detection", "video", "optical_flow", "feature_extraction")
+
+
+def call_library(
+    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Return what a call of another library than torch gives; unknown for most."""
+    home, _, last = name.rpartition(".")
+    known = classifier(frame, name, args, kwargs, node)
+    if known is not None:
+        return known
+    loss = LOSSES.get(name) or LOSSES.get(last) if home else None
+    if loss:
+        return Layer(loss, dict(kwargs), maker_of(frame, node, loss))
+    trainer = TRAINERS.get(name) or (TRAINERS.get(last) if "fastai" in name else None)
+    if name.startswith("skorch."):
+        trainer = TRAINERS.get(f"skorch.{last}")
+    if trainer is not None:
+        _pair_trainer(run, frame, trainer, args, kwargs, node)
+        return UNKNOWN
+    if keras.is_keras(name):
+        return keras.call_keras(run, frame, name, args, kwargs, node)
+    holds_scores = any(isinstance(v, Scores) and v.kind != Kind.OTHER for v in kwargs.values())
+    if last.endswith("Output") and holds_scores:
+        return Mapping(dict(kwargs), exact=False)
+    return UNKNOWN
+
+
+def classifier(frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr) -> Value | None:
+    """Return a classifier that puts out raw scores, where the name is one's constructor."""
+    home, _, last = name.rpartition(".")
+    output = "tensor"
+    if home.startswith("torchvision.models") and last[:1].islower():
+        if any(part in name for part in _NO_CLASSIFIERS):
+            return None
+        output = "segmentation" if "segmentation" in home else output
+    elif name == "timm.create_model":
+        if int_of(kwargs.get("num_classes")) == 0 or "features_only" in kwargs:
+            return None
+    elif last in ("from_pretrained", "from_config") and home.startswith("transformers."):
+        if "Classification" not in home:
+            return None
+        output = "mapping"
+    elif not (home.endswith("EfficientNet") and last in ("from_pretrained", "from_name")):
+        return None
+    classes = int_of(kwargs.get("num_classes"))
+    maker = maker_of(frame, node, "backbone")
+    return Backbone(maker, Chain([]), output, classes)
+
+
+def _pair_trainer(
+    run: Interpreter,
+    frame: Frame,
+    trainer: tuple[int, str, int, str, str],
+    args: Args,
+    kwargs: Kwargs,
+    node: ast.expr,
+) -> None:
+    model_at, model_name, loss_at, loss_name, default = trainer
+    model = kwargs.get(model_name, args[model_at] if len(args) > model_at else UNKNOWN)
+    loss = kwargs.get(loss_name, args[loss_at] if len(args) > loss_at else None)
+    is_nll = isinstance(loss, External) and loss.name.endswith(".NLLLoss")
+    if default == "skorch_nll" and (loss is None or is_nll):
+        # skorch takes the logarithm itself for NLLLoss, so probabilities are right there.
+        return
+    pair(run, frame, model, loss if loss is not None else default, node)
+
+
+def pair(run: Interpreter, frame: Frame, model: Value, loss: Value | str, node: ast.expr) -> None:
+    """Feed the output of a model to a loss, as a trainer of a library does."""
+    from softonce.checker.static.calls import call
+
+    anything: Kwargs = {"**": UNKNOWN}
+    if isinstance(loss, Const):
+        loss = _NAMED_LOSSES.get(str(loss.value), "")
+    for each in options_of(model):
+        built = call(run, frame, each, [], anything, node) if isinstance(each, Class) else each
+        output = call(run, frame, built, [UNKNOWN], {}, node)
+        if isinstance(loss, str):
+            if loss:
+                apply(run, frame, loss, [output, UNKNOWN], {}, node)
+            continue
+        made = loss
+        if isinstance(loss, (External, Class)) and _is_class(loss):
+            made = call(run, frame, loss, [], {}, node)
+        call(run, frame, made, [output, UNKNOWN], {}, node)
+
+
+def _is_class(loss: External | Class) -> bool:
+    name = loss.name.rpartition(".")[2]
+    return isinstance(loss, Class) or name[:1].isupper()
+
+
+def call_fit(
+    run: Interpreter, frame: Frame, model: Value, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
+    """Run `model.compile(...)` of Keras; torch's own `compile` takes no loss."""
+    loss = kwargs.get("loss", args[1] if len(args) > 1 else None)
+    if loss is not None:
+        keras.compile_model(run, frame, model, loss, node)
+    return UNKNOWN

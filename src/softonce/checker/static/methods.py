@@ -1,0 +1,227 @@
+"""Methods of tensors, containers and modules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import JOINS, ROWS, Kind, canonical
+from softonce.checker.static.operations import apply
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Const,
+    Instance,
+    Layer,
+    Mapping,
+    Method,
+    Scores,
+    Sequence,
+    Super,
+    Value,
+    choice,
+    int_of,
+)
+
+if TYPE_CHECKING:
+    import ast
+
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+# Of an object that nothing is known of, a method of this name is a tensor's.
+_TENSOR_ONLY = frozenset(
+    {"softmax", "log_softmax", "sigmoid", "logsumexp", "argmax", "relu", "tanh", "clamp", "mean"}
+)
+_SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
+_PASSING = frozenset({"item"})
+_SAME_MODULE = frozenset(
+    {
+        "to", "cuda", "cpu", "half", "float", "double", "apply", "requires_grad_", "bfloat16",
+        "share_memory", "to_empty", "type", "xpu", "mps",
+    }
+)  # fmt: skip
+
+
+def call_method(
+    run: Interpreter,
+    frame: Frame,
+    method: Method,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+) -> Value:
+    """Return what the method of something that is no object of the project gives."""
+    receiver, name = method.receiver, method.name
+    if isinstance(receiver, Scores):
+        return _of_tensor(run, frame, receiver, name, args, kwargs, node)
+    if isinstance(receiver, (Instance, Layer, Chain, Backbone)):
+        return _of_module(run, frame, receiver, name, args, kwargs, node)
+    if isinstance(receiver, Super):
+        return _of_super(run, frame, receiver, name, args, kwargs, node)
+    if isinstance(receiver, Sequence):
+        return _of_sequence(receiver, name, args)
+    if isinstance(receiver, Mapping):
+        return _of_mapping(receiver, name, args)
+    return UNKNOWN
+
+
+def _of_tensor(
+    run: Interpreter,
+    frame: Frame,
+    tensor: Scores,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+) -> Value:
+    if name in _SHAPE_SYNONYMS:
+        return apply(run, frame, _SHAPE_SYNONYMS[name], [tensor, *args], kwargs, node)
+    op = canonical(name)
+    if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY:
+        return _of_unknown(tensor, op, args)
+    if op in ROWS or op in ("add", "sub", "mul", "div", "matmul") or op in JOINS:
+        return apply(run, frame, op, [tensor, *args], kwargs, node)
+    return tensor if name in _PASSING else UNKNOWN
+
+
+def _of_unknown(tensor: Scores, op: str, args: list[Value]) -> Value:
+    """Keep what is remembered of an unknown tensor: a temperature, the number of its axes."""
+    if op in ("view", "reshape") and len(args) > 1:
+        return replace(UNKNOWN, rank=len(args))
+    if op == "flatten" and args and int_of(args[0]) == 1:
+        return replace(UNKNOWN, rank=2)
+    row = ROWS.get(op)
+    return tensor if tensor.tempered and row is not None and len(row.out) == len(Kind) else UNKNOWN
+
+
+def _of_module(
+    run: Interpreter,
+    frame: Frame,
+    module: Value,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+) -> Value:
+    from softonce.checker.static.calls import call_module
+    from softonce.checker.static.libraries import call_fit
+
+    if name in ("train", "eval"):
+        on = name == "train" and not (args and isinstance(args[0], Const) and not args[0].value)
+        unknown = bool(args) and not isinstance(args[0], Const)
+        set_mode(module, None if unknown else on, unsure=bool(frame.uncertain))
+        return module
+    if name in _SAME_MODULE:
+        return module
+    if name in ("forward", "__call__"):
+        return call_module(run, frame, module, args, kwargs, node)
+    if name == "add_module" and len(args) > 1 and isinstance(args[0], Const):
+        _add_module(module, str(args[0].value), args[1])
+    elif name in ("append", "add") and isinstance(module, Chain) and args:
+        module.items.append(args[0])
+    elif name in ("children", "modules"):
+        return _children(module)
+    elif name == "compile":
+        return call_fit(run, frame, module, args, kwargs, node)
+    return UNKNOWN
+
+
+def set_mode(module: Value, training: bool | None, *, unsure: bool) -> None:
+    """Switch a module to train or eval mode; in an undecided branch both stay possible."""
+    if not isinstance(module, (Instance, Chain, Backbone)):
+        return
+    if unsure and module.training is not training and isinstance(module, Instance):
+        training = module.training if module.training is None else training
+    module.training = training
+    if isinstance(module, Instance):
+        children = list(module.attrs.values())
+    else:
+        children = module.items if isinstance(module, Chain) else []
+    for child in children:
+        if isinstance(child, (Instance, Chain, Backbone)) and child.training is not training:
+            set_mode(child, training, unsure=unsure)
+
+
+def _add_module(module: Value, name: str, child: Value) -> None:
+    if isinstance(module, Instance):
+        module.attrs[name] = child
+        if isinstance(module.base, Chain):
+            module.base.items.append(child)
+    elif isinstance(module, Chain):
+        module.items.append(child)
+        module.names.append(name)
+    elif isinstance(module, Backbone):
+        module.head = Chain([*module.head.items, child])
+
+
+def _children(module: Value) -> Value:
+    if isinstance(module, Chain):
+        return Sequence(list(module.items))
+    if isinstance(module, Instance):
+        modules = (Instance, Layer, Chain, Backbone)
+        return Sequence([v for v in module.attrs.values() if isinstance(v, modules)])
+    return UNKNOWN
+
+
+def _of_super(
+    run: Interpreter,
+    frame: Frame,
+    receiver: Super,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+) -> Value:
+    """Run a method of a base outside of the project: the constructor makes the base's own part."""
+    from softonce.checker.static.calls import call
+    from softonce.checker.static.externals import call_external
+
+    instance = receiver.instance
+    if name == "__init__":
+        for base in instance.cls.external_bases():
+            made = call_external(run, frame, base, args, kwargs, node)
+            if isinstance(made, (Layer, Chain, Sequence, Mapping, Backbone)):
+                instance.base = made
+        return Const(None)
+    if name in ("forward", "__call__") and instance.base is not None:
+        return call(run, frame, instance.base, args, kwargs, node)
+    return _of_module(run, frame, instance, name, args, kwargs, node)
+
+
+def _of_sequence(receiver: Sequence, name: str, args: list[Value]) -> Value:
+    if name in ("append", "insert", "add") and args:
+        receiver.items.append(args[-1]) if name != "insert" else receiver.items.insert(0, args[-1])
+    elif name == "extend" and args and isinstance(args[0], Sequence):
+        receiver.items.extend(args[0].items)
+        receiver.exact = receiver.exact and args[0].exact
+    elif name == "pop":
+        return receiver.items.pop() if receiver.exact and receiver.items else UNKNOWN
+    elif name in ("copy", "to_tuple"):
+        return Sequence(list(receiver.items), receiver.exact)
+    elif name in ("to", "cuda", "cpu"):
+        return receiver
+    return UNKNOWN
+
+
+def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
+    values = list(receiver.items.values())
+    if name in ("get", "pop"):
+        if args and isinstance(args[0], Const) and args[0].value in receiver.items:
+            return receiver.items[args[0].value]
+        return choice([*values, *args[1:]]) if values else UNKNOWN
+    if name == "values":
+        return Sequence(values, receiver.exact)
+    if name == "items":
+        pairs = [Sequence([Const(k), v]) for k, v in receiver.items.items()]
+        return Sequence(list(pairs), receiver.exact)
+    if name == "keys":
+        return Sequence([Const(k) for k in receiver.items], receiver.exact)
+    if name == "update" and args and isinstance(args[0], Mapping):
+        receiver.items.update(args[0].items)
+    elif name == "to":
+        return receiver
+    elif name == "to_tuple":
+        return Sequence(values, receiver.exact)
+    return UNKNOWN

@@ -1,0 +1,335 @@
+"""Operations on scores: the transfer table, applied to values that know where they come from."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.kinds import (
+    JOINS,
+    NOTHING,
+    ROWS,
+    SINKS,
+    Axis,
+    Kind,
+    transfer,
+    transfer_pair,
+)
+from softonce.checker.static import axes
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Const,
+    Maker,
+    Mapping,
+    Scores,
+    Sequence,
+    Value,
+    as_scores,
+    int_of,
+    join_all,
+    number_of,
+    scores,
+)
+
+if TYPE_CHECKING:
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+EPSILON = 1e-3
+_PAIR_OPS = frozenset({"add", "sub", "mul", "div", "matmul"})
+_SPLITTING = frozenset({"split", "chunk", "unbind"})
+_PAIRS_OUT = frozenset({"topk", "sort", "max", "min"})
+_TEMPERATURE = re.compile(r"\b(self\.)?(T|tau|temp|temperature)\b")
+_OPERATORS: dict[type, str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.MatMult: "matmul",
+}  # fmt: skip
+_FOLDED: dict[type, Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv, ast.Div: operator.truediv, ast.Mod: operator.mod,
+}  # fmt: skip
+_COMPARED: dict[type, Any] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
+
+
+def maker_of(frame: Frame, node: ast.expr, op: str) -> Maker:
+    """Return the record of an operation at a node."""
+    return Maker(frame.place(node), op, node, frame.module, frame.function, frame.eval_only)
+
+
+def apply(
+    run: Interpreter,
+    frame: Frame,
+    op: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+    settings: dict[str, Value] | None = None,
+) -> Value:
+    """Return what an operation or a loss makes of its arguments; `settings` are a module's own."""
+    options = {**(settings or {}), **kwargs}
+    if op in SINKS:
+        run.losses.check(frame, op, args, options, node)
+        return UNKNOWN
+    if op in JOINS:
+        return _joined(frame, op, args, kwargs, node)
+    if op in _PAIR_OPS:
+        right = args[1] if len(args) > 1 else kwargs.get("other", UNKNOWN)
+        return arithmetic(run, frame, op, args[0] if args else UNKNOWN, right, node)
+    tensor = as_scores(args[0] if args else kwargs.get("input", kwargs.get("x", UNKNOWN)))
+    dim = int_of(kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None)))
+    if settings and dim is None:
+        dim = int_of(settings.get("dim"))
+    if op in _PAIRS_OUT:
+        return _with_indices(frame, op, tensor, args, kwargs, node, dim)
+    result = apply_row(run, frame, op, tensor, node, dim, args, options)
+    return Sequence([result], exact=False) if op in _SPLITTING else result
+
+
+def apply_row(
+    run: Interpreter,
+    frame: Frame,
+    op: str,
+    tensor: Scores,
+    node: ast.expr,
+    dim: int | None,
+    args: list[Value],
+    options: dict[str, Value],
+) -> Scores:
+    """Apply one row of the table to one tensor."""
+    row = ROWS.get(op)
+    if row is None:
+        return UNKNOWN
+    run.rules.operation(frame, op, tensor, node, dim, args, options)
+    if row.axis in (Axis.REDUCES, Axis.INDEXES) and row.along is not None:
+        same = None if dim is None else axes.same(dim, tensor)
+        result = axes.choose(op, tensor, same, maker_of(frame, node, op))
+        return axes.after(op, result, dim, args)
+    result = transferred(op, tensor, maker_of(frame, node, op))
+    if result.kind in (Kind.NONNEG, Kind.BOUNDED) and result.kind != tensor.kind:
+        result = replace(result, direct=True)
+    if row.axis is Axis.MAKES or op in ("sigmoid", "logsigmoid", "log", "exp"):
+        before = None if tensor.kind == Kind.OTHER else replace(tensor, before=None)
+        result = replace(result, before=before, direct=True)
+        return replace(result, dim=dim if row.axis is Axis.MAKES else tensor.dim)
+    if op == "linear":
+        classes = int_of(options.get("out_features"))
+        return replace(result, num_classes=classes, rank=tensor.rank, dim=-1)
+    if op.startswith("conv"):
+        classes = int_of(options.get("out_channels"))
+        rank = int(op[-2]) + 2 if op[-1] == "d" else None
+        return replace(result, num_classes=classes, rank=rank, dim=1)
+    return axes.after(op, result, dim, args)
+
+
+def transferred(op: str, tensor: Scores, maker: Maker) -> Scores:
+    """Return the tensor after an elementwise row: kinds that stay keep their maker."""
+    row = ROWS[op]
+    kind, makers = NOTHING, []
+    for bit in tensor.kind:
+        out = row.out.get(bit, row.rest)
+        kind |= out
+        kept = out == bit and bit in row.out
+        old = tensor.maker(bit) if kept else None
+        makers += [(b, old or maker) for b in out if b is not Kind.OTHER and (old or not kept)]
+    unchanged = kind == tensor.kind
+    return Scores(
+        kind,
+        tuple(dict(makers).items()),
+        tensor.dim,
+        tensor.num_classes,
+        tensor.rank,
+        tensor.before if unchanged else None,
+        tensor.direct and unchanged and (len(row.out) == len(Kind) or op == "dropout"),
+        tensor.tempered if unchanged else None,
+    )
+
+
+def _joined(
+    frame: Frame, op: str, args: list[Value], kwargs: dict[str, Value], node: ast.expr
+) -> Value:
+    """Return the join of the tensors that `cat`, `stack` or `where` chooses from."""
+    if op in ("cat", "stack"):
+        listed = args[0] if args else kwargs.get("tensors", UNKNOWN)
+        items = listed.items if isinstance(listed, Sequence) else [UNKNOWN]
+        dim = int_of(kwargs.get("dim", args[1] if len(args) > 1 else Const(0)))
+    else:
+        items, dim = args[1:] if op == "where" else args, None
+    tensor = as_scores(join_all(list(map(as_scores, items)))) if items else UNKNOWN
+    if op == "where" and any(number_of(item) is not None for item in items):
+        return UNKNOWN
+    if op == "stack":
+        positive = tensor.dim is not None and tensor.dim >= 0 and (dim or 0) <= tensor.dim
+        return replace(tensor, dim=tensor.dim + 1 if positive and tensor.dim else tensor.dim)
+    if op == "cat":
+        same = None if dim is None else axes.same(dim, tensor)
+        return axes.choose("cat", tensor, same, maker_of(frame, node, op))
+    return tensor
+
+
+def _with_indices(
+    frame: Frame,
+    op: str,
+    tensor: Scores,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: ast.expr,
+    dim: int | None,
+) -> Value:
+    """Return (values, indices), or the values alone where max is taken over everything."""
+    maker = maker_of(frame, node, op)
+    indices = scores(Kind.INDEX, maker)
+    if op in ("topk", "sort"):
+        return Sequence([axes.choose(op, tensor, None, maker), indices])
+    if len(args) > 1 and isinstance(args[1], Scores):
+        return UNKNOWN
+    if len(args) == 1 and not kwargs:
+        return axes.choose(op, tensor, True, maker)
+    return Sequence([axes.choose(op, tensor, True, maker), indices])
+
+
+def index_scores(
+    run: Interpreter, frame: Frame, tensor: Scores, key: Value, node: ast.expr
+) -> Value:
+    """Return `tensor[key]`."""
+    same, dim = axes.indexed(tensor, key)
+    result = axes.choose("getitem", tensor, same, maker_of(frame, node, "getitem"))
+    classes = tensor.num_classes if same is False else None
+    return replace(result, dim=dim, num_classes=classes, rank=None)
+
+
+def binary(
+    run: Interpreter, frame: Frame, node: ast.BinOp | ast.AugAssign, left: Value, right: Value
+) -> Value:
+    """Return `left op right`."""
+    if isinstance(left, Const) and isinstance(right, Const):
+        return _fold(_FOLDED.get(type(node.op)), left, right)
+    if isinstance(left, Sequence):
+        return _list_arithmetic(node, left, right)
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return Mapping({**left.items, **right.items}, left.exact and right.exact)
+    name = _OPERATORS.get(type(node.op))
+    if name is None:
+        return UNKNOWN
+    at = node if isinstance(node, ast.expr) else node.value
+    divisor = node.right if isinstance(node, ast.BinOp) else node.value
+    return arithmetic(run, frame, name, left, right, at, divisor)
+
+
+def _fold(function: Any, left: Const, right: Const) -> Value:
+    try:
+        value = function(left.value, right.value) if function else UNKNOWN
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError, MemoryError):
+        return UNKNOWN
+    small = isinstance(value, (bool, int, float)) and abs(value) < 1e12
+    return Const(value) if small or (isinstance(value, str) and len(value) < 1000) else UNKNOWN
+
+
+def _list_arithmetic(node: ast.BinOp | ast.AugAssign, left: Sequence, right: Value) -> Value:
+    if isinstance(node.op, ast.Add) and isinstance(right, Sequence):
+        return Sequence([*left.items, *right.items], left.exact and right.exact)
+    count = int_of(right)
+    if isinstance(node.op, ast.Mult) and count is not None and 0 < count <= 16:
+        return Sequence(left.items * count, left.exact)
+    return Sequence(list(left.items), exact=False)
+
+
+def arithmetic(
+    run: Interpreter,
+    frame: Frame,
+    name: str,
+    left: Value,
+    right: Value,
+    node: ast.expr,
+    divisor: ast.expr | None = None,
+) -> Value:
+    """Return the sum, difference, product, quotient or matrix product."""
+    maker = maker_of(frame, node, name)
+    number, tensor = number_of(right), as_scores(left)
+    if number is None and number_of(left) is not None:
+        number, tensor = number_of(left), as_scores(right)
+        if name in ("sub", "div"):
+            one_minus = name == "sub" and number == 1
+            return transferred("one_minus", tensor, maker) if one_minus else UNKNOWN
+    if number is not None:
+        return _with_number(name, tensor, number, maker)
+    other = as_scores(right)
+    if name == "div" and tensor.kind == Kind.P and _is_temperature(divisor):
+        return replace(UNKNOWN, tempered=tensor.maker(Kind.P))
+    kind = transfer_pair(name, tensor.kind, other.kind)
+    if kind == Kind.OTHER:
+        return UNKNOWN
+    sources = [m for t in (tensor, other) for m in t.makers if m[0] & kind]
+    makers = dict(sources) or dict.fromkeys(kind & ~Kind.OTHER, maker)
+    classes = tensor.num_classes if tensor.num_classes == other.num_classes else None
+    return Scores(kind, tuple(makers.items()), tensor.dim, classes, tensor.rank)
+
+
+def _with_number(name: str, tensor: Scores, number: float, maker: Maker) -> Scores:
+    if name in ("mul", "div") and number == 1:
+        return tensor
+    if name in ("add", "sub"):
+        small = abs(number) <= EPSILON and name == "add"
+        return transferred("add_epsilon" if small else "add_number", tensor, maker)
+    if name == "matmul":
+        return UNKNOWN
+    result = transferred(f"{name}_number", tensor, maker)
+    if name == "div" and tensor.kind == Kind.P:
+        return replace(result, tempered=tensor.maker(Kind.P))
+    return result
+
+
+def _is_temperature(node: ast.expr | None) -> bool:
+    return isinstance(node, (ast.Name, ast.Attribute)) and bool(
+        _TEMPERATURE.fullmatch(ast.unparse(node))
+    )
+
+
+def unary(run: Interpreter, frame: Frame, node: ast.UnaryOp, value: Value) -> Value:
+    """Return `-x` or `~x`."""
+    number = number_of(value)
+    if number is not None and isinstance(node.op, ast.USub):
+        return Const(-number)
+    if isinstance(value, Scores) and isinstance(node.op, ast.USub):
+        return transferred("neg", value, maker_of(frame, node, "neg"))
+    if isinstance(value, Scores) and value.kind == Kind.HARD:
+        return value
+    return UNKNOWN
+
+
+def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
+    """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
+    test = node.ops[0]
+    if len(node.ops) == 1 and isinstance(left, Const) and isinstance(right, Const):
+        return (
+            _fold(_COMPARED.get(type(test)), left, right)
+            if not _is_test(test)
+            else Const((left.value is right.value) is isinstance(test, ast.Is))
+        )
+    if isinstance(test, (ast.Is, ast.IsNot)):
+        return _identity(left, right, isinstance(test, ast.Is))
+    if isinstance(test, (ast.In, ast.NotIn)):
+        return UNKNOWN
+    tensor = as_scores(left)
+    run.rules.threshold(frame, tensor, test, number_of(right), node)
+    if tensor.kind & ~(Kind.OTHER | Kind.HARD | Kind.INDEX) and tensor.known:
+        return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
+    return UNKNOWN
+
+
+def _is_test(test: ast.cmpop) -> bool:
+    return isinstance(test, (ast.Is, ast.IsNot))
+
+
+def _identity(left: Value, right: Value, positive: bool) -> Value:
+    """Decide `x is None` for what cannot be None."""
+    is_none = isinstance(right, Const) and right.value is None
+    surely_object = not isinstance(left, (Const, Scores)) and type(left).__name__ in (
+        "Instance", "Layer", "Chain", "Backbone", "Function", "Class", "Sequence", "Mapping",
+    )  # fmt: skip
+    known = isinstance(left, Scores) and left.known
+    return Const(not positive) if is_none and (surely_object or known) else UNKNOWN

@@ -1,0 +1,187 @@
+"""The files of a project as modules: which file an import means, which method a class has."""
+
+from __future__ import annotations
+
+import ast
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from softonce.checker.static.sources import Source, read
+from softonce.checker.static.values import External, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from softonce.checker.static.values import Instance
+
+MAX_PARENTS = 8
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(eq=False)
+class Module(Value):
+    """One file: its tree, and its global names once it has been run."""
+
+    path: str
+    source: Source
+    tree: ast.Module
+    scope: dict[str, Value] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    started: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Where the file lies."""
+        return os.path.dirname(self.path)  # noqa: PTH120 - hot
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is the `__init__.py` of its folder."""
+        return self.path.endswith("__init__.py")
+
+    def functions(self) -> Iterator[FunctionNode]:
+        """Yield the functions at the top of the file, those under an `if` or `try` too."""
+        return (n for n in _top_level(self.tree.body) if isinstance(n, FunctionNode))
+
+    def classes(self) -> Iterator[ast.ClassDef]:
+        """Yield the classes at the top of the file."""
+        return (n for n in _top_level(self.tree.body) if isinstance(n, ast.ClassDef))
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        yield node
+        if isinstance(node, (ast.If, ast.Try, ast.With, ast.For)):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _top_level(getattr(node, part, []))
+
+
+@dataclass(eq=False)
+class Class(Value):
+    """A class of the project."""
+
+    name: str
+    module: Module
+    node: ast.ClassDef
+    bases: list[Value]
+    scope: dict[str, Value] = field(default_factory=dict)
+    instances: list[Instance] = field(default_factory=list)
+    _stores: dict[str, list[FunctionNode]] | None = None
+
+    def __post_init__(self) -> None:
+        """Index the methods by name."""
+        self.methods = {
+            n.name: n for n in _top_level(self.node.body) if isinstance(n, FunctionNode)
+        }
+
+    def order(self) -> list[Class]:
+        """Return the class and its bases of the project, nearest first, each once."""
+        found: list[Class] = []
+        stack: list[Value] = [self]
+        while stack:
+            cls = stack.pop(0)
+            if isinstance(cls, Class) and cls not in found:
+                found.append(cls)
+                stack = [*cls.bases, *stack]
+        return found
+
+    def external_bases(self) -> list[str]:
+        """Return the dotted names of the bases outside of the project."""
+        return [b.name for cls in self.order() for b in cls.bases if isinstance(b, External)]
+
+    def find(self, name: str, after: Class | None = None) -> tuple[Class, FunctionNode] | None:
+        """Return the method and the class that defines it; only in the classes after `after`."""
+        order = self.order()
+        if after in order:
+            order = order[order.index(after) + 1 :]
+        return next(((cls, cls.methods[name]) for cls in order if name in cls.methods), None)
+
+    def stores(self, name: str) -> list[tuple[Class, FunctionNode]]:
+        """Return the methods that assign to `self.name`."""
+        return [(cls, node) for cls in self.order() for node in cls.own_stores().get(name, [])]
+
+    def own_stores(self) -> dict[str, list[FunctionNode]]:
+        """Return attribute -> the methods of this class that assign it."""
+        if self._stores is None:
+            self._stores = {}
+            for method in self.methods.values():
+                for node in ast.walk(method):
+                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                        methods = self._stores.setdefault(node.attr, [])
+                        if method not in methods:
+                            methods.append(method)
+        return self._stores
+
+
+class Project:
+    """The files that may be asked for; each is parsed once, when it is needed.
+
+    Args:
+        sources: the files that were found.
+        on_disk: whether imports may lead to files beside them as well.
+    """
+
+    def __init__(self, sources: Iterable[Source], *, on_disk: bool = False) -> None:
+        self.sources = {_absolute(s.path): s for s in sources}
+        self.on_disk = on_disk
+        self._modules: dict[str, Module | None] = {}
+        self._found: dict[tuple[str, str], str | None] = {}
+
+    def module(self, path: str) -> Module | None:
+        """Return the module of a file, or None where it cannot be read or parsed."""
+        path = _absolute(path)
+        if path not in self._modules:
+            source = self.sources.get(path)
+            if source is None:
+                source = self.sources[path] = read(_shorter(path))
+            tree = source.parse()
+            self._modules[path] = None if tree is None else Module(source.path, source, tree)
+        return self._modules[path]
+
+    def resolve(self, dotted: str, importer: Module, level: int = 0) -> Module | None:
+        """Return the module that an import means: beside the importer, or below one of its parents.
+
+        Args:
+            dotted: the module's name; "" for `from . import x`.
+            importer: the file that imports.
+            level: the number of leading dots.
+        """
+        key = (importer.folder, "." * level + dotted)
+        if key not in self._found:
+            folder = _absolute(importer.folder)
+            for _ in range(level - 1):
+                folder = os.path.dirname(folder)  # noqa: PTH120 - hot
+            self._found[key] = (self._file if level else self._search)(folder, dotted)
+        path = self._found[key]
+        return self.module(path) if path else None
+
+    def _search(self, folder: str, dotted: str) -> str | None:
+        for _ in range(MAX_PARENTS):
+            path = self._file(folder, dotted) or self._file(folder + "/src", dotted)
+            parent = os.path.dirname(folder)  # noqa: PTH120 - hot
+            if path is not None or parent == folder:
+                return path
+            folder = parent
+        return None
+
+    def _file(self, root: str, dotted: str) -> str | None:
+        """Return the file of a dotted name below a folder."""
+        base = "/".join([root, *dotted.split(".")]) if dotted else root
+        tries = [base + ".py", base + "/__init__.py"] if dotted else [base + "/__init__.py"]
+        return next(filter(self._has, tries), None)
+
+    def _has(self, path: str) -> bool:
+        if path in self.sources:
+            return True
+        return self.on_disk and "/site-packages/" not in path and os.path.isfile(path)  # noqa: PTH113
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - hot, and links are left as they are
+
+
+def _shorter(path: str) -> str:
+    """Return the path from here, where it lies below here."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

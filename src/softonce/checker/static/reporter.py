@@ -1,0 +1,92 @@
+"""Collects findings: each pair of lines once, and the surest of what is said about it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from softonce.checker.catalog import RULES
+from softonce.checker.findings import Edit, Finding
+from softonce.checker.kinds import Kind
+from softonce.checker.static.values import Maker, Scores, Value
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterator, Sequence
+
+    from softonce.checker.findings import Place
+    from softonce.checker.static.frame import Frame
+
+_TWO = frozenset({"SO101", "SO202", "SO207"})
+_RAW_NAME = re.compile(r"(^|_)logits?($|_)", re.IGNORECASE)
+_PROBS_NAME = re.compile(r"(^|_)(probs?|probabilities)($|_)", re.IGNORECASE)
+_READABLE = {"comparison": "a comparison", "linear": "a linear layer", "backbone": "the network"}
+
+
+def described(op: str) -> str:
+    """Return an operation's name as a message has it."""
+    if op.startswith("conv"):
+        return "a convolution"
+    return _READABLE.get(op, op)
+
+
+class Reporter:
+    """The findings so far."""
+
+    def __init__(self) -> None:
+        self.findings: dict[tuple[str, str, int, str, int], Finding] = {}
+        self.surely_only = False
+        self._is_deliberate = False
+
+    def add(
+        self,
+        code: str,
+        place: Place,
+        maker: Maker | None = None,
+        *,
+        lowered: bool = False,
+        edits: Sequence[Edit] = (),
+        **fields: object,
+    ) -> None:
+        """Report a broken rule; the fields fill in the rule's message."""
+        if (lowered and self.surely_only) or (self._is_deliberate and code in _TWO):
+            return
+        made = maker.place if maker else None
+        near = made is not None and made.path == place.path
+        where = f"line {made.line}" if near and made else str(made)
+        fields = {"made": where, "op": described(maker.op) if maker else "", "floor": "", **fields}
+        message = RULES[code].message.format(**fields)
+        if lowered:
+            message += " This happens on one branch only."
+        if made == place:
+            made = None
+        key = (code, place.path, place.line, made.path if made else "", made.line if made else 0)
+        old = self.findings.get(key)
+        if old is None or (old.lowered and not lowered):
+            self.findings[key] = Finding(
+                code, message, place, made, lowered=lowered, edits=tuple(edits)
+            )
+
+    @contextmanager
+    def deliberate(self) -> Iterator[None]:
+        """Leave second softmaxes of the block unreported."""
+        before, self._is_deliberate = self._is_deliberate, True
+        yield
+        self._is_deliberate = before
+
+    def drop(self, code: str, place: Place) -> None:
+        """Take back what a graver finding says better."""
+        for key, finding in list(self.findings.items()):
+            if finding.code == code and finding.place == place:
+                del self.findings[key]
+
+    def named(self, frame: Frame, target: ast.Name, value: Value) -> None:
+        """Report a name that says logits and holds probabilities, or the other way about."""
+        if not isinstance(value, Scores) or value.kind == Kind.OTHER or not value.known:
+            return
+        raw = _RAW_NAME.search(target.id) and value.kind in (Kind.P, Kind.BP, Kind.LOGP)
+        probs = _PROBS_NAME.search(target.id) and value.kind in (Kind.LOGITS, Kind.LOGP)
+        log_name = target.id.lower().startswith("log_")
+        if raw or (probs and not (log_name and value.kind == Kind.LOGP)):
+            self.add("SO305", frame.place(target), value.maker(value.kind), name=target.id)

@@ -1,0 +1,364 @@
+"""Statements: assignments, branches, loops. Each returns whether the block ends here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import Kind
+from softonce.checker.static import attributes
+from softonce.checker.static.expressions import evaluate, truth
+from softonce.checker.static.frame import Frame, merge
+from softonce.checker.static.imports import import_from, import_plain
+from softonce.checker.static.operations import binary
+from softonce.checker.static.project import Class
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Const,
+    Function,
+    Scores,
+    Sequence,
+    Value,
+    join,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from softonce.checker.static.interpreter import Interpreter
+
+MAX_UNROLLED = 24
+_DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
+
+
+def execute(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> bool:
+    """Run the statements in order; True where return, raise, break or continue ends the block."""
+    for node in body:
+        run.steps += 1
+        run.visited.add(node)
+        handler = _HANDLERS.get(type(node))
+        if handler is not None and handler(run, frame, node):
+            return True
+    return False
+
+
+def _expression(run: Interpreter, frame: Frame, node: ast.Expr) -> bool:
+    value = evaluate(run, frame, node.value)
+    target = _changed_in_place(node.value)
+    if target is not None and isinstance(value, Scores):
+        frame.scope[target] = value
+    return False
+
+
+def _changed_in_place(node: ast.expr) -> str | None:
+    """Return the name that `x.sigmoid_()` or `F.relu(x, inplace=True)` changes."""
+    if not isinstance(node, ast.Call):
+        return None
+    function = node.func
+    if (
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.attr.endswith("_")
+        and not function.attr.startswith("_")
+    ):
+        return function.value.id
+    inplace = any(
+        k.arg == "inplace" and isinstance(k.value, ast.Constant) and k.value.value is True
+        for k in node.keywords
+    )
+    first = node.args[0] if node.args else None
+    return first.id if inplace and isinstance(first, ast.Name) else None
+
+
+def _assign(run: Interpreter, frame: Frame, node: ast.Assign) -> bool:
+    value = evaluate(run, frame, node.value)
+    for target in node.targets:
+        bind(run, frame, target, value)
+    return False
+
+
+def _annotated(run: Interpreter, frame: Frame, node: ast.AnnAssign) -> bool:
+    if node.value is not None:
+        bind(run, frame, node.target, evaluate(run, frame, node.value))
+    return False
+
+
+def _augmented(run: Interpreter, frame: Frame, node: ast.AugAssign) -> bool:
+    left = evaluate(run, frame, node.target)
+    right = evaluate(run, frame, node.value)
+    if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(node.op, ast.Add):
+        left.items.extend(right.items)
+        left.exact = left.exact and right.exact
+        return False
+    bind(run, frame, node.target, binary(run, frame, node, left, right))
+    return False
+
+
+def bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None:
+    """Store a value under a target: a name, an attribute, an item, or several."""
+    if isinstance(target, ast.Name):
+        frame.scope[target.id] = value
+        run.reporter.named(frame, target, value)
+    elif isinstance(target, ast.Attribute):
+        receiver = evaluate(run, frame, target.value)
+        attributes.store(run, frame, receiver, target.attr, value)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        _unpack(run, frame, target.elts, value)
+    elif isinstance(target, ast.Starred):
+        bind(run, frame, target.value, Sequence([value], exact=False))
+    elif isinstance(target, ast.Subscript):
+        _bind_item(run, frame, target, value)
+
+
+def _unpack(run: Interpreter, frame: Frame, targets: list[ast.expr], value: Value) -> None:
+    starred = any(isinstance(t, ast.Starred) for t in targets)
+    parts = attributes.parts(run, frame, value, len(targets), starred=starred)
+    for target, part in zip(targets, parts, strict=True):
+        bind(run, frame, target, part)
+
+
+def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Value) -> None:
+    receiver = evaluate(run, frame, target.value)
+    key = evaluate(run, frame, target.slice)
+    if isinstance(receiver, Scores) and receiver.kind != Kind.OTHER:
+        # Some entries are overwritten: what the whole holds now is unknown.
+        bind(run, frame, target.value, UNKNOWN)
+        return
+    attributes.store_item(run, frame, receiver, key, value)
+
+
+def _return(run: Interpreter, frame: Frame, node: ast.Return) -> bool:
+    frame.optional_returns = frame.optional_returns or frame.options > 0
+    frame.returns.append(Const(None) if node.value is None else evaluate(run, frame, node.value))
+    return True
+
+
+def _leave_loop(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
+    frame.exits.append(dict(frame.scope))
+    return True
+
+
+def _if(run: Interpreter, frame: Frame, node: ast.If) -> bool:
+    if not _asks_for_two(node.test):
+        return _branch(run, frame, node)
+    with run.reporter.deliberate():
+        return _branch(run, frame, node)
+
+
+def _asks_for_two(test: ast.expr) -> bool:
+    """Whether a test names a second softmax: an experiment, made on purpose."""
+    names = (getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(test))
+    return any(_DELIBERATE.search(name) for name in names if isinstance(name, str))
+
+
+def _branch(run: Interpreter, frame: Frame, node: ast.If) -> bool:
+    condition = truth(evaluate(run, frame, node.test))
+    mode = training_test(node.test)
+    if condition is not None:
+        branch = node.body if condition else node.orelse
+        skipped = node.orelse if condition else node.body
+        return _decided(run, frame, branch, skipped, mode if condition else -mode)
+    return _undecided(run, frame, node, mode)
+
+
+def training_test(test: ast.expr) -> int:
+    """Return 1 where the test holds in train mode, -1 where it holds in eval mode, else 0."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return -training_test(test.operand)
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return next((mode for mode in map(training_test, test.values) if mode), 0)
+    if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant):
+        sign = -1 if test.comparators[0].value is False else 1
+        return sign * training_test(test.left)
+    return 1 if isinstance(test, ast.Attribute) and test.attr == "training" else 0
+
+
+def _decided(
+    run: Interpreter, frame: Frame, branch: list[ast.stmt], skipped: list[ast.stmt], mode: int
+) -> bool:
+    before = frame.eval_only
+    frame.eval_only = before or mode < 0
+    ended = execute(run, frame, branch)
+    # After `if self.training: return x`, the rest is for eval mode; the flag then stays.
+    rest_is_eval = mode < 0 and not branch and bool(skipped) and _ends(skipped)
+    frame.eval_only = before or rest_is_eval
+    return ended
+
+
+def _ends(body: list[ast.stmt]) -> bool:
+    return isinstance(body[-1], (ast.Return, ast.Raise))
+
+
+def is_option(test: ast.expr) -> bool:
+    """Whether a test reads names, attributes and constants only, as one of a setting does."""
+    parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
+    other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
+    return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))
+
+
+def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
+    start, before, optional = frame.scope, frame.eval_only, is_option(node.test)
+    frame.uncertain += 1
+    frame.options += optional
+    ends, scopes = [], []
+    for branch, sign in ((node.body, mode), (node.orelse, -mode)):
+        frame.scope, frame.eval_only = dict(start), before or sign < 0
+        ends.append(execute(run, frame, branch))
+        scopes.append(frame.scope)
+    frame.uncertain -= 1
+    frame.options -= optional
+    frame.scope, frame.eval_only = start, before or (ends[0] and mode > 0)
+    if ends[0] != ends[1]:
+        start.update(scopes[0] if ends[1] else scopes[1])
+    elif not ends[0]:
+        merge(start, scopes[0], scopes[1], optional=optional)
+    return ends[0] and ends[1]
+
+
+def _for(run: Interpreter, frame: Frame, node: ast.For) -> bool:
+    iterated = evaluate(run, frame, node.iter)
+    items = attributes.entries(run, iterated)
+    if items is not None and len(items) <= MAX_UNROLLED:
+        for item in items:
+            bind(run, frame, node.target, item)
+            if execute(run, frame, node.body) and not frame.exits:
+                return True
+            _join_exits(frame)
+        return execute(run, frame, node.orelse)
+    element = attributes.entry(run, frame, iterated)
+    _loop(run, frame, node.body, lambda: bind(run, frame, node.target, element))
+    return execute(run, frame, node.orelse)
+
+
+def _while(run: Interpreter, frame: Frame, node: ast.While) -> bool:
+    _loop(run, frame, node.body, lambda: evaluate(run, frame, node.test))
+    return False
+
+
+def _loop(
+    run: Interpreter, frame: Frame, body: list[ast.stmt], start_round: Callable[[], object]
+) -> None:
+    """Run a body once, and once more where it changed what it starts from."""
+    for _ in range(2):
+        before = dict(frame.scope)
+        frame.uncertain += 1
+        start_round()
+        execute(run, frame, body)
+        frame.uncertain -= 1
+        _join_exits(frame)
+        changed = [n for n, v in before.items() if frame.scope.get(n, v) is not v and _matters(v)]
+        for name, old in before.items():
+            frame.scope[name] = join(old, frame.scope.get(name, old))
+        if not changed:
+            return
+
+
+def _matters(value: Value) -> bool:
+    if isinstance(value, Scores):
+        return value.known
+    return not isinstance(value, Const)
+
+
+def _join_exits(frame: Frame) -> None:
+    exits, frame.exits = frame.exits, []
+    for scope in exits:
+        merge(frame.scope, frame.scope, scope)
+
+
+def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
+    for item in node.items:
+        value = evaluate(run, frame, item.context_expr)
+        if item.optional_vars is not None:
+            bind(run, frame, item.optional_vars, value)
+    return execute(run, frame, node.body)
+
+
+def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
+    before = dict(frame.scope)
+    ended = execute(run, frame, node.body) or execute(run, frame, node.orelse)
+    after = frame.scope
+    frame.uncertain += 1
+    for handler in node.handlers:
+        frame.scope = dict(before)
+        handled = execute(run, frame, handler.body)
+        if not handled:
+            if ended:
+                after, ended = frame.scope, False
+            else:
+                merge(after, after, frame.scope)
+    frame.uncertain -= 1
+    frame.scope = after
+    return execute(run, frame, node.finalbody) or ended
+
+
+def _function(run: Interpreter, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    scope = {**frame.outer, **frame.scope} if frame.scope is not frame.module.scope else None
+    function = Function(node, frame.module, scope)
+    if scope is not None:
+        scope[node.name] = function
+    frame.scope[node.name] = function
+    return False
+
+
+def _class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
+    bases = [evaluate(run, frame, base) for base in node.bases]
+    cls = Class(node.name, frame.module, node, bases)
+    frame.scope[node.name] = cls
+    run.classes.setdefault(node, cls)
+    inner = Frame(frame.module, cls.scope, frame.scope, depth=frame.depth)
+    simple = (ast.Assign, ast.AnnAssign)
+    execute(run, inner, [n for n in node.body if isinstance(n, simple)])
+    return False
+
+
+def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
+    evaluate(run, frame, node.subject)
+    before, merged = dict(frame.scope), None
+    frame.uncertain += 1
+    for case in node.cases:
+        frame.scope = dict(before)
+        if not execute(run, frame, case.body):
+            if merged is None:
+                merged = frame.scope
+            else:
+                merge(merged, merged, frame.scope)
+    frame.uncertain -= 1
+    frame.scope = before
+    merge(before, before, merged or before)
+    return False
+
+
+def _global(run: Interpreter, frame: Frame, node: ast.Global) -> bool:
+    return False
+
+
+def _ends_block(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
+    return True
+
+
+_HANDLERS: dict[type, Callable[..., bool]] = {
+    ast.Expr: _expression,
+    ast.Assign: _assign,
+    ast.AnnAssign: _annotated,
+    ast.AugAssign: _augmented,
+    ast.Return: _return,
+    ast.Raise: _ends_block,
+    ast.Break: _leave_loop,
+    ast.Continue: _leave_loop,
+    ast.If: _if,
+    ast.For: _for,
+    ast.AsyncFor: _for,
+    ast.While: _while,
+    ast.With: _with,
+    ast.AsyncWith: _with,
+    ast.Try: _try,
+    ast.TryStar: _try,
+    ast.FunctionDef: _function,
+    ast.AsyncFunctionDef: _function,
+    ast.ClassDef: _class,
+    ast.Import: import_plain,
+    ast.ImportFrom: import_from,
+    ast.Match: _match,
+    ast.Global: _global,
+}

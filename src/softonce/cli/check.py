@@ -1,0 +1,67 @@
+"""`softonce check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softonce.config.check import CheckConfig
+
+if TYPE_CHECKING:
+    from softonce.checker.static import Checked
+
+
+def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
+    """Check how scores flow from where they are made to where they are used; no code is run.
+
+    Reads [tool.softonce.check] of the nearest pyproject.toml. Ends with status 1 where an error was
+    found, with --strict where a warning was, too.
+    """
+    from softonce.checker.findings import exit_status
+    from softonce.checker.static import check_paths
+    from softonce.checker.static.baseline import known_findings, without_known, write_baseline
+    from softonce.checker.static.settings import settings_for
+
+    paths = [str(path) for path in config.paths] or ["."]
+    settings, baseline = settings_for(config, paths[0])
+    checked = check_paths(paths, settings)
+    if config.write_baseline:
+        write_baseline(baseline, checked)
+        return 0
+    checked = without_known(checked, known_findings(baseline)) if baseline else checked
+    if config.fix or config.diff:
+        checked = _repair(checked, write=not config.diff)
+    _print(checked, config)
+    return 0 if config.diff else exit_status(checked.findings, strict=config.strict)
+
+
+def _repair(checked: Checked, *, write: bool) -> Checked:
+    """Make the edits, or print them as a patch; return what is left."""
+    from pathlib import Path
+
+    from softonce.checker.static import Checked
+    from softonce.checker.static.fixes import repaired, unified_diff
+
+    done, changed = repaired(checked.findings, checked.sources)
+    for path, after in changed.items():
+        if write:
+            Path(path).write_bytes(after)
+        else:
+            print(unified_diff(path, checked.sources[path].raw, after), end="")  # noqa: T201 - the result
+    left = tuple(f for f in checked.findings if f not in done)
+    return Checked(left if write else (), checked.sources)
+
+
+def _print(checked: Checked, config: CheckConfig) -> None:
+    from softonce import __version__
+    from softonce.checker import findings
+
+    if config.diff:
+        return
+    text = {
+        "text": lambda: findings.to_text(checked.findings, checked.read_line),
+        "json": lambda: findings.to_json(checked.findings),
+        "sarif": lambda: findings.to_sarif(checked.findings, __version__),
+        "github": lambda: findings.to_github(checked.findings),
+    }[config.format]()
+    if text and (checked.findings or config.format != "text" or not config.quiet):
+        print(text)  # noqa: T201 - the result

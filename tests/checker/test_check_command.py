@@ -1,0 +1,202 @@
+"""`softonce check` and `softonce explain` as they are called."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from softonce.cli.app import main
+
+DOUBLE = """\
+import torch.nn.functional as F
+
+
+def train(net, x, target):
+    probs = F.softmax(net(x), dim=1)
+    return F.cross_entropy(probs, target)
+"""
+WARNED = "import torch\n\n\ndef entropy(x):\n    return torch.log(torch.softmax(x, dim=1))\n"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(DOUBLE)
+    return tmp_path
+
+
+def run(*tokens: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = main(list(tokens))
+    return status, capsys.readouterr().out
+
+
+def test_an_error_ends_with_status_1_and_shows_both_lines(project, capsys) -> None:
+    status, out = run("check", "train.py", capsys=capsys)
+    assert status == 1
+    assert "train.py:6: error SO101" in out
+    assert "probs = F.softmax(net(x), dim=1)" in out
+    assert "return F.cross_entropy(probs, target)" in out
+
+
+def test_a_warning_ends_with_status_1_only_when_strict(project, capsys) -> None:
+    (project / "train.py").write_text(WARNED)
+    assert run("check", ".", capsys=capsys)[0] == 0
+    assert run("check", ".", "--strict", capsys=capsys)[0] == 1
+
+
+def test_select_and_ignore_choose_rules(project, capsys) -> None:
+    assert run("check", ".", "--ignore", "SO1", capsys=capsys)[0] == 0
+    assert run("check", ".", "--select", "SO2", capsys=capsys)[0] == 0
+    assert run("check", ".", "--select", "SO101", capsys=capsys)[0] == 1
+
+
+def test_an_unknown_rule_is_refused(project, capsys) -> None:
+    assert main(["check", ".", "--select", "SO999"]) == 2
+    assert "expected a known rule, found 'SO999'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("comment", ["# noqa", "# noqa: SO101", "# noqa: E501,SO101"])
+@pytest.mark.parametrize("line", ["dim=1)", ", target)"])
+def test_noqa_on_either_line_silences(project, capsys, comment: str, line: str) -> None:
+    text = "\n".join(
+        f"{row}  {comment}" if row.endswith(line) else row for row in DOUBLE.splitlines()
+    )
+    (project / "train.py").write_text(text)
+    assert run("check", ".", capsys=capsys)[0] == 0
+
+
+def test_noqa_of_another_rule_silences_nothing(project, capsys) -> None:
+    (project / "train.py").write_text(DOUBLE.replace("dim=1)", "dim=1)  # noqa: SO102"))
+    assert run("check", ".", capsys=capsys)[0] == 1
+
+
+def test_pyproject_is_read_and_the_command_line_wins(project, capsys) -> None:
+    (project / "pyproject.toml").write_text('[tool.softonce.check]\nignore = ["SO101"]\n')
+    assert run("check", ".", capsys=capsys)[0] == 0
+    assert run("check", ".", "--ignore", "SO2", capsys=capsys)[0] == 1
+
+
+def test_an_unknown_name_in_pyproject_is_refused(project, capsys) -> None:
+    (project / "pyproject.toml").write_text("[tool.softonce.check]\nignored = []\n")
+    assert main(["check", "."]) == 2
+    assert "expected a known option, found 'ignored'" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_excluded_paths_are_not_read(project, capsys) -> None:
+    assert run("check", ".", "--exclude", "train.py", capsys=capsys)[0] == 0
+
+
+def test_a_baseline_excuses_what_was_there_and_nothing_new(project, capsys) -> None:
+    assert run("check", ".", "--baseline", "known.json", "--write-baseline", capsys=capsys)[0] == 0
+    assert run("check", ".", "--baseline", "known.json", capsys=capsys)[0] == 0
+    (project / "train.py").write_text("# moved by a line\n" + DOUBLE)
+    assert run("check", ".", "--baseline", "known.json", capsys=capsys)[0] == 0
+    (project / "more.py").write_text(DOUBLE)
+    assert run("check", ".", "--baseline", "known.json", capsys=capsys)[0] == 1
+
+
+def test_json_holds_both_places(project, capsys) -> None:
+    _, out = run("check", ".", "--format", "json", capsys=capsys)
+    (finding,) = json.loads(out)
+    assert (finding["code"], finding["place"]["line"], finding["made"]["line"]) == ("SO101", 6, 5)
+
+
+def test_sarif_locates_the_loss_and_relates_the_softmax(project, capsys) -> None:
+    _, out = run("check", ".", "--format", "sarif", capsys=capsys)
+    (result,) = json.loads(out)["runs"][0]["results"]
+    region = result["locations"][0]["physicalLocation"]["region"]
+    related = result["relatedLocations"][0]["physicalLocation"]["region"]
+    assert (result["level"], region["startLine"], related["startLine"]) == ("error", 6, 5)
+
+
+def test_github_writes_an_annotation(project, capsys) -> None:
+    _, out = run("check", ".", "--format", "github", capsys=capsys)
+    assert out.startswith("::error file=train.py,line=6,col=12,title=SO101 double-softmax::")
+
+
+def test_notes_are_shown_on_request(project, capsys) -> None:
+    (project / "train.py").write_text(DOUBLE.replace("F.softmax", "F.log_softmax"))
+    assert "SO302" not in run("check", ".", capsys=capsys)[1]
+    assert "SO302" in run("check", ".", "--notes", capsys=capsys)[1]
+
+
+def test_a_notebook_is_read(project, capsys) -> None:
+    (project / "train.py").unlink()
+    cells = [
+        {"cell_type": "markdown", "source": ["# a title"]},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "!pip install torch\n"]},
+        {"cell_type": "code", "source": ["%%bash\n", "ls -l | head\n"]},
+        {"cell_type": "code", "source": DOUBLE.splitlines(keepends=True)},
+    ]
+    (project / "train.ipynb").write_text(json.dumps({"cells": cells}))
+    status, out = run("check", ".", capsys=capsys)
+    assert status == 1
+    assert "train.ipynb" in out
+
+
+def test_explain_prints_the_page_of_every_rule(capsys) -> None:
+    from softonce.checker.catalog import RULES
+
+    for code in RULES:
+        status, out = run("explain", code, capsys=capsys)
+        assert status == 0
+        assert out.startswith(f"# {code} ")
+    assert "SO101" in run("explain", capsys=capsys)[1]
+
+
+def test_the_examples_of_the_pages_are_those_of_the_case_files() -> None:
+    from softonce.checker.pages import _examples, examples_in
+
+    assert examples_in(Path(__file__).parent / "cases") == _examples()
+
+
+def test_importing_the_static_half_loads_no_torch() -> None:
+    code = "import softonce.checker.static, softonce.checker.static.flake8, sys;"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert loaded.stdout.strip() == "False"
+
+
+def test_the_import_test_can_fail() -> None:
+    code = "import softonce.checker.static, torch, sys; print('torch' in sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "True"
+
+
+def test_the_flake8_plugin_yields_the_line_of_the_loss(project) -> None:
+    import ast
+
+    from softonce.checker.static.flake8 import Plugin
+
+    found = list(Plugin(ast.parse(DOUBLE), "train.py", DOUBLE.splitlines(keepends=True)).run())
+    assert [(line, column, text[:5]) for line, column, text, _ in found] == [(6, 11, "SO101")]
+    from_standard_input = Plugin(ast.parse(DOUBLE), "stdin", DOUBLE.splitlines(keepends=True))
+    assert len(list(from_standard_input.run())) == 1
+
+
+def test_our_own_tree_passes_and_a_planted_second_softmax_fails(tmp_path: Path, capsys) -> None:
+    from softonce.checker.static import Settings, check_paths
+
+    addresses = ("softonce/losses/", "softonce/inference.py")
+    shutil.copytree(ROOT / "src" / "softonce", tmp_path / "softonce")
+    settings = Settings(softmax_addresses=addresses)
+    assert check_paths([str(tmp_path)], settings).findings == ()
+    demo = tmp_path / "softonce" / "cli" / "demo.py"
+    demo.write_text(demo.read_text().replace("# noqa: SO101", "# planted"))
+    assert {f.code for f in check_paths([str(tmp_path)], settings).findings} == {"SO101"}
+    (tmp_path / "softonce" / "planted.py").write_text(
+        "import torch\nfrom softonce.shapes import Logits\n\n\n"
+        "def probs(logits: Logits):\n    return torch.softmax(logits, dim=1)\n"
+    )
+    codes = {f.code for f in check_paths([str(tmp_path)], settings).findings}
+    assert codes == {"SO101", "SO306"}

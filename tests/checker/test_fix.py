@@ -1,0 +1,88 @@
+"""`--fix`: what is repaired passes, parses, and is otherwise byte for byte what it was."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+from softonce.cli.app import main
+
+HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n"
+# Guilty expression -> its repair.
+PAIRS = {
+    "F.cross_entropy(F.softmax(x, dim=1), y)": "F.cross_entropy(x, y)",
+    "F.cross_entropy(x.softmax(dim=1), y)": "F.cross_entropy(x, y)",
+    "F.cross_entropy(torch.softmax(x + 1, 1), y)": "F.cross_entropy((x + 1), y)",
+    "F.cross_entropy(torch.sigmoid(x), y)": "F.cross_entropy(x, y)",
+    "F.nll_loss(F.softmax(x, dim=1), y)": "F.nll_loss(F.log_softmax(x, dim=1), y)",
+    "F.nll_loss(x.softmax(1), y)": "F.nll_loss(x.log_softmax(1), y)",
+    "F.binary_cross_entropy_with_logits(torch.sigmoid(x), t)": (
+        "F.binary_cross_entropy_with_logits(x, t)"
+    ),
+    "F.kl_div(F.softmax(x, dim=1), t, reduction='batchmean')": (
+        "F.kl_div(F.log_softmax(x, dim=1), t, reduction='batchmean')"
+    ),
+    "F.kl_div(x.log_softmax(1), t.log_softmax(1), reduction='batchmean')": (
+        "F.kl_div(x.log_softmax(1), t.log_softmax(1), reduction='batchmean', log_target=True)"
+    ),
+    "-torch.log(F.softmax(x, dim=1)).mean()": "-F.log_softmax(x, dim=1).mean()",
+    "-x.softmax(1).log().mean()": "-x.log_softmax(1).mean()",
+    "F.softmax(nn.Linear(5, 3)(x.view(7, 5))).sum()": (
+        "F.softmax(nn.Linear(5, 3)(x.view(7, 5)), dim=1).sum()"
+    ),
+}
+
+
+def program(expression: str) -> str:
+    return f"{HEAD}\ndef loss_of(x, y, t):\n    return {expression}  # stays, ü too\n"
+
+
+@pytest.mark.parametrize("guilty", PAIRS)
+def test_a_repair_gives_the_correct_twin_and_its_loss(tmp_path: Path, guilty: str, capsys) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(program(guilty), encoding="utf-8")
+    main(["check", str(path), "--fix"])
+    assert path.read_text(encoding="utf-8") == program(PAIRS[guilty])
+    assert main(["check", str(path), "--strict"]) == 0
+    torch.manual_seed(0)
+    inputs = torch.randn(7, 5), torch.arange(7) % 5, torch.rand(7, 5)
+    torch.manual_seed(1)
+    repaired = runpy.run_path(str(path))["loss_of"](*inputs)
+    twin: dict[str, object] = {}
+    exec(program(PAIRS[guilty]), twin)
+    torch.manual_seed(1)
+    assert torch.equal(repaired, twin["loss_of"](*inputs))
+
+
+def test_all_other_bytes_stay(tmp_path: Path) -> None:
+    raw = (
+        b"\xef\xbb\xbfimport torch.nn.functional as F\r\n"
+        b"loss = F.cross_entropy(F.softmax( x ,\tdim = 1 ) , y)   # \xc3\xa9\r\n\x0c\r\n"
+    )
+    path = tmp_path / "windows.py"
+    path.write_bytes(raw)
+    assert main(["check", str(path), "--fix"]) == 0
+    assert path.read_bytes() == raw.replace(b"F.softmax( x ,\tdim = 1 )", b"x")
+
+
+def test_diff_prints_a_patch_and_changes_nothing(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(program("F.cross_entropy(F.softmax(x, dim=1), y)"), encoding="utf-8")
+    before = path.read_bytes()
+    assert main(["check", str(path), "--diff"]) == 0
+    out = capsys.readouterr().out
+    assert "+    return F.cross_entropy(x, y)" in out
+    assert path.read_bytes() == before
+
+
+def test_what_is_not_inline_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    text = f"{HEAD}probs = F.softmax(x, dim=1)\nloss = F.cross_entropy(probs, y)\n"
+    path.write_text(text)
+    assert main(["check", str(path), "--fix"]) == 1
+    assert path.read_text() == text
+    ast.parse(text)
