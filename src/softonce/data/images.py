@@ -57,7 +57,7 @@ class _NoWarnings:
         with self._lock:
             self._num_inside -= 1
             if self._num_inside == 0:
-                self._filters.__exit__()
+                self._filters.__exit__(None, None, None)
 
 
 _no_warnings = _NoWarnings()
