@@ -9,7 +9,7 @@
     ├── DataError                 a folder of images, or one image (`ImageError`)
     │   └── ImageError            one file that cannot be read as an image
     ├── WeightsError              a state dict that does not fit, or cannot be had
-    ├── ArtefactError             a .safetensors file that is not, or no longer, an artefact
+    ├── ArtefactError             a model file that is not, or no longer, what it should be
     ├── CheckpointError           a training state that cannot be resumed
     ├── TrainingError             the loss is no number any more
     ├── StorageError              a file cannot be written

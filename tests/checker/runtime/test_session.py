@@ -172,7 +172,7 @@ def test_plugin_fails_a_test_with_a_second_softmax(tmp_path: Path) -> None:
     body = SCRIPT.format(last="").replace("print(sys.argv[1:])", "").splitlines()
     guilty = "\n".join(["import torch", "def test_it():", *(f"    {line}" for line in body)])
     (tmp_path / "test_it.py").write_text(guilty)
-    plugin = ["-p", "softonce.checker.pytest_plugin", "-p", "no:cacheprovider"]
+    plugin = ["-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *plugin, "--softonce", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1

@@ -101,7 +101,8 @@ def agreeing(scores: Scores, tensor: Tensor, axis: int) -> Kind:
         is_single = bit in (Kind.P, Kind.LOGP) and tensor.shape[along] == 1
         if bit not in _AGREES or is_single or seen.kind in _AGREES[bit]:
             left |= bit
-    return left
+    # A slice of probabilities may be single ones; where the rows still sum to 1 it is not.
+    return left & ~Kind.BP if Kind.P in left and seen.kind is Kind.P else left
 
 
 def recorded(tensor: Tensor) -> tuple[Scores, int] | None:

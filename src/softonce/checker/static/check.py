@@ -129,6 +129,8 @@ def _analyse(
         module = project.module(source.path)
         if module is not None:
             loaded.append((module, whole))
+    num_functions = sum(module.num_functions() for module, whole in loaded if whole)
+    run.share_steps(num_functions)
     for module, _ in loaded:
         _guarded(run, module, lambda module=module: run.start(module))
     for module, whole in loaded:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from softonce.checker.static.reporter import Reporter
 
 MAX_DEPTH = 40
-MAX_STEPS = 20_000
+# How many statements one entry may take: all together, but within these.
+MAX_STEPS_TOGETHER = 3_000_000
+MAX_STEPS, MIN_STEPS = 20_000, 1_000
 LIBRARIES = frozenset(
     {
         "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
@@ -68,9 +70,14 @@ class Interpreter:
         self.visited: set[ast.stmt] = set()
         self.called: set[ast.AST] = set()
         self.steps = 0
-        self._limit = MAX_STEPS
+        self._allowed = self._limit = MAX_STEPS
         self._active: list[ast.AST] = []
         self._memo: dict[object, Value] = {}
+
+    def share_steps(self, num_entries: int) -> None:
+        """Give each of so many entries its share of the statements that may be run."""
+        share = MAX_STEPS_TOGETHER // max(num_entries, 1)
+        self._allowed = max(MIN_STEPS, min(MAX_STEPS, share))
 
     def start(self, module: Module) -> None:
         """Run a module's top level, once."""
@@ -82,7 +89,7 @@ class Interpreter:
 
     def enter(self, function: Function) -> Value:
         """Run a function that nobody is seen to call, its arguments unknown."""
-        limit, self._limit = self._limit, self.steps + MAX_STEPS
+        limit, self._limit = self._limit, self.steps + self._allowed
         frame = Frame(function.module, {}, {}, function.owner)
         result = self._run(frame, function, [], {}, entered=True)
         self._limit = limit

@@ -44,6 +44,10 @@ class Module(Value):
         """Yield the functions at the top of the file, those under an `if` or `try` too."""
         return (n for n in _top_level(self.tree.body) if isinstance(n, FunctionNode))
 
+    def num_functions(self) -> int:
+        """Return how many functions and methods there are, roughly."""
+        return self.source.text.count("def ")
+
     def classes(self) -> Iterator[ast.ClassDef]:
         """Yield the classes at the top of the file."""
         return (n for n in _top_level(self.tree.body) if isinstance(n, ast.ClassDef))

@@ -298,7 +298,21 @@ def _function(run: Interpreter, frame: Frame, node: ast.FunctionDef | ast.AsyncF
     if scope is not None:
         scope[node.name] = function
     frame.scope[node.name] = function
+    _decorate(run, frame, node, function)
     return False
+
+
+def _decorate(
+    run: Interpreter,
+    frame: Frame,
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+    value: Function | Class,
+) -> None:
+    """Call the project's own decorators for what they register; the name keeps what it decorates."""
+    for decorator in node.decorator_list:
+        function = evaluate(run, frame, decorator)
+        if isinstance(function, Function):
+            run.call_function(frame, function, [value], {})
 
 
 def _class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
@@ -306,6 +320,7 @@ def _class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
     cls = Class(node.name, frame.module, node, bases)
     frame.scope[node.name] = cls
     run.classes.setdefault(node, cls)
+    _decorate(run, frame, node, cls)
     inner = Frame(frame.module, cls.scope, frame.scope, depth=frame.depth)
     simple = (ast.Assign, ast.AnnAssign)
     execute(run, inner, [n for n in node.body if isinstance(n, simple)])
