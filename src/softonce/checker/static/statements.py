@@ -308,8 +308,10 @@ def _decorate(
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
     value: Function | Class,
 ) -> None:
-    """Call the project's own decorators for what they register; the name keeps what it decorates."""
+    """Call `@register("name")` for what it registers; the name keeps what it decorates."""
     for decorator in node.decorator_list:
+        if not isinstance(decorator, ast.Call):
+            continue
         function = evaluate(run, frame, decorator)
         if isinstance(function, Function):
             run.call_function(frame, function, [value], {})
