@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from softonce.cli.app import build_app
+from softonce.cli.watch import set_apart
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -31,7 +32,8 @@ def test_every_command_is_understood(page: Path) -> None:
     assert len(commands) >= 5
     for _, *tokens in commands:
         if "--resume" not in tokens and "--config" not in tokens:  # these read a file
-            build_app().parse_args(tokens, exit_on_error=False, print_error=False)
+            parsed = set_apart(tokens) if tokens[0] == "watch" else tokens
+            build_app().parse_args(parsed, exit_on_error=False, print_error=False)
 
 
 @both
