@@ -73,8 +73,7 @@ def main(tokens: list[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0 all well; 1 an error-level finding, or an image that could not be predicted; 2 usage or input
-    error, in one line;
-    130 after Ctrl-C.
+    error, in one line; 130 after Ctrl-C.
     """
     tokens = sys.argv[1:] if tokens is None else tokens
     if tokens[:1] == ["watch"]:

@@ -1,0 +1,121 @@
+"""Crops, flips and blanks: how often, where, and for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from data.pictures import SMALL, encoded, noise
+from PIL import Image
+
+from softonce.data.augment import Augmentation, augment_pixels, random_crop_image
+from softonce.data.images import open_image, to_pixels
+
+if TYPE_CHECKING:
+    from softonce.preprocessing import Interpolation
+    from softonce.shapes import Pixels
+
+NOTHING = Augmentation(crop="none", size=16, hflip=0, random_erase=0, fill=(0.2, 0.4, 0.6))
+
+
+def batch(num: int, side: int = 16) -> Pixels:
+    pixels = np.random.default_rng(0).integers(0, 256, (num, 3, side, side), np.uint8)
+    return torch.from_numpy(pixels)
+
+
+def augmented(pixels: Pixels, augmentation: Augmentation, epoch: int = 0) -> Pixels:
+    return augment_pixels(pixels, augmentation, 0, epoch, np.arange(len(pixels)))
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    assert torch.equal(augmented(batch(4), NOTHING), batch(4))
+
+
+@pytest.mark.parametrize("hflip", [0.0, 0.3, 1.0])
+def test_pictures_are_mirrored_as_often_as_asked(hflip: float) -> None:
+    pixels = batch(2000, side=4)
+    found = augmented(pixels, replace(NOTHING, hflip=hflip))
+    mirrored = (found == pixels.flip(-1)).flatten(1).all(1)
+    assert ((found == pixels).flatten(1).all(1) | mirrored).all()
+    assert mirrored.double().mean() == pytest.approx(
+        hflip, abs=4 * (hflip * (1 - hflip) / 2000) ** 0.5
+    )
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 16])
+def test_pad_crop_is_a_window_of_the_reflected_picture(side: int) -> None:
+    pixels, pad = batch(300, side), max(1, side // 8) if side > 1 else 0
+    found = augmented(pixels, replace(NOTHING, crop="pad-crop", size=side))
+    padded = np.pad(pixels.numpy(), ((0, 0), (0, 0), (pad, pad), (pad, pad)), mode="reflect")
+    places = set()
+    for picture, wide in zip(found.numpy(), padded, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(wide, (side, side), axis=(1, 2))
+        hits = (windows == picture[:, None, None]).all(axis=(0, 3, 4))
+        assert hits.any()
+        places.add(tuple(np.argwhere(hits)[0]))
+    assert len(places) == (2 * pad + 1) ** 2
+
+
+@pytest.mark.parametrize("random_erase", [0.0, 0.5, 1.0])
+def test_a_box_is_blanked_with_the_mean_colour(random_erase: float) -> None:
+    pixels = torch.full((400, 3, 32, 32), 255, dtype=torch.uint8)
+    found = augmented(pixels, replace(NOTHING, random_erase=random_erase))
+    blank = (found == torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None]).all(1)
+    assert ((found == 255).all(1) | blank).all()
+    rows, columns = blank.any(2), blank.any(1)
+    assert torch.equal(blank, rows[:, :, None] & columns[:, None, :])  # one rectangle each
+    share = blank.double().mean((1, 2))
+    erased = share > 0
+    assert erased.double().mean() == pytest.approx(random_erase, abs=0.1 * (random_erase == 0.5))
+    assert ((share[erased] > 0.01) & (share[erased] < 0.37)).all()
+
+
+def test_a_sample_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch() -> None:
+    everything = replace(NOTHING, crop="pad-crop", hflip=0.5, random_erase=0.5)
+    pixels = batch(40)
+    whole = augmented(pixels, everything)
+    some = np.array([31, 4, 17])
+    assert torch.equal(augment_pixels(pixels[some], everything, 0, 0, some), whole[some])
+    changed = (augmented(pixels, everything, epoch=1) != whole).flatten(1).any(1)
+    assert changed.double().mean() > 0.8
+
+
+# resized crops
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_crop_from_a_reduced_jpeg_is_close_to_one_from_the_whole(
+    interpolation: Interpolation,
+) -> None:
+    waves = np.sin(np.linspace(0, 12, 800))[None, :] * np.cos(np.linspace(0, 9, 600))[:, None]
+    image = Image.fromarray((127 + 120 * waves).astype(np.uint8)).convert("RGB")
+    crop = replace(NOTHING, crop="resized-crop", size=64, scale=(0.4, 1.0))
+    wanted = replace(SMALL, interpolation=interpolation)
+    reduced, whole = (
+        np.stack(
+            [
+                to_pixels(random_crop_image(open_image(data), wanted, crop, 0, 0, index))
+                for index in range(8)
+            ]
+        ).astype(int)
+        for data in (encoded(image, "JPEG", quality=98), encoded(image))
+    )
+    assert reduced.shape == (8, 3, 64, 64)
+    assert np.abs(reduced - whole).mean() < 2
+    assert np.abs(whole[0] - whole[1]).mean() > 10
+
+
+def test_a_crop_of_a_turned_jpeg_is_that_of_the_upright_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = noise(40, 60).resize((400, 600))
+    crop = replace(NOTHING, crop="resized-crop", scale=(0.5, 1.0))
+    turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=98, exif=exif)
+    found, expected = (
+        to_pixels(random_crop_image(open_image(data), SMALL, crop, 0, 0, 5)).astype(int)
+        for data in (turned, encoded(upright))
+    )
+    assert np.abs(found - expected).mean() < 3

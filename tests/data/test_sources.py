@@ -1,0 +1,189 @@
+"""Folders to samples: what is a class, what is an image, what becomes val."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softonce.data.sources import (
+    Samples,
+    find_splits,
+    images_below,
+    list_samples,
+    read_classes,
+    split_off_val,
+)
+from softonce.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAP = ("ants", "bees", "wasps")
+
+
+def samples_of(counts: list[int]) -> Samples:
+    """Return samples with `counts` members a class, in an order that mixes the classes."""
+    target = np.repeat(np.arange(len(counts)), counts)
+    target = np.random.default_rng(0).permutation(target)
+    names = np.array([b"%d.png" % i for i in range(len(target))])
+    return Samples(None, names, target, tuple(map(str, range(len(counts)))))  # type: ignore[arg-type]
+
+
+# classes and images
+
+
+def test_classes_are_the_sorted_visible_folders(photos: Path) -> None:
+    (photos / "train" / ".ipynb_checkpoints").mkdir()
+    (photos / "train" / "readme.txt").touch()
+    (photos / "train" / "Bees").mkdir()
+    assert read_classes(photos / "train") == ("Bees", *MAP)
+
+
+@pytest.mark.parametrize(("classes", "found"), [((), "none"), (("ants",), "only 'ants'")])
+def test_fewer_than_two_classes_are_refused(
+    tmp_path: Path, classes: tuple[str, ...], found: str
+) -> None:
+    for name in classes:
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"at least 2 class folders in .*, found {found}: make"):
+        read_classes(tmp_path)
+
+
+def test_a_class_name_that_no_artefact_can_hold_is_refused(photos: Path) -> None:
+    os.mkdir(os.fsencode(photos / "train") + b"/caf\xe9")  # noqa: PTH102 - bytes, not text
+    with pytest.raises(DataError, match=r"named in UTF-8, found 'caf\\udce9': rename"):
+        read_classes(photos / "train")
+
+
+def test_samples_are_the_visible_images_in_order_nested_ones_included(photos: Path) -> None:
+    ants = photos / "train" / "ants"
+    (ants / "deep").mkdir()
+    shutil.copy(ants / "00.jpg", ants / "deep" / "é.JPEG")
+    shutil.copytree(ants, ants / ".thumbnails")
+    shutil.copy(ants / "00.jpg", ants / ".00.jpg")
+    (ants / "notes.txt").write_text("no picture")
+    samples = list_samples(photos / "train", MAP, complete=True)
+    listed = [samples.path(i) for i in range(len(samples)) if samples.target[i] == 0]
+    assert listed == [*(ants / f"{n:02d}.jpg" for n in range(12)), ants / "deep" / "é.JPEG"]
+    assert list(images_below(ants)) == listed
+    assert samples.target.tolist() == [0] * 13 + [1] * 12 + [2] * 12
+
+
+def test_a_name_that_is_no_utf_8_is_found_again(photos: Path) -> None:
+    name = os.fsencode(photos / "train" / "ants") + b"/caf\xe9.jpg"
+    shutil.copy(photos / "train" / "ants" / "00.jpg", name)
+    samples = list_samples(photos / "train", MAP)
+    assert samples.path(12).read_bytes() == samples.path(0).read_bytes()
+
+
+def test_an_empty_class_is_refused_where_all_are_needed(photos: Path) -> None:
+    shutil.rmtree(photos / "train" / "bees")
+    (photos / "train" / "bees").mkdir()
+    with pytest.raises(DataError, match="every class in .*, found none of: 'bees'; add images"):
+        list_samples(photos / "train", MAP, complete=True)
+
+
+def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected images in the class folders"):
+        list_samples(tmp_path, MAP)
+
+
+@pytest.mark.parametrize("is_empty_folder", [True, False])
+def test_a_class_that_val_lacks_keeps_its_place(
+    photos: Path, caplog: pytest.LogCaptureFixture, is_empty_folder: bool
+) -> None:
+    shutil.rmtree(photos / "val" / "ants")
+    if is_empty_folder:
+        (photos / "val" / "ants").mkdir()
+    with caplog.at_level(logging.INFO, "softonce"):
+        samples = list_samples(photos / "val", MAP)
+    assert samples.classes == MAP
+    assert samples.target.tolist() == [1] * 5 + [2] * 5
+    assert all(MAP[t] == samples.path(i).parent.name for i, t in enumerate(samples.target))
+    assert "no image of: 'ants'; the labels keep their places" in caplog.text
+
+
+def test_unknown_classes_are_listed(photos: Path) -> None:
+    for name in "hornet", "aphid":
+        (photos / "val" / name).mkdir()
+    with pytest.raises(DataError, match="3 classes of train in .*unknown ones: 'aphid', 'hornet';"):
+        list_samples(photos / "val", MAP)
+
+
+def test_a_long_list_of_unknown_classes_is_cut(photos: Path) -> None:
+    for number in range(11):
+        (photos / "val" / f"x{number:02d}").mkdir()
+    with pytest.raises(DataError, match="'x07' and 3 more; rename"):
+        list_samples(photos / "val", MAP)
+
+
+# splits
+
+
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        (["train", "val", "test"], {"train": "train", "val": "val", "test": "test"}),
+        (["train", "valid", "validation"], {"train": "train", "val": "valid"}),
+        (["train", "validation"], {"train": "train", "val": "validation"}),
+        (["ants", "bees"], {"all": "."}),
+    ],
+)
+def test_splits_are_found_by_name(
+    tmp_path: Path, folders: list[str], found: dict[str, str]
+) -> None:
+    for name in folders:
+        (tmp_path / name).mkdir()
+    assert find_splits(tmp_path) == {split: tmp_path / name for split, name in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "what"), [(lambda p: None, "nothing"), (lambda p: p.touch(), "a file")]
+)
+def test_data_that_is_no_folder_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], what: str
+) -> None:
+    make(tmp_path / "data")
+    with pytest.raises(DataError, match=f"folder of images at .*data, found {what}: check"):
+        find_splits(tmp_path / "data")
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=2, max_size=6),
+    fraction=st.floats(0.001, 0.9),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_val_is_a_stratified_part_of_train(counts: list[int], fraction: float, seed: int) -> None:
+    samples = samples_of(counts)
+    wanted = [min(round(fraction * count), count - 1) for count in counts]
+    if not any(wanted):
+        with pytest.raises(DataError, match="to leave some for val, found none: raise it"):
+            split_off_val(samples, fraction, seed=seed)
+        return
+    train, val = split_off_val(samples, fraction, seed=seed)
+    assert sorted([*train, *val]) == list(range(len(samples)))
+    assert np.bincount(samples.target[val], minlength=len(counts)).tolist() == wanted
+    assert np.unique(samples.target[train]).tolist() == list(range(len(counts)))
+    again = split_off_val(samples, fraction, seed=seed)
+    assert np.array_equal(val, again[1])
+
+
+def test_another_seed_is_another_split() -> None:
+    samples = samples_of([50, 50])
+    first, second = (set(split_off_val(samples, 0.5, seed=seed)[1]) for seed in (0, 1))
+    assert 10 < len(first & second) < 40
+
+
+def test_a_listing_is_known_by_its_names(photos: Path) -> None:
+    before = list_samples(photos / "train", MAP).listing()
+    assert list_samples(photos / "train", MAP).listing() == before
+    (photos / "train" / "ants" / "00.jpg").unlink()
+    assert list_samples(photos / "train", MAP).listing() != before

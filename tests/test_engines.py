@@ -1,0 +1,159 @@
+"""Artefacts and foreign weights become networks that give logits."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from softonce.artefact import Metadata, write_artefact
+from softonce.data.loader import normalize
+from softonce.engines import Engine, build_network, load
+from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
+from softonce.models import create_model
+from softonce.models.classifier import architecture_of
+from softonce.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIXELS = torch.randint(256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+SQUARE = Preprocessing(size=16)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    torch.manual_seed(0)
+    model = create_model("cifar_resnet20", num_classes=3, shortcut="B")
+    with torch.no_grad():
+        for _ in range(2):  # so that the statistics are not their initial values
+            model(torch.randn(8, 3, 16, 16))
+    return model.eval()
+
+
+@pytest.fixture
+def metadata(model: Any) -> Metadata:
+    arch, arch_args = architecture_of(model)
+    return Metadata(
+        arch=arch, arch_args=arch_args, classes=("a", "b", "c"), preprocessing=SQUARE, temperature=2
+    )
+
+
+@pytest.fixture
+def artefact(tmp_path: Path, model: Any, metadata: Metadata) -> Path:
+    write_artefact(tmp_path / "model.safetensors", model.state_dict(), metadata)
+    return tmp_path / "model.safetensors"
+
+
+# artefacts
+
+
+def test_a_loaded_artefact_gives_the_logits_of_the_model_that_was_written(
+    artefact: Path, model: Any, metadata: Metadata
+) -> None:
+    found, found_metadata = load(str(artefact), device="cpu")
+    assert found_metadata == metadata
+    assert not found.training
+    with torch.no_grad():
+        expected = model(normalize(PIXELS, SQUARE))
+    logits = Engine(found, SQUARE).logits(PIXELS)
+    assert torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert logits.dtype == torch.float32
+    assert not logits.requires_grad
+
+
+def test_an_engine_gives_float32_whatever_the_network_computes_in(model: Any) -> None:
+    class Half(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(model).bfloat16()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network(images.bfloat16())
+
+    logits = Engine(Half(), SQUARE).logits(PIXELS)
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arch_args", "found"),
+    [
+        ({"num_classes": 4, "shortcut": "B"}, "size mismatch for fc"),
+        ({"num_classes": 3, "shortcut": "A"}, "Unexpected key"),
+        ({"num_classes": 3, "bogus": 1}, "unexpected keyword argument 'bogus'"),
+    ],
+    ids=str,
+)
+def test_an_artefact_whose_tensors_do_not_fit_is_said(
+    artefact: Path, model: Any, metadata: Metadata, arch_args: dict[str, Any], found: str
+) -> None:
+    write_artefact(artefact, model.state_dict(), dataclasses.replace(metadata, arch_args=arch_args))
+    with pytest.raises(ArtefactError, match=f"the tensors of cifar_resnet20 in .*{found}"):
+        load(artefact)
+
+
+def test_an_artefact_of_an_unknown_architecture_is_said(
+    artefact: Path, model: Any, metadata: Metadata
+) -> None:
+    changed = dataclasses.replace(metadata, arch="cifar_resnet21")
+    write_artefact(artefact, model.state_dict(), changed)
+    with pytest.raises(UnknownNameError, match="found 'cifar_resnet21'; the nearest names are: c"):
+        load(artefact)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_a_device_that_is_not_there_is_said(artefact: Path) -> None:
+    with pytest.raises(ConfigError, match="--device cuda, found no such device: use --device auto"):
+        load(artefact, device="cuda")
+
+
+# networks with weights
+
+
+def build(weights: Path | None, **options: Any) -> tuple[Any, Preprocessing]:
+    defaults: dict[str, Any] = {"num_classes": 3, "in_channels": 3}
+    weights_name = None if weights is None else str(weights)
+    return build_network("cifar_resnet20", weights=weights_name, **defaults | options)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path / "weights.pth"
+    torch.save(create_model("cifar_resnet20", num_classes=3).state_dict(), path)
+    return path
+
+
+def test_without_weights_the_network_says_what_it_expects() -> None:
+    model, preprocessing = build(None, num_classes=5, in_channels=1)
+    assert model.fc.out_features == 5
+    assert preprocessing == model.default_preprocessing
+
+
+def test_weights_fill_the_network(weights: Path) -> None:
+    model, preprocessing = build(weights)
+    expected = torch.load(weights)
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    assert preprocessing == model.default_preprocessing
+
+
+def test_a_head_for_other_classes_starts_afresh_and_is_said(
+    weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = build(weights, num_classes=4)
+    assert model.fc.out_features == 4
+    assert torch.equal(model.conv1.weight, torch.load(weights)["conv1.weight"])
+    assert "head" in caplog.text
+
+
+def test_a_head_for_other_classes_is_refused_where_it_must_fit(weights: Path) -> None:
+    with pytest.raises(WeightsError, match="weights for 4 classes, .* found a head for others in"):
+        build(weights, num_classes=4, fresh_head=False)
+
+
+def test_weights_of_another_architecture_are_refused(weights: Path) -> None:
+    with pytest.raises(WeightsError, match="cifar_resnet20"):
+        build_network("resnet18", num_classes=3, in_channels=3, weights=str(weights))
