@@ -126,6 +126,12 @@ def test_every_mode_becomes_the_colours_that_are_seen(data: bytes, rgb: tuple[in
     assert np.abs(np.asarray(decode(open_image(data), "L")).astype(int) - luma).max() <= 1
 
 
+def test_sixteen_bits_are_scaled_to_the_nearest_of_eight() -> None:
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    found = np.asarray(decode(open_image(encoded(Image.fromarray(levels))), "L"))
+    assert (found == np.rint(levels * (255 / 65535))).all()
+
+
 def test_a_picture_of_the_mode_is_passed_on_as_it_is() -> None:
     image = noise(5, 4)
     assert to_mode(image, "RGB") is image

@@ -130,7 +130,7 @@ def _excerpts(finding: Finding, read_line: ReadLine) -> list[str]:
     shown = [p for p in (finding.made, finding.place) if p is not None and p.line]
     width = max((len(str(p.line)) for p in shown), default=1)
     lines = []
-    for place in dict.fromkeys(shown):
+    for place in {(p.path, p.line): p for p in shown}.values():
         text = read_line(place.path, place.line).rstrip()
         if place is finding.made and place.path != finding.place.path:
             lines.append(f"    {place.path}")
