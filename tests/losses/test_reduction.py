@@ -116,3 +116,22 @@ def test_a_target_that_does_not_fit_the_head_is_refused():
 def test_unknown_options_are_refused():
     with pytest.raises(ArgumentError, match=r"LinearCrossEntropyOptions, found \{'chunks': 2}"):
         linear_cross_entropy(FEATURES, HEAD, TARGET, options={"chunks": 2})
+
+
+def test_tensors_on_two_devices_are_named():
+    elsewhere = torch.zeros(3, 2, device="meta")
+    with pytest.raises(
+        ArgumentError, match="weight on cpu, where the scores are, found it on meta"
+    ):
+        cross_entropy(LOGITS, TARGET, torch.ones(3, device="meta"))
+    with pytest.raises(
+        ArgumentError, match="target on cpu, where the scores are, found it on meta"
+    ):
+        cross_entropy(LOGITS, TARGET.to("meta"))
+    with pytest.raises(ArgumentError, match="linear_weight on cpu, where the scores are, found it"):
+        linear_cross_entropy(torch.zeros(4, 2), elsewhere, TARGET)
+
+
+def test_features_and_head_of_two_dtypes_are_refused():
+    with pytest.raises(ArgumentError, match=r"one dtype, found torch\.float32 and torch\.float64"):
+        linear_cross_entropy(torch.zeros(4, 2), torch.zeros(3, 2).double(), TARGET)

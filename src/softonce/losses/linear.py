@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
-import torch.nn.functional as F
 from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
-from softonce.losses.functional import cross_entropy
-from softonce.losses.reduction import accumulation_dtype, check_index_target, check_options
+from softonce.losses import ops
+from softonce.losses.fused import can_fuse, fused
+from softonce.losses.head import HeadProblem
+from softonce.losses.objective import objective_of
+from softonce.losses.reduction import accumulation_dtype, check_device
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from softonce.losses.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
+
+
+@overload
+def linear_cross_entropy(
+    features: Features,
+    linear_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: LinearCrossEntropyOptions | None = None,
+    return_lse: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def linear_cross_entropy(
+    features: Features,
+    linear_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: LinearCrossEntropyOptions | None = None,
+    return_lse: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
 
 
 def linear_cross_entropy(
@@ -29,7 +64,8 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
-) -> Tensor:
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Return the cross-entropy of the logits that a linear head makes of the features.
 
     Equals `cross_entropy(features @ linear_weight.T + linear_bias, target)`.
@@ -47,6 +83,7 @@ def linear_cross_entropy(
         label_smoothing: the share of the target that is spread evenly over all classes.
         options: taken so that calls of torch's function need no change; the settings trade memory
             for time and never change what is computed here.
+        return_lse: return the log-sum-exp of each row's logits as well; it carries a gradient.
 
     Returns:
         The loss in nats; in single precision where the features have half.
@@ -59,59 +96,119 @@ def linear_cross_entropy(
         >>> features, head = torch.tensor([[1.0, 2.0]]), torch.eye(2)
         >>> linear_cross_entropy(features, head, torch.tensor([1]))
         tensor(0.3133)
+        >>> from softonce.losses import cross_entropy
         >>> cross_entropy(features @ head.T, torch.tensor([1]))
         tensor(0.3133)
     """
-    check_options(reduction, label_smoothing)
     _check_head(features, linear_weight, linear_bias)
+    _check_torch_options(options)
+    num_classes, *positions, _ = linear_weight.shape
+    dtype = _multiply_in(features, linear_weight)
+    if torch.compiler.is_compiling() and _is_operator(features, positions, return_lse, target):
+        return ops.linear_cross_entropy(
+            features,
+            linear_weight,
+            linear_bias,
+            target,
+            weight,
+            ignore_index=-100 if ignore_index is None else ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+            dtype=dtype,
+        )
+    objective = objective_of(
+        torch.Size((*features.shape[:-1], num_classes, *positions)),
+        target,
+        weight,
+        like=features.new_empty((), dtype=accumulation_dtype(dtype)),
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        return_lse=return_lse,
+    )
+    features = features if features.dim() == 2 else features.unsqueeze(0)
+    if not positions:
+        return _loss_of_head(features, linear_weight, linear_bias, objective, dtype)
+    weights = linear_weight.flatten(1, -2).unbind(1)
+    biases = (None,) * len(weights) if linear_bias is None else linear_bias.flatten(1).unbind(1)
+    losses = [
+        _loss_of_head(features, weight, bias, objective.position(place), dtype)
+        for place, (weight, bias) in enumerate(zip(weights, biases, strict=True))
+    ]
+    return objective.gather(losses)
+
+
+def _loss_of_head(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    objective: Objective,
+    dtype: torch.dtype,
+) -> Loss:
+    """Return the loss of (N, D) features and a (C, D) weight; ignored rows cost nothing."""
+    problem = HeadProblem(objective, dtype)
+    kept = objective.kept_rows()
+    if 0 in (len(features) if kept is None else len(kept), features.shape[1]):
+        return problem.readable(features, weight, bias)
+    if kept is None or not can_fuse(objective, features, weight, bias):
+        return fused(problem, features, weight, bias)
+    problem = HeadProblem(objective.rows(kept), dtype)
+    return objective.widen(fused(problem, features[kept], weight, bias), kept)
+
+
+def _is_operator(features: Tensor, positions: list[int], return_lse: bool, target: Tensor) -> bool:
+    """Whether the operator for compiled programs covers the call; else it is compiled as maths."""
+    is_covered = features.dim() == 2 and not positions and not return_lse
+    return is_covered and len(features) > 0 and not target.requires_grad
+
+
+def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
+    """Return the precision of the products: autocast's, or that of features and weight."""
+    device = features.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        is_double = torch.float64 in (features.dtype, linear_weight.dtype)
+        return torch.float64 if is_double else torch.get_autocast_dtype(device)
+    if features.dtype != linear_weight.dtype:
+        raise ArgumentError(
+            f"expected features and linear_weight of one dtype, found {features.dtype} and "
+            f"{linear_weight.dtype}: convert one of them, or use torch.autocast"
+        )
+    return features.dtype
+
+
+def _check_torch_options(options: LinearCrossEntropyOptions | None) -> None:
     if not isinstance(options, LinearCrossEntropyOptions | None):
         raise ArgumentError(
             "expected options to be None or torch.nn.LinearCrossEntropyOptions, "
             f"found {options!r}: leave it out"
         )
-    num_classes, *positions, in_features = linear_weight.shape
-    logits_shape = torch.Size((*features.shape[:-1], num_classes, *positions))
-    ignore_index = -100 if ignore_index is None else ignore_index
-    if target.shape != logits_shape:
-        check_index_target("logits", logits_shape, target)
-        features = _blank_ignored(features, target == ignore_index)
-    bias = None if linear_bias is None else linear_bias.reshape(-1)
-    logits = F.linear(features, linear_weight.reshape(-1, in_features), bias).reshape(logits_shape)
-    return cross_entropy(
-        logits.to(accumulation_dtype(logits.dtype)),
-        target,
-        weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-    )
-
-
-def _blank_ignored(features: Tensor, ignored: Tensor) -> Tensor:
-    """Write 0 into the rows whose every target is ignored: they would meet 0 as 0 * inf."""
-    rows = ignored.flatten(1).all(1) if ignored.dim() > 1 else ignored
-    return features.masked_fill(rows.unsqueeze(-1), 0)
 
 
 def _check_head(features: Tensor, linear_weight: Tensor, linear_bias: Tensor | None) -> None:
-    found = f"found features {tuple(features.shape)} and linear_weight {tuple(linear_weight.shape)}"
     if features.dim() not in (1, 2) or linear_weight.dim() < 2:
         raise ArgumentError(
             f"expected features of shape (D,) or (N, D) and a linear_weight of shape (C, D) or "
-            f"(C, ..., D), {found}: put the features of each image into one row"
+            f"(C, ..., D), {_found(features, linear_weight)}: "
+            "put the features of each image into one row"
         )
     if features.shape[-1] != linear_weight.shape[-1]:
         raise ArgumentError(
-            f"expected features and linear_weight to end in the same number of features, {found}: "
+            "expected features and linear_weight to end in the same number of features, "
+            f"{_found(features, linear_weight)}: "
             "pass the weight as a Linear layer holds it, one row for each class"
         )
     if features.dim() == 1 and linear_weight.dim() > 2:
         raise ArgumentError(
-            f"expected a batch of features (N, D) for a linear_weight with positions, {found}: "
-            "pass features.unsqueeze(0)"
+            "expected a batch of features (N, D) for a linear_weight with positions, "
+            f"{_found(features, linear_weight)}: pass features.unsqueeze(0)"
         )
+    check_device("linear_weight", linear_weight, features)
     if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
         raise ArgumentError(
             f"expected a linear_bias of shape {tuple(linear_weight.shape[:-1])}, "
             f"found {tuple(linear_bias.shape)}: pass one bias for each row of linear_weight"
         )
+
+
+def _found(features: Tensor, linear_weight: Tensor) -> str:
+    return f"found features {tuple(features.shape)} and linear_weight {tuple(linear_weight.shape)}"

@@ -55,17 +55,18 @@ def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
         )
 
 
-def check_scores(name: str, scores: Tensor) -> None:
-    """Raise unless `scores` are floats with a dimension of at least one class."""
+def check_scores(name: str, scores: Tensor, shape: torch.Size | None = None) -> None:
+    """Raise unless `scores`, or logits of a `shape` made from them, are floats with a class."""
+    shape = scores.shape if shape is None else shape
     if not scores.is_floating_point():
         raise ArgumentError(
             f"expected floating point {name}, found {scores.dtype}: "
             f"pass the scores themselves, or convert them with {name}.float()"
         )
-    if scores.dim() == 0 or scores.shape[:2][-1] == 0:
+    if len(shape) == 0 or shape[:2][-1] == 0:
         raise ArgumentError(
             f"expected {name} of shape (C,) or (N, C, ...) with at least one class, "
-            f"found {tuple(scores.shape)}: pass one score per class"
+            f"found {tuple(shape)}: pass one score per class"
         )
 
 
@@ -100,31 +101,54 @@ def check_probs_target(target: Tensor, ignore_index: int) -> None:
 
 
 def index_target(target: Tensor, num_classes: int, ignore_index: int) -> IndexTarget:
-    """Widen, check and mask a checked target of shape (N, ...)."""
-    target = target.long().unsqueeze(1)
-    index = target.clamp(0, num_classes - 1)
-    if _is_equal(index, target) and not 0 <= ignore_index < num_classes:
+    """Widen, check and mask a target that has a class index for each row, of any shape."""
+    wanted = as_batch_of_indices(target).long().unsqueeze(1)
+    index = wanted.clamp(0, num_classes - 1)
+    if _is_equal(index, wanted) and not 0 <= ignore_index < num_classes:
         return IndexTarget(index)
-    ignored = target == ignore_index
-    wanted = target.masked_fill(ignored, 0)
+    ignored = wanted == ignore_index
+    wanted = wanted.masked_fill(ignored, 0)
     index = wanted.clamp(0, num_classes - 1)
     in_range = _is_equal(index, wanted)
     if in_range is False:
-        _raise_out_of_range(target, wanted != index, num_classes, ignore_index)
+        wrong = (wanted != index).reshape(target.shape)
+        _raise_out_of_range(target, wrong, num_classes, ignore_index)
     return IndexTarget(index, ignored, None if in_range else wanted != index)
 
 
-def class_weight(weight: Tensor | None, scores: Tensor) -> Tensor | None:
-    """Check one weight for each class, and shape them to broadcast over batched `scores`."""
+def check_weight(weight: Tensor | None, num_classes: int, scores: Tensor) -> None:
+    """Raise unless there is one floating point weight for each class, where the scores are."""
     if weight is None:
-        return None
-    num_classes = scores.shape[1]
+        return
     if tuple(weight.shape) != (num_classes,) or not weight.is_floating_point():
         raise ArgumentError(
             f"expected a floating point weight of shape ({num_classes},), "
             f"found {weight.dtype} of shape {tuple(weight.shape)}: pass one weight for each class"
         )
-    return weight.to(scores.dtype).view(1, num_classes, *[1] * (scores.dim() - 2))
+    check_device("weight", weight, scores)
+
+
+def check_device(name: str, tensor: Tensor, scores: Tensor) -> None:
+    """Raise unless `tensor` is on the device of the scores."""
+    if tensor.device != scores.device:
+        raise ArgumentError(
+            f"expected {name} on {scores.device}, where the scores are, found it on "
+            f"{tensor.device}: move it with {name}.to({str(scores.device)!r})"
+        )
+
+
+def per_class(values: Tensor | None, scores: Tensor) -> Tensor | None:
+    """Return one value for each class, (C,), in a shape that broadcasts to batched scores."""
+    if values is None:
+        return None
+    return values.to(scores.dtype).view(1, -1, *[1] * (scores.dim() - 2))
+
+
+def weight_of_rows(weight: Tensor | None, index: Tensor) -> Tensor | None:
+    """Return the weight of each row's class, (N, 1, ...), from weights (1, C, ...)."""
+    if weight is None:
+        return None
+    return weight.expand(index.shape[0], -1, *index.shape[2:]).gather(1, index)
 
 
 def reduce_rows(rows: Tensor, total: Tensor | None, reduction: str, shape: torch.Size) -> Tensor:
@@ -136,14 +160,31 @@ def reduce_rows(rows: Tensor, total: Tensor | None, reduction: str, shape: torch
     return rows.mean() if total is None else rows.sum() / total
 
 
+def times(mass: Tensor | float | None, differences: Tensor) -> Tensor:
+    """Return `mass * differences`, where no mass on an impossible class counts 0, not NaN."""
+    if mass is None:
+        return differences
+    nothing = differences.isinf() & (mass == 0)
+    return mass * differences.masked_fill(nothing, 0)
+
+
 def row_shape(shape: torch.Size) -> torch.Size:
     """Return the shape of one loss for each row: that of the scores without their classes."""
     return shape[:1] + shape[2:] if len(shape) > 1 else torch.Size()
 
 
-def as_batch(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both with a batch dimension: a single row becomes a batch of one."""
-    return (scores, target) if scores.dim() > 1 else (scores.unsqueeze(0), target.unsqueeze(0))
+def as_batch(scores: Tensor) -> Tensor:
+    """Return scores, or probabilities, as (N, C) or (N, C, L)."""
+    if scores.dim() == 1:
+        return scores.unsqueeze(0)
+    return scores if scores.dim() < 4 else scores.flatten(2)
+
+
+def as_batch_of_indices(target: Tensor) -> Tensor:
+    """Return an index target as (N,) or (N, L)."""
+    if target.dim() == 0:
+        return target.unsqueeze(0)
+    return target if target.dim() < 3 else target.flatten(1)
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -175,7 +216,8 @@ def _is_equal(index: Tensor, wanted: Tensor) -> bool | None:
 def _raise_out_of_range(
     target: Tensor, wrong: Tensor, num_classes: int, ignore_index: int
 ) -> NoReturn:
-    target, wrong = target.squeeze(1), wrong.squeeze(1)
+    if target.dim() == 0:
+        target, wrong = target.unsqueeze(0), wrong.unsqueeze(0)
     position = tuple(wrong.nonzero()[0].tolist())
     row = position[0] if len(position) == 1 else position
     raise ArgumentError(

@@ -10,10 +10,10 @@ Each kernel equals `cross_entropy` of `functional.py`, and its tests say so. Wit
 
 - `logits`: (N, C) or (N, C, L), of any float dtype; read once, never changed unless `dlogits` is
   the same tensor. Sums are made in single precision for half, else in the logits' own.
-- `scale`: a float, or one factor for each row, for the gradient alone: `1 / total` for the mean.
+- `scale`: a factor for the gradient alone: `1 / total` for the mean.
 - `dlogits`: where the gradient is written, `scale (s p - a)` or `upstream (s p - a) +
   upstream_lse p`, in its own dtype, rounded once. It may be `logits` itself.
-- `upstream`, `upstream_lse`: a float, or one factor for each row, (N,) or (N, L).
+- `upstream`, `upstream_lse`, `scale`: a float, a scalar tensor, or one factor for each row.
 - `Rows` holds what the gradient needs again, each (N,) or (N, L): never lse, which would lose a
   small loss under a large common offset.
 
@@ -25,10 +25,60 @@ keeps its loss `log1p(others)` and its gradient `-others / S`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from softonce.losses.reduction import IndexTarget
+
+    Factor: TypeAlias = float | Tensor
+
+
+class Kernel(Protocol):
+    """The two functions above, as a module offers them."""
+
+    def forward_rows(
+        self,
+        logits: Tensor,
+        mass: Mass,
+        *,
+        scale: Factor | None = None,
+        dlogits: Tensor | None = None,
+    ) -> Rows:
+        """Return what one pass says of each row; write the gradient where there is a place."""
+
+    def backward_rows(
+        self,
+        logits: Tensor,
+        mass: Mass,
+        rows: Rows,
+        dlogits: Tensor,
+        *,
+        upstream: Factor,
+        upstream_lse: Factor | None = None,
+    ) -> None:
+        """Write the gradient of the loss and of the log-sum-exp."""
+
+
+@cache
+def find_kernel(device_type: str) -> Kernel | None:
+    """Return the kernel for a type of device; None where the readable form has to do."""
+    if device_type == "cpu":
+        from softonce.losses.kernels import blocked
+
+        return blocked
+    return None
+
+
+def kernel_for(logits: Tensor) -> Kernel:
+    """Return the kernel for logits on a device that has one."""
+    kernel = find_kernel(logits.device.type)
+    assert kernel is not None  # noqa: S101 - `can_fuse` asked for it
+    return kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +101,46 @@ class Mass:
     ignored: Tensor | None = None
     outside: Tensor | None = None
 
+    @classmethod
+    def of(
+        cls,
+        target: IndexTarget | Tensor,
+        num_classes: int,
+        weight: Tensor | None,
+        label_smoothing: float,
+        dtype: torch.dtype,
+    ) -> Mass:
+        """Build it from a checked target.
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+        Args:
+            target: a checked index target, (N, 1) or (N, 1, L), or class probabilities.
+            num_classes: C.
+            weight: a factor for each class, (C,), or None.
+            label_smoothing: in [0, 1].
+            dtype: to accumulate in.
+        """
+        keep = None if weight is None else weight.to(dtype)
+        spread = None
+        if label_smoothing > 0:
+            place = target[0] if isinstance(target, tuple) else target
+            full = torch.ones((), dtype=dtype, device=place.device).expand(num_classes)
+            full = full if keep is None else keep
+            keep, spread = full * (1 - label_smoothing), full * (label_smoothing / num_classes)
+        if isinstance(target, torch.Tensor):
+            return cls(probs=target, keep=keep, spread=spread)
+        masks = (None if mask is None else mask.squeeze(1) for mask in target[1:])
+        return cls(target.safe.squeeze(1), None, keep, spread, *masks)
+
+    def narrow(self, rows: slice) -> Mass:
+        """Return the mass of some rows."""
+        index, probs, *masks = (
+            None if part is None else part[rows]
+            for part in (self.index, self.probs, self.ignored, self.outside)
+        )
+        return Mass(index, probs, self.keep, self.spread, *masks)
+
+
+class Rows(NamedTuple):
     """What a kernel knows of each row after one pass, in the accumulation dtype.
 
     Args:
@@ -67,3 +154,20 @@ class Rows:
     largest: Tensor
     total: Tensor
     others: Tensor
+
+    @property
+    def lse(self) -> Tensor:
+        """The log-sum-exp of each row; 0 where the row is ignored."""
+        return self.largest + self.total.log()
+
+    def narrow(self, rows: slice) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(values[rows] for values in self))
+
+    @classmethod
+    def concatenate(cls, found: list[Rows]) -> Rows:
+        """Return the rows of all chunks, one chunk after the other."""
+        if len(found) == 1:
+            return found[0]
+        columns = zip(*found, strict=True)
+        return cls(*(torch.cat(values) for values in columns))

@@ -1,0 +1,74 @@
+"""The loss of a head in chunks of rows over all classes: three matrix products.
+
+The logits of a chunk become their gradient in place, and leave when the next chunk comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softonce.losses.kernels import Mass, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from softonce.losses.head import Gradients, Head
+    from softonce.losses.kernels import Factor, Kernel
+
+_CHUNK_BYTES = 2**25
+_MIN_ROWS = 256
+
+
+@dataclass(frozen=True)
+class RowChunks:
+    """The loop over one problem.
+
+    Args:
+        head: the features and the parameters.
+        mass: the effective target.
+        kernel: turns logits into losses and gradients.
+    """
+
+    head: Head
+    mass: Mass
+    kernel: Kernel
+
+    def run(self, scale: Factor, gradients: Gradients | None) -> Rows:
+        """Return what all rows say; add their gradients, times `scale`, where there is a place."""
+        found = []
+        for rows in self._chunks():
+            logits = self.head.logits(rows)
+            place = None if gradients is None else logits
+            mass = self.mass.narrow(rows)
+            found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=place))
+            if gradients is not None:
+                gradients.add_(self.head, logits, rows)
+        return Rows.concatenate(found)
+
+    def differentiate(
+        self, known: Rows, gradients: Gradients, upstream: Tensor, upstream_lse: Tensor | None
+    ) -> None:
+        """Add the gradients of rows that are `known`, times what is upstream of each, (N,)."""
+        for rows in self._chunks():
+            logits = self.head.logits(rows)
+            self.kernel.backward_rows(
+                logits,
+                self.mass.narrow(rows),
+                known.narrow(rows),
+                logits,
+                upstream=upstream[rows],
+                upstream_lse=None if upstream_lse is None else upstream_lse[rows],
+            )
+            gradients.add_(self.head, logits, rows)
+
+    def _chunks(self) -> Iterator[slice]:
+        """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""
+        num_rows, in_features = self.head.features.shape
+        step = max(_MIN_ROWS, _CHUNK_BYTES // (4 * len(self.head.weight)))
+        if self.head.features.is_cuda:
+            step = min(max(in_features, 128), 4096)
+        for start in range(0, num_rows, step):
+            yield slice(start, min(start + step, num_rows))

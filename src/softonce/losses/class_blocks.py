@@ -1,0 +1,162 @@
+"""The loss of a head in blocks of classes over many rows: four matrix products, each a fast one.
+
+The sum of a row is known only after a pass over all its classes, so the gradient makes the logits
+of each block again. With many classes that is still faster on a CPU than rows over all classes,
+whose products are skinny, and no temporary is larger than a block. Index targets only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce.losses.kernels import Mass, Rows
+from softonce.losses.kernels.blocked import describe, normalize_others_
+from softonce.losses.products import prefers_onednn
+from softonce.losses.reduction import accumulation_dtype, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from softonce.losses.head import Gradients, Head
+    from softonce.losses.kernels import Factor
+
+_MIN_CLASSES = 32768
+_BLOCK_BYTES = 2**24
+_MAX_ROWS = 8192
+_BLOCK_CLASSES = (2048, 8192)
+
+
+def is_faster(head: Head, mass: Mass) -> bool:
+    """Whether blocks of classes win: many classes, and products that are fast in blocks."""
+    has_fast_product = head.dtype != torch.float32 or prefers_onednn()
+    has_plain_rows = mass.index is not None and mass.ignored is None and mass.outside is None
+    return has_plain_rows and has_fast_product and len(head.weight) >= _MIN_CLASSES
+
+
+@dataclass(frozen=True)
+class ClassBlocks:
+    """The loop over one problem, whose target is class indices.
+
+    Args:
+        head: the features and the parameters.
+        mass: the effective target.
+    """
+
+    head: Head
+    mass: Mass
+
+    def run(self, scale: Factor, gradients: Gradients | None) -> Rows:
+        """Return what all rows say; add their gradients, times `scale`, where there is a place."""
+        spread = self._spread_of_rows()
+        found = []
+        for rows in self._row_blocks():
+            known = self._describe(rows)
+            if gradients is not None:
+                self._differentiate(rows, known, gradients, scale)
+            found.append(self._weigh(rows, known, spread))
+        return Rows.concatenate(found)
+
+    def differentiate(
+        self, known: Rows, gradients: Gradients, upstream: Tensor, upstream_lse: Tensor | None
+    ) -> None:
+        """Add the gradients of rows that are `known`, times what is upstream of each, (N,)."""
+        for rows in self._row_blocks():
+            of_lse = None if upstream_lse is None else upstream_lse[rows]
+            self._differentiate(rows, known.narrow(rows), gradients, upstream[rows], of_lse)
+
+    def _describe(self, rows: slice) -> Rows:
+        """Return the rows with a mass of 1 at their target."""
+        index = self._index(rows)
+        at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
+        largest: list[Tensor] = []
+        sums: list[Tensor] = []
+        for classes in self._class_blocks(len(index)):
+            logits, own = self._logits(rows, classes, index)
+            at_anchor[own[0]] = logits[own]
+            logits[own] = -torch.inf
+            for values, found in zip((largest, sums), normalize_others_(logits), strict=True):
+                values.append(found.squeeze(1))
+        top = torch.stack(largest).amax(0)
+        differences = (torch.stack(largest) - top).nan_to_num_(0.0, None, -torch.inf)
+        return describe(at_anchor, top, (torch.stack(sums) * differences.exp_()).sum(0))
+
+    def _weigh(self, rows: slice, known: Rows, spread: Tensor | None) -> Rows:
+        """Return the rows with the loss of their whole mass."""
+        if self.mass.keep is None:
+            return known
+        loss = times(self.mass.keep[self._index(rows)], known.loss)
+        if self.mass.spread is not None and spread is not None:
+            loss = loss + (self.mass.spread.sum() * known.lse - spread[rows])
+        return known._replace(loss=loss)
+
+    def _spread_of_rows(self) -> Tensor | None:
+        """Return `sum(spread[c] logits[n, c])`: by one vector, not by a pass over the logits."""
+        head, spread = self.head, self.mass.spread
+        if spread is None:
+            return None
+        direction = sum(
+            head.weight[classes].to(spread.dtype).t() @ spread[classes]
+            for classes in self._class_blocks(head.weight.shape[1])
+        )
+        moved = 0.0 if head.bias is None else times(spread, head.bias.to(spread.dtype)).sum()
+        return head.features.to(spread.dtype) @ direction + moved
+
+    def _differentiate(
+        self,
+        rows: slice,
+        known: Rows,
+        gradients: Gradients,
+        upstream: Factor,
+        upstream_lse: Tensor | None = None,
+    ) -> None:
+        index, spread = self._index(rows), self.mass.spread
+        upstream = torch.as_tensor(upstream, dtype=known.loss.dtype).expand(len(index))
+        keep = 1.0 if self.mass.keep is None else self.mass.keep[index]
+        total = 0.0 if spread is None else spread.sum()
+        elsewhere = 0.0 if spread is None else total - spread[index]
+        factor = (keep + total) * upstream
+        at_anchor = elsewhere * upstream - factor * known.others / known.total
+        factor = factor if upstream_lse is None else factor + upstream_lse
+        for classes in self._class_blocks(len(index)):
+            logits, own = self._logits(rows, classes, index)
+            here = at_anchor[own[0]]
+            if upstream_lse is not None:
+                chance = (logits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
+                here = here + upstream_lse[own[0]] * chance
+            logits[own] = -torch.inf
+            largest, sums = (values.squeeze(1) for values in normalize_others_(logits))
+            share = sums * (largest - known.largest).exp_() / known.total
+            logits.mul_((factor * share).unsqueeze(1))
+            if spread is not None:
+                logits.addcmul_(spread[classes], upstream.unsqueeze(1), value=-1)
+            logits[own] = here
+            gradients.add_(self.head, logits, rows, classes)
+
+    def _logits(
+        self, rows: slice, classes: slice, index: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the logits of a block, and the rows and columns of the targets that lie in it."""
+        logits = self.head.logits(rows, classes).to(accumulation_dtype(self.head.dtype))
+        own = ((index >= classes.start) & (index < classes.stop)).nonzero().squeeze(1)
+        return logits, (own, index[own] - classes.start)
+
+    def _index(self, rows: slice) -> Tensor:
+        assert self.mass.index is not None  # noqa: S101 - `is_faster` asked for it
+        return self.mass.index[rows]
+
+    def _row_blocks(self) -> Iterator[slice]:
+        num_rows = len(self.head.features)
+        for start in range(0, num_rows, _MAX_ROWS):
+            yield slice(start, min(start + _MAX_ROWS, num_rows))
+
+    def _class_blocks(self, num_rows: int) -> Iterator[slice]:
+        num_classes = len(self.head.weight)
+        fewest, most = _BLOCK_CLASSES
+        step = min(max(fewest, _BLOCK_BYTES // (4 * num_rows)), most)
+        for start in range(0, num_classes, step):
+            yield slice(start, min(start + step, num_classes))

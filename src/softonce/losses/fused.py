@@ -1,0 +1,189 @@
+"""Losses whose value and gradient come from kernels, as one node of the autograd graph.
+
+A kernel is an optimisation of the readable form, never another definition: what the node cannot do
+(a gradient of the gradient, `torch.func`, forward mode, tracing) the readable form does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch.autograd import forward_ad
+
+from softonce.losses.kernels import find_kernel, kernel_for
+from softonce.losses.reduction import IndexTarget, accumulation_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from softonce.losses.objective import Loss, Objective
+
+
+class Problem(Protocol):
+    """A loss as a function of some tensors, with a readable form and a fast one."""
+
+    @property
+    def objective(self) -> Objective:
+        """Target and options."""
+
+    def readable(self, *tensors: Any) -> Loss:
+        """Return the loss by plain maths."""
+
+    def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
+        """Return the loss, and what its gradient can be made from."""
+
+    def gradient(
+        self,
+        tensors: tuple[Any, ...],
+        needs: Sequence[bool],
+        kept: Any,
+        upstream: Sequence[Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """Return the gradient of the tensors that need one.
+
+        Args:
+            tensors: what the loss is a function of.
+            needs: which of them need a gradient.
+            kept: what `value` returned, to be used up; None where that has happened.
+            upstream: the gradient of the loss, and of the log-sum-exp.
+        """
+
+
+def fused(problem: Problem, *tensors: Tensor | None) -> Loss:
+    """Return the loss of the tensors, by its kernels where they can do it."""
+    if not can_fuse(problem.objective, *tensors):
+        return problem.readable(*tensors)
+    loss: Loss = _Fused.apply(problem, *tensors)  # type: ignore[no-untyped-call] # torch's own
+    return loss
+
+
+def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
+    """Whether kernels can compute it: ordinary tensors whose values are there, in eager mode."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # noqa: SLF001
+        return False
+    target, weight = objective.target, objective.weight
+    mine = (*(target if isinstance(target, IndexTarget) else (target,)), weight)
+    if any(t is not None and (t.requires_grad or not _is_ordinary(t)) for t in mine):
+        return False
+    return all(t is None or _is_ordinary(t) for t in tensors)
+
+
+def _is_ordinary(tensor: Tensor) -> bool:
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return (
+        is_plain
+        and find_kernel(tensor.device.type) is not None
+        and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call] # torch's
+    )
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, problem: Problem, *tensors: Tensor | None) -> Loss:
+        ctx.problem = problem
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> Any:
+        tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        if all(gradient is None for gradient in upstream):
+            return None, *[None] * len(tensors)
+        if torch.is_grad_enabled():  # the gradient shall have one itself
+            return None, *_readable_gradient(ctx.problem, tensors, needs, upstream)
+        kept, ctx.kept = ctx.kept, None
+        return None, *ctx.problem.gradient(tensors, needs, kept, upstream)
+
+
+def _readable_gradient(
+    problem: Problem,
+    tensors: tuple[Tensor | None, ...],
+    needs: Sequence[bool],
+    upstream: tuple[Tensor | None, ...],
+) -> list[Tensor | None]:
+    loss = problem.readable(*tensors)
+    outputs = loss if isinstance(loss, tuple) else (loss,)
+    pairs = [(o, u) for o, u in zip(outputs, upstream, strict=True) if u is not None]
+    wanted = [t for t, need in zip(tensors, needs, strict=True) if need and t is not None]
+    found = iter(
+        torch.autograd.grad(
+            [output for output, _ in pairs],
+            wanted,
+            [gradient for _, gradient in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if need else None for need in needs]
+
+
+@dataclass(frozen=True)
+class LogitsProblem:
+    """The loss of given logits, (N, C) or (N, C, L)."""
+
+    objective: Objective
+
+    def readable(self, logits: Tensor) -> Loss:
+        """Return the loss by plain maths."""
+        return self.objective.readable(logits)
+
+    def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
+        """Make the gradient with the loss where one number is upstream of it."""
+        logits: Tensor = tensors[0]
+        mass, scale, dlogits = self.objective.mass(logits.shape[1]), None, None
+        if needs[0] and makes_gradient_with_loss(self.objective, logits):
+            dlogits = torch.empty_like(logits, memory_format=torch.contiguous_format)
+            scale = self.objective.scale(logits[:, :1].numel())
+        rows = kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
+        return self.objective.reduce(rows), (rows, dlogits)
+
+    def gradient(
+        self,
+        tensors: tuple[Any, ...],
+        needs: Sequence[bool],
+        kept: Any,
+        upstream: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        """Scale the gradient that is there, or make it."""
+        logits: Tensor = tensors[0]
+        rows, dlogits = self.value(tensors, needs)[1] if kept is None else kept
+        if dlogits is not None:
+            factor = upstream[0]
+            return [dlogits if factor is None or is_one(factor) else dlogits.mul_(factor)]
+        dlogits = torch.empty_like(logits)
+        of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
+        mass = self.objective.mass(logits.shape[1])
+        kernel_for(logits).backward_rows(
+            logits, mass, rows, dlogits, upstream=of_loss, upstream_lse=of_lse
+        )
+        return [dlogits]
+
+
+def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
+    """Return the loss of logits, (N, C) or (N, C, L), by the fastest way that is exact."""
+    if accumulation_dtype(logits.dtype) != objective.compute_dtype:
+        logits = logits.to(objective.compute_dtype)
+    if logits.numel() == 0:
+        return objective.readable(logits)
+    return fused(LogitsProblem(objective), logits)
+
+
+def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:
+    """Whether one number is upstream of all rows, so that their gradient may wait for it.
+
+    On a GPU a second pass is cheaper than the memory; in float16 the 1 / N would underflow.
+    """
+    return objective.is_plain_sum and logits.device.type == "cpu" and logits.dtype != torch.float16
+
+
+def is_one(factor: float | Tensor) -> bool:
+    """Whether a factor is known to be 1, as the upstream gradient of a loss nearly always is."""
+    if isinstance(factor, float):
+        return factor == 1
+    return factor.device.type == "cpu" and factor.item() == 1

@@ -1,0 +1,165 @@
+"""A linear head and its loss as one problem: logits of a chunk, gradients of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from softonce.losses import class_blocks
+from softonce.losses.chunks import RowChunks
+from softonce.losses.fused import is_one
+from softonce.losses.kernels import kernel_for
+from softonce.losses.products import add_product_, product
+from softonce.losses.reduction import IndexTarget, accumulation_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from softonce.losses.objective import Loss, Objective
+
+_ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The features and the parameters of one call.
+
+    Args:
+        features: (N, D), in the precision to multiply in.
+        weight: (C, D), in a precision of its own.
+        bias: (C,), or None.
+    """
+
+    features: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision to multiply in."""
+        return self.features.dtype
+
+    def logits(self, rows: slice, classes: slice = _ALL) -> Tensor:
+        """Return the logits of some rows and classes, in the precision to multiply in."""
+        bias = None if self.bias is None else self.bias[classes].to(self.dtype)
+        return product(self.features[rows], self.weight[classes].to(self.dtype), bias)
+
+
+class Gradients(NamedTuple):
+    """Sums over chunks, in the accumulation precision; None where no gradient is needed.
+
+    Args:
+        features: (N, D).
+        weight: (C, D).
+        bias: (C,).
+    """
+
+    features: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    @classmethod
+    def empty(cls, head: Head, needs: Sequence[bool]) -> Gradients:
+        """Make the places for what is needed; the first chunk writes them, the others add."""
+        parts = zip((head.features, head.weight, head.bias), needs, strict=True)
+        return cls(
+            *(
+                torch.empty_like(part, dtype=accumulation_dtype(part.dtype))
+                if need and part is not None
+                else None
+                for part, need in parts
+            )
+        )
+
+    def add_(self, head: Head, dlogits: Tensor, rows: slice, classes: slice = _ALL) -> None:
+        """Add what the gradient of some logits says; the first rows and classes come first."""
+        dlogits = dlogits.to(head.dtype)
+        if self.features is not None:
+            weight = head.weight[classes].to(head.dtype).t()
+            add_product_(self.features[rows], dlogits, weight, is_first=not classes.start)
+        if self.weight is not None:
+            features = head.features[rows].t()
+            add_product_(self.weight[classes], dlogits.t(), features, is_first=not rows.start)
+        if self.bias is not None:
+            total = dlogits.sum(0, dtype=self.bias.dtype)
+            self.bias[classes] = total if not rows.start else self.bias[classes] + total
+
+    def scale_(self, factor: float | Tensor | None) -> None:
+        """Multiply by what is upstream, which is nearly always 1: on a CPU that costs nothing."""
+        if factor is None or is_one(factor):
+            return
+        for part in self:
+            if part is not None:
+                part.mul_(factor)
+
+
+@dataclass(frozen=True)
+class HeadProblem:
+    """The loss of features (N, D) through a weight (C, D) and a bias (C,) or None.
+
+    Args:
+        objective: target and options, for logits (N, C).
+        dtype: to multiply in: autocast's, or the features' own.
+    """
+
+    objective: Objective
+    dtype: torch.dtype
+
+    def readable(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Loss:
+        """Return the loss by plain maths, with all logits in memory."""
+        target = self.objective.target
+        if isinstance(target, IndexTarget) and target.ignored is not None:
+            features = features.masked_fill(target.ignored, 0)  # 0 * inf would be NaN
+        features, weight = features.to(self.dtype), weight.to(self.dtype)
+        bias = None if bias is None else bias.to(self.dtype)
+        return self.objective.readable(F.linear(features, weight, bias))
+
+    def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
+        """Make the gradient with the loss where one number is upstream of it."""
+        objective, head = self.objective, self._head(*tensors)
+        loop, gradients, scale = self._loop(head), None, None
+        if any(needs) and objective.is_plain_sum:
+            gradients = Gradients.empty(head, needs)
+            scale = objective.scale(len(head.features))
+        # in float16 the share 1 / N of a row would underflow, so the sums are scaled there
+        is_narrow = self.dtype == torch.float16
+        rows = loop.run(1.0 if scale is None or is_narrow else scale, gradients)
+        if gradients is not None and is_narrow:
+            gradients.scale_(scale)
+        return objective.reduce(rows), (rows, gradients)
+
+    def gradient(
+        self,
+        tensors: tuple[Any, ...],
+        needs: Sequence[bool],
+        kept: Any,
+        upstream: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        """Scale the gradient that is there, or make it."""
+        rows, gradients = self.value(tensors, needs)[1] if kept is None else kept
+        if gradients is not None:
+            gradients.scale_(upstream[0])
+        else:
+            head = self._head(*tensors)
+            gradients = Gradients.empty(head, needs)
+            factors = self.objective.upstream_of_rows(upstream, rows.loss)
+            self._loop(head).differentiate(rows, gradients, *factors)
+        return [
+            None if part is None else part.to(tensor.dtype)
+            for part, tensor in zip(gradients, tensors, strict=True)
+        ]
+
+    def _head(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Head:
+        return Head(features.to(self.dtype), weight, bias)
+
+    def _loop(self, head: Head) -> RowChunks | class_blocks.ClassBlocks:
+        mass = self.objective.mass(len(head.weight))
+        if class_blocks.is_faster(head, mass):
+            return class_blocks.ClassBlocks(head, mass)
+        head = Head(head.features, head.weight.to(head.dtype), head.bias)
+        return RowChunks(head, mass, kernel_for(head.features))

@@ -1,0 +1,248 @@
+"""The row kernel for CPUs: blocks of rows that stay in the cache, made of torch's own operators.
+
+The anchor of a row is its target class, or with probabilities its largest logit. With the anchor
+left out, `q = softmax(others)` comes from one fused operator, and says the sum as well: the largest
+of q is one over it. So nothing is added to 1 that is small beside it, and with `P = others / S` the
+gradient is `s P q - a`, and at the anchor `(s - a) - s P`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import torch
+
+from softonce.losses.kernels import Mass, Rows
+from softonce.losses.reduction import accumulation_dtype, per_class, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+    from typing_extensions import TypeIs
+
+    Factor: TypeAlias = float | Tensor
+    Block: TypeAlias = tuple[slice, ...]
+
+_BLOCK_BYTES = 2**21
+"""Logits in one block: the second-level caches of two cores hold them."""
+
+
+def forward_rows(
+    logits: Tensor, mass: Mass, *, scale: Factor | None = None, dlogits: Tensor | None = None
+) -> Rows:
+    """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
+    scale = 1.0 if scale is None else _column(scale)
+    found = []
+    for block in _blocks(logits):
+        work = _load(logits, dlogits, block)
+        part = _part(work, mass, block)
+        at_anchor = work.gather(1, part.anchor)
+        moment = None if part.dense is None else part.moment(work, at_anchor)
+        rows = describe(at_anchor, *normalize_others_(work.scatter_(1, part.anchor, -torch.inf)))
+        if dlogits is not None:
+            chance = None if part.at is None else 1 / rows.total
+            part.differentiate_(work, rows.others / rows.total, chance, _at(scale, block))
+            _store(work, mass, dlogits, block)
+        found.append((block, part.weigh(rows, moment)))
+    return _gather(found, logits.shape, mass)
+
+
+def backward_rows(
+    logits: Tensor,
+    mass: Mass,
+    rows: Rows,
+    dlogits: Tensor,
+    *,
+    upstream: Factor,
+    upstream_lse: Factor | None = None,
+) -> None:
+    """Write `upstream (s p - a) + upstream_lse p` into `dlogits`."""
+    top, total = rows.largest.unsqueeze(1), rows.total.unsqueeze(1)
+    share = rows.others.unsqueeze(1) / total
+    upstream = _column(upstream)
+    upstream_lse = None if upstream_lse is None else _column(upstream_lse)
+    for block in _blocks(logits):
+        work = _load(logits, dlogits, block)
+        part = _part(work, mass, block)
+        chance = None
+        if mass.probs is not None or upstream_lse is not None:
+            chance = (work.gather(1, part.anchor) - top[block]).exp() / total[block]
+        normalize_others_(work.scatter_(1, part.anchor, -torch.inf))
+        of_lse = None if upstream_lse is None else _at(upstream_lse, block)
+        part.differentiate_(work, share[block], chance, _at(upstream, block), of_lse)
+        _store(work, mass, dlogits, block)
+
+
+def normalize_others_(others: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits, -inf at the anchor, into their softmax.
+
+    Returns:
+        The largest logit, and the sum of `exp(others - largest)`: -inf and 0 where all are -inf,
+        and their softmax is 0.
+    """
+    largest = others.amax(1, keepdim=True)
+    is_alone = largest == -torch.inf if largest.amin().item() == -torch.inf else None
+    if is_alone is not None:
+        others.masked_fill_(is_alone, 0)
+    torch.softmax(others, 1, out=others)
+    total = others.amax(1, keepdim=True).reciprocal_()
+    if is_alone is not None:
+        others.masked_fill_(is_alone, 0)
+        total.masked_fill_(is_alone, 0)
+    return largest, total
+
+
+def describe(at_anchor: Tensor, largest: Tensor, others: Tensor) -> Rows:
+    """Return the rows, of mass 1 at the anchor, from the anchor's logit and the others' sum."""
+    top = torch.maximum(at_anchor, largest)
+    gap = at_anchor - top
+    others = others * (largest - top).exp_()
+    excess = others + gap.expm1()
+    return Rows(excess.log1p() - gap, top, 1 + excess, others)
+
+
+class _Part(NamedTuple):
+    """The effective target of one block: `own` at the anchor, and `dense` at every class.
+
+    Args:
+        anchor: class of each row that the sums leave out, (n, 1) or (n, 1, l).
+        whole: s, the mass of each row.
+        dense: mass of each class beside the anchor's own, broadcast to the logits; None is 0.
+        off: the part of `dense` that is not at the anchor.
+        at: the part that is, where it may be small: with probabilities.
+    """
+
+    anchor: Tensor
+    whole: Factor
+    dense: Tensor | None = None
+    off: Factor = 0.0
+    at: Tensor | None = None
+
+    def weigh(self, rows: Rows, moment: Tensor | None) -> Rows:
+        """Return the rows with the loss of the whole mass."""
+        if isinstance(self.whole, float):
+            return rows
+        loss = times(self.whole, rows.loss)
+        loss = loss if moment is None else loss + moment
+        return rows._replace(loss=loss)
+
+    def moment(self, logits: Tensor, at_anchor: Tensor) -> Tensor:
+        """Return `sum(dense (at_anchor - logits))`."""
+        assert self.dense is not None  # noqa: S101 - asked for by those who have it
+        gaps = (at_anchor - logits).scatter_(1, self.anchor, 0)
+        return times(self.dense, gaps).sum(1, keepdim=True)
+
+    def differentiate_(
+        self,
+        q: Tensor,
+        share: Tensor,
+        chance: Tensor | None,
+        upstream: Factor,
+        upstream_lse: Factor | None = None,
+    ) -> None:
+        """Turn `q` into the gradient.
+
+        Args:
+            q: the softmax of the others, 0 at the anchor.
+            share: the probability of all others.
+            chance: the probability of the anchor, where it may be small and matter.
+            upstream: factor of each row.
+            upstream_lse: factor of each row's log-sum-exp.
+        """
+        factor = self.whole * upstream
+        at_anchor = factor * -share if self.dense is None else self.off * upstream - factor * share
+        if self.at is not None and chance is not None:  # 1 - share loses a small chance
+            unexpected = 2 * self.at <= self.whole
+            at_anchor = torch.where(unexpected, factor * chance - self.at * upstream, at_anchor)
+        if upstream_lse is not None and chance is not None:
+            at_anchor = at_anchor + upstream_lse * chance
+            factor = factor + upstream_lse
+        q.mul_(factor * share)
+        if self.dense is not None:
+            q.sub_(self.dense * upstream)
+        q.scatter_(1, self.anchor, at_anchor)
+
+
+def _part(work: Tensor, mass: Mass, block: Block) -> _Part:
+    keep, spread = per_class(mass.keep, work), per_class(mass.spread, work)
+    if mass.probs is not None:
+        anchor = work.argmax(1, keepdim=True)
+        dense = mass.probs[block].to(work.dtype)
+        dense = dense if keep is None else dense * keep
+        dense = dense if spread is None else dense + spread
+        whole = dense.sum(1, keepdim=True)
+        at = dense.gather(1, anchor)
+        return _Part(anchor, whole, dense, whole - at, at)
+    assert mass.index is not None  # noqa: S101 - one of the two is there
+    anchor = mass.index.unsqueeze(1)[block]
+    own = 1.0 if keep is None else keep.expand_as(work).gather(1, anchor)
+    if spread is None:
+        return _Part(anchor, own)
+    total = spread.sum()
+    return _Part(anchor, own + total, spread, total - spread.expand_as(work).gather(1, anchor))
+
+
+def _blocks(logits: Tensor) -> Iterator[Block]:
+    """Cut (N, C) into rows, and (N, C, L) along L as well where one of N is too large."""
+    num_rows = max(1, _BLOCK_BYTES // (logits.shape[1] * accumulation_dtype(logits.dtype).itemsize))
+    if logits.dim() == 2:
+        for start in range(0, max(1, len(logits)), num_rows):
+            yield slice(start, start + num_rows), slice(None)
+        return
+    length = max(1, logits.shape[2])
+    step = max(1, num_rows // length)
+    for start in range(0, max(1, len(logits)), step):
+        for column in range(0, length, num_rows):
+            yield slice(start, start + step), slice(None), slice(column, column + num_rows)
+
+
+def _load(logits: Tensor, dlogits: Tensor | None, block: Block) -> Tensor:
+    """Return a contiguous copy of the block; in the place of its gradient where that fits."""
+    source, dtype = logits[block], accumulation_dtype(logits.dtype)
+    if dlogits is not None and dlogits.dtype == dtype:
+        place = dlogits[block]
+        if place.is_contiguous():
+            return place if dlogits is logits else place.copy_(source)
+    return torch.empty(source.shape, dtype=dtype).copy_(source)
+
+
+def _store(work: Tensor, mass: Mass, dlogits: Tensor, block: Block) -> None:
+    for wrong, value in ((mass.ignored, 0.0), (mass.outside, torch.nan)):
+        if wrong is not None:
+            work.masked_fill_(wrong.unsqueeze(1)[block], value)
+    place = dlogits[block]
+    if place.data_ptr() != work.data_ptr():
+        place.copy_(work)
+
+
+def _gather(found: list[tuple[Block, Rows]], shape: torch.Size, mass: Mass) -> Rows:
+    """Put the blocks together; write what ignored and impossible rows hold."""
+    whole = found[0][1]
+    if len(found) > 1:
+        whole = Rows(*whole.loss.new_empty((4, shape[0], 1, *shape[2:])).unbind())
+        for block, rows in found:
+            for place, values in zip(whole, rows, strict=True):
+                place[block] = values
+    parts = [values.squeeze(1) for values in whole]
+    if mass.ignored is not None:
+        for values, nothing in zip(parts, (0.0, 0.0, 1.0, 0.0), strict=True):
+            values.masked_fill_(mass.ignored, nothing)
+    if mass.outside is not None:
+        for values in parts:
+            values.masked_fill_(mass.outside, torch.nan)
+    return Rows(*parts)
+
+
+def _column(factor: Factor) -> Factor:
+    """Return factors of rows with a dimension for the classes."""
+    return factor.unsqueeze(1) if _is_row(factor) else factor
+
+
+def _at(factor: Factor, block: Block) -> Factor:
+    """Return the factors of the rows of a block."""
+    return factor[block] if _is_row(factor) else factor
+
+
+def _is_row(factor: Factor) -> TypeIs[Tensor]:
+    return isinstance(factor, torch.Tensor) and factor.dim() > 0

@@ -1,0 +1,229 @@
+"""What a loss is asked for, checked: one record for the readable form and for the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from softonce.losses.kernels import Mass
+from softonce.losses.readable import cross_entropy_rows
+from softonce.losses.reduction import (
+    IndexTarget,
+    accumulation_dtype,
+    as_batch,
+    check_device,
+    check_index_target,
+    check_options,
+    check_probs_target,
+    check_scores,
+    check_weight,
+    index_target,
+    per_class,
+    reduce_rows,
+    result_dtype,
+    row_shape,
+    weight_of_rows,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from softonce.losses.kernels import Rows
+    from softonce.shapes import Reduction
+
+
+Loss: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
+"""The loss; with `return_lse` also the log-sum-exp of each row."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The target of a batch of rows, and how their losses become one.
+
+    Args:
+        target: class indices, (N, 1) or (N, 1, L); or class probabilities, (N, C) or (N, C, L).
+        weight: a factor for each class, (C,), or None.
+        label_smoothing: the share of the target that is spread over all classes.
+        reduction: `mean`, `sum` or `none`.
+        total: what the mean divides by; None is the number of rows.
+        shape: of the losses that are not reduced.
+        dtype: of the loss.
+        return_lse: whether the log-sum-exp of the rows is returned beside the loss.
+    """
+
+    target: IndexTarget | Tensor
+    weight: Tensor | None
+    label_smoothing: float
+    reduction: Reduction
+    total: Tensor | None
+    shape: torch.Size
+    dtype: torch.dtype
+    return_lse: bool
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The precision of sums: single where the loss has half."""
+        return accumulation_dtype(self.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the target is."""
+        return self.target[0].device
+
+    @property
+    def is_plain_sum(self) -> bool:
+        """Whether one number follows from the rows, so that the gradient can be made with them."""
+        return self.reduction != "none" and not self.return_lse
+
+    def kept_rows(self) -> Tensor | None:
+        """Return the indices of the rows that count, where that is cheap and leaves rows out."""
+        target = self.target
+        if not isinstance(target, IndexTarget) or target.ignored is None:
+            return None
+        has_values = target.outside is None and type(target.ignored) is torch.Tensor
+        if not has_values or target.ignored.device.type != "cpu":
+            return None
+        return (~target.ignored).squeeze(1).nonzero().squeeze(1)
+
+    def rows(self, kept: Tensor) -> Objective:
+        """Return the objective of the rows that count, from their indices."""
+        assert isinstance(self.target, IndexTarget)  # noqa: S101 - others have no such rows
+        return replace(self, target=IndexTarget(self.target.safe[kept]), shape=kept.shape)
+
+    def widen(self, loss: Loss, kept: Tensor) -> Loss:
+        """Put what `rows(kept)` gave back into all rows: 0 where they are ignored."""
+        loss, *lse = loss if isinstance(loss, tuple) else (loss,)
+        if self.reduction == "none":
+            loss = self._spread(loss, kept)
+        return (loss, self._spread(lse[0], kept)) if lse else loss
+
+    def _spread(self, rows: Tensor, kept: Tensor) -> Tensor:
+        whole = rows.new_zeros(self.shape.numel())
+        return whole.index_copy(0, kept, rows).reshape(self.shape)
+
+    def gather(self, losses: Sequence[Loss]) -> Loss:
+        """Put the losses of all positions together."""
+        pairs = [loss if isinstance(loss, tuple) else (loss,) for loss in losses]
+        loss, *lse = (torch.stack(parts, -1) for parts in zip(*pairs, strict=True))
+        loss = loss.reshape(self.shape) if self.reduction == "none" else loss.sum()
+        return (loss, lse[0].reshape(self.shape)) if lse else loss
+
+    def position(self, place: int) -> Objective:
+        """Return the objective of one position of (N, C, L), whose sums add up to the whole."""
+        target: IndexTarget | Tensor
+        if isinstance(self.target, IndexTarget):
+            safe, *masks = self.target
+            here = (None if mask is None else mask[..., place] for mask in masks)
+            target = IndexTarget(safe[..., place], *here)
+        else:
+            target = self.target[..., place]
+        total = self.total
+        if total is None and self.reduction == "mean":
+            total = torch.tensor(float(self.shape.numel()), device=self.device)
+        return replace(self, target=target, total=total, shape=self.shape[:1])
+
+    def mass(self, num_classes: int) -> Mass:
+        """Return the effective target for the kernels."""
+        weight = None if self.weight is None else self.weight.to(self.compute_dtype)
+        return Mass.of(self.target, num_classes, weight, self.label_smoothing, self.compute_dtype)
+
+    def readable(self, logits: Tensor) -> Loss:
+        """Return the loss of the logits by plain maths; (N, C) or (N, C, L), of any dtype."""
+        logits = logits.to(self.compute_dtype)
+        weight = per_class(self.weight, logits)
+        rows, lse = cross_entropy_rows(logits, self.target, weight, self.label_smoothing)
+        return self._reduce(rows, lse if self.return_lse else None)
+
+    def scale(self, num_rows: int) -> float | Tensor | None:
+        """Return what the reduction multiplies each row with; None is 1."""
+        if self.reduction != "mean":
+            return None
+        return 1 / max(1, num_rows) if self.total is None else self.total.reciprocal()
+
+    def upstream_of_rows(
+        self, upstream: Sequence[Tensor | None], rows: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the factors of the rows' own gradients, from those of the loss and the lse."""
+        of_loss, of_lse = (*upstream, None)[:2]
+        if of_lse is not None:
+            of_lse = of_lse.to(rows.dtype).reshape(rows.shape)
+        if of_loss is None:
+            return torch.zeros_like(rows), of_lse
+        of_loss, scale = of_loss.to(rows.dtype), self.scale(rows.numel())
+        of_loss = of_loss if scale is None else of_loss * scale
+        is_row = self.reduction == "none"
+        return of_loss.reshape(rows.shape) if is_row else of_loss.expand(rows.shape), of_lse
+
+    def reduce(self, rows: Rows) -> Loss:
+        """Return the loss, and the log-sum-exp where it is asked for, of all rows."""
+        return self._reduce(rows.loss, rows.lse if self.return_lse else None)
+
+    def _reduce(self, rows: Tensor, lse: Tensor | None) -> Loss:
+        loss = reduce_rows(rows, self.total, self.reduction, self.shape).to(self.dtype)
+        return loss if lse is None else (loss, lse.reshape(self.shape).to(self.dtype))
+
+
+def objective_of(
+    logits_shape: torch.Size,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    like: Tensor,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+    return_lse: bool = False,
+) -> Objective:
+    """Check the options and the target against logits of a shape, and prepare them.
+
+    Args:
+        logits_shape: (C,), (N, C) or (N, C, ...).
+        target: as in `cross_entropy`.
+        weight: as in `cross_entropy`.
+        like: its dtype and device are those of the logits.
+        ignore_index: as in `cross_entropy`.
+        reduction: as in `cross_entropy`.
+        label_smoothing: as in `cross_entropy`.
+        return_lse: as in `cross_entropy`.
+
+    Raises:
+        ArgumentError: where one does not fit.
+    """
+    check_options(reduction, label_smoothing)
+    check_scores("logits", like, logits_shape)
+    num_classes = logits_shape[:2][-1]
+    check_weight(weight, num_classes, like)
+    check_device("target", target, like)
+    prepared: IndexTarget | Tensor
+    if target.shape == logits_shape:
+        check_probs_target(target, ignore_index)
+        prepared = as_batch(target)
+    else:
+        check_index_target("logits", logits_shape, target)
+        prepared = index_target(target, num_classes, ignore_index)
+    return Objective(
+        target=prepared,
+        weight=weight,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+        total=_total(prepared, weight, like) if reduction == "mean" else None,
+        shape=row_shape(logits_shape),
+        dtype=result_dtype(like, target),
+        return_lse=return_lse,
+    )
+
+
+def _total(target: IndexTarget | Tensor, weight: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return the sum of the weights of the rows that count; None where each row counts 1."""
+    if not isinstance(target, IndexTarget):
+        return None
+    if weight is not None:
+        weight = weight.to(accumulation_dtype(like.dtype)).view(
+            1, -1, *[1] * (target.safe.dim() - 2)
+        )
+    total = target.total(weight_of_rows(weight, target.safe))
+    return None if total is None else total.to(accumulation_dtype(like.dtype))

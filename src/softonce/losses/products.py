@@ -1,0 +1,64 @@
+"""The matrix products of the head, by the fastest library that the processor has."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BLOCK_BYTES = 2**24
+_MIN_MULTIPLICATIONS = 2**22
+
+
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `left @ right.T + bias`, (n, m), of (n, k), (m, k) and (m,)."""
+    if _is_for_onednn(left, right):
+        onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - the public way leads to MKL
+        result: Tensor = onednn(left, right, bias, "none", [], "")
+        return result
+    return F.linear(left, right, bias)
+
+
+def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
+    """Add `left @ right.T` to `place`, or write it there where it is the first.
+
+    The place may have a wider dtype than the factors; what is rounded to theirs is never larger
+    than a few MiB.
+    """
+    if place.dtype == left.dtype and not _is_for_onednn(left, right):
+        if is_first:
+            torch.mm(left, right.t(), out=place)
+        else:
+            place.addmm_(left, right.t())
+        return
+    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
+    for start in range(0, len(place), step):
+        rows = slice(start, start + step)
+        value = product(left[rows], right)
+        if is_first:
+            place[rows] = value
+        else:
+            place[rows] += value
+
+
+@cache
+def prefers_onednn() -> bool:
+    """Whether oneDNN multiplies float32 faster than MKL, which is made for another vendor's cores.
+
+    Measured on two Zen 5 cores: 320 to 470 GFLOP/s against 150 to 210. A rule, not a measurement,
+    so that the same machine always computes the same bits.
+    """
+    info = Path("/proc/cpuinfo")
+    is_amd = info.exists() and "AuthenticAMD" in info.read_text()
+    return is_amd and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _is_for_onednn(left: Tensor, right: Tensor) -> bool:
+    is_single = left.dtype == torch.float32 and left.device.type == "cpu"
+    return is_single and left.numel() * len(right) >= _MIN_MULTIPLICATIONS and prefers_onednn()

@@ -1,0 +1,65 @@
+"""linear_cross_entropy in compiled programs: one graph, the same numbers, a sound operator."""
+
+import pytest
+import torch
+from reference import draw, draw_target
+
+from softonce.losses import linear_cross_entropy, ops
+
+REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+
+
+def problem(dtype=torch.float64):
+    leaves = [
+        draw(seed, *shape, dtype=dtype).requires_grad_()
+        for seed, shape in enumerate(((9, 5), (7, 5), (7,)))
+    ]
+    target = draw_target(3, 9, num_classes=7)
+    target[2] = -100
+    return leaves, target
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_the_compiled_loss_is_the_eager_one(reduction, label_smoothing):
+    leaves, target = problem()
+
+    def loss_of(features, weight, bias):
+        options = {"reduction": reduction, "label_smoothing": label_smoothing}
+        return linear_cross_entropy(features * 2, weight, target, linear_bias=bias, **options).sum()
+
+    compiled = torch.compile(loss_of, fullgraph=True, backend="aot_eager")(*leaves) * 3
+    eager = loss_of(*leaves) * 3
+    torch.testing.assert_close(compiled, eager)
+    found = torch.autograd.grad(compiled, leaves)
+    torch.testing.assert_close(found, torch.autograd.grad(eager, leaves))
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("needs", [[True, True, True], [False, True, False]])
+def test_the_operators_keep_torchs_rules(reduction, needs):
+    leaves, target = problem(torch.float32)
+    leaves = [leaf.requires_grad_(need) for leaf, need in zip(leaves, needs, strict=True)]
+    options = (target, None, -100, 0.1, reduction, torch.float32, needs)
+    torch.library.opcheck(ops._forward, (*leaves, *options))
+    upstream = torch.ones(9 if reduction == "none" else ())
+    plain = [leaf.detach() for leaf in leaves]
+    torch.library.opcheck(ops._backward, (upstream, *plain, *options))
+
+
+def test_a_compiled_training_step_keeps_a_frozen_head_and_autocast():
+    (features, weight, _), target = problem(torch.float32)
+    weight.requires_grad_(requires_grad=False)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def loss_of(features):
+        with torch.autocast("cpu", torch.bfloat16):
+            return linear_cross_entropy(features, weight, target)
+
+    loss = loss_of(features)
+    loss.backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        eager = linear_cross_entropy(features, weight, target)
+    torch.testing.assert_close(loss, eager)
+    assert features.grad is not None
+    assert weight.grad is None
