@@ -31,13 +31,13 @@ def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) 
     The place may have a wider dtype than the factors; what is rounded to theirs is never larger
     than a few MiB.
     """
-    if place.dtype == left.dtype and not _is_for_onednn(left, right):
+    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
+    if len(place) > step and place.dtype == left.dtype and not _is_for_onednn(left, right):
         if is_first:
             torch.mm(left, right.t(), out=place)
         else:
             place.addmm_(left, right.t())
         return
-    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
     for start in range(0, len(place), step):
         rows = slice(start, start + step)
         value = product(left[rows], right)
