@@ -13,6 +13,7 @@ from softonce.losses.fused import can_fuse, fused
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
 from softonce.losses.reduction import accumulation_dtype, check_device
+from softonce.losses.sharded_tensor import distributed_linear_cross_entropy, is_distributed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,8 @@ def linear_cross_entropy(
 
     Args:
         features: what the head takes, (D,) or (N, D).
-        linear_weight: the head's weight, (C, D), or (C, ..., D) for one target per position.
+        linear_weight: the head's weight, (C, D), or (C, ..., D) for one target per position. A
+            DTensor sharded over its classes takes the way of `sharded_linear_cross_entropy`.
         target: class indices, (), (N,) or (N, ...); or class probabilities, (C,), (N, C) or
             (N, C, ...).
         linear_bias: the head's bias, of the shape of its weight without D.
@@ -100,6 +102,17 @@ def linear_cross_entropy(
         >>> cross_entropy(features @ head.T, torch.tensor([1]))
         tensor(0.3133)
     """
+    if is_distributed(linear_weight):  # its classes lie on several devices
+        return distributed_linear_cross_entropy(
+            features,
+            linear_weight,
+            target,
+            linear_bias=linear_bias,
+            weight=weight,
+            reduction=reduction,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+        )
     _check_head(features, linear_weight, linear_bias)
     _check_torch_options(options)
     num_classes, *positions, _ = linear_weight.shape

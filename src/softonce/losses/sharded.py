@@ -1,0 +1,228 @@
+"""sharded_linear_cross_entropy: linear_cross_entropy with the classes split over processes.
+
+A chunk of rows at a time, each rank makes the logits of its classes and describes every row in six
+numbers; one exchange of these, and each rank knows the loss and the gradient of its own logits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch.autograd import Function
+
+from softonce.errors import ArgumentError
+from softonce.losses.collectives import apply
+from softonce.losses.sharded_rows import Gradients, run, set_up_rows
+from softonce.losses.shards import Arguments, agree_on_shards
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+    from torch import Tensor
+
+    from softonce.losses.sharded_rows import ShardedRows
+    from softonce.shapes import ClassIndex, Features, Probs, Reduction
+
+
+def sharded_linear_cross_entropy(
+    features: Features,
+    local_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    class_start: int,
+    class_stop: int,
+    group: dist.ProcessGroup | None = None,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    rows_per_chunk: int | None = None,
+) -> Tensor:
+    """Return the cross-entropy of a linear head of which each process holds some classes.
+
+    Equals `linear_cross_entropy(features, linear_weight, target, linear_bias=...)` of one process
+    with the rows of all ranks, where rank r holds `linear_weight[class_start:class_stop]`. All
+    ranks call it with the same features, target and options, and get the same bits.
+
+    Args:
+        features: what the head takes, (D,) or (N, D); `gather_rows` makes them from the rows that
+            each process has of its own.
+        local_weight: this rank's rows of the head's weight, (class_stop - class_start, D).
+        target: class indices among all classes, () or (N,); or class probabilities, of all classes,
+            (N, C), or of this rank's, (N, class_stop - class_start).
+        class_start: the first of this rank's classes. The ranges of all ranks hold each class once,
+            in any order; a range may be empty.
+        class_stop: the class after the last of this rank's.
+        group: the processes that share the classes; None is all of them, or this one alone where
+            there is no process group.
+        linear_bias: this rank's part of the head's bias, (class_stop - class_start,).
+        weight: a factor for each of all classes, (C,), as in `cross_entropy`.
+        reduction: `mean` over the rows that are not ignored, `sum`, or `none`.
+        ignore_index: rows with this class index have loss 0 and gradient 0, whatever their
+            features hold; None is -100.
+        label_smoothing: the share of the target that is spread evenly over all C classes.
+        rows_per_chunk: how many rows of this rank's logits are in memory at a time; None takes what
+            fits into 32 MiB, and at least 256.
+
+    Returns:
+        The loss in nats; in single precision where the features have half. Its gradients, on every
+        rank, are those of one process: that of the features is whole and equal (summed over the
+        ranks in at least single precision), those of weight and bias are this rank's own part. So
+        the parameters below may be left to DistributedDataParallel, which averages equal gradients,
+        and the head's must not be: it is no replica. Where the rows were gathered from the
+        processes, `gather_rows` says how the gradient goes back.
+
+    Raises:
+        ArgumentError: on every rank, where shapes, options or class ranges do not fit one another,
+            or, on the CPU, where a class index is out of range; on an accelerator that row becomes
+            NaN. Also inside a torch.func transform, and by a second derivative: for these use
+            `cross_entropy(head(features), target)` with a `ShardedLinear` head.
+
+    Each call starts with one small exchange that compares the arguments of the ranks. With `mean`
+    and `sum` the gradients are made in the forward pass, and `backward` exchanges nothing; with
+    `none` it makes the logits again, and all ranks have to call it.
+
+    Example:
+        >>> features, head = torch.tensor([[1.0, 2.0]]), torch.eye(2)
+        >>> target = torch.tensor([1])
+        >>> sharded_linear_cross_entropy(features, head, target, class_start=0, class_stop=2)
+        tensor(0.3133)
+
+    Source:
+        An et al., "Partial FC", section 3 (https://arxiv.org/abs/2010.05222); Shoeybi et al.,
+        "Megatron-LM", section 3 (https://arxiv.org/abs/1909.08053).
+    """
+    _refuse_transforms()
+    features, local_weight, linear_bias = _autocast(features, local_weight, linear_bias)
+    arguments = Arguments(
+        features=features,
+        local_weight=local_weight,
+        target=target,
+        linear_bias=linear_bias,
+        weight=weight,
+        class_start=class_start,
+        class_stop=class_stop,
+        reduction=reduction,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        label_smoothing=label_smoothing,
+        rows_per_chunk=rows_per_chunk,
+    )
+    shards = agree_on_shards(arguments, group)
+    rows = features if features.dim() > 1 else features.unsqueeze(0)
+    plan = set_up_rows(arguments, shards)
+    loss: Tensor = apply(_ShardedLoss, rows, local_weight, linear_bias, plan)
+    return loss.reshape(features.shape[:-1]) if reduction == "none" else loss
+
+
+class _ShardedLoss(Function):
+    """The loss, whose gradients are made in forward where it is reduced, else in backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, plan: ShardedRows
+    ) -> Tensor:
+        wanted = plan.with_gradient and any(ctx.needs_input_grad)
+        gradients = _zero_gradients(ctx, plan, features, weight, bias) if wanted else None
+        with torch.autocast(features.device.type, enabled=False):
+            rows = run(plan, plan.select(features), weight, bias, gradients)
+        ctx.plan = plan
+        stash = (gradients.features, gradients.weight, gradients.bias) if gradients else ()
+        ctx.save_for_backward(features, weight, bias, *stash)
+        if plan.reduction == "none":
+            return plan.spread_out(rows, len(features))
+        return rows.sum() / plan.total if plan.reduction == "mean" else rows.sum()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, bias, *stash = ctx.saved_tensors
+        plan, scale = ctx.plan, upstream[0]
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+            if plan.reduction == "none":
+                scale, stash = _differentiate_rows(ctx, plan, features, weight, bias, scale)
+            elif plan.reduction == "mean":
+                scale = torch.where(plan.total == 0, 0, scale / plan.total)
+            grads = [None if sums is None else sums * scale for sums in stash]
+            if grads[0] is not None:
+                grads[0] = plan.spread_out(grads[0], len(features))
+            leaves = (features, weight, bias)
+            grads = [
+                g if g is None else g.to(leaf.dtype) for g, leaf in zip(grads, leaves, strict=True)
+            ]
+        if torch.is_grad_enabled():
+            grads = apply(_FirstOrder, *leaves, upstream[0], *grads)
+        return *grads, None
+
+    @staticmethod
+    def jvp(*_: Any) -> NoReturn:
+        _refuse("forward-mode differentiation")
+
+
+def _zero_gradients(
+    ctx: Any, plan: ShardedRows, features: Tensor, weight: Tensor, bias: Tensor | None
+) -> Gradients:
+    """Return zeros for the gradients that are wanted, of the rows that count."""
+    num_rows = len(features) if plan.counted is None else len(plan.counted)
+    shapes = ((num_rows, features.shape[1]), weight.shape, None if bias is None else bias.shape)
+    return Gradients(
+        *(
+            plan.keep.new_zeros(shape) if wanted and shape is not None else None
+            for shape, wanted in zip(shapes, ctx.needs_input_grad, strict=False)
+        )
+    )
+
+
+def _differentiate_rows(
+    ctx: Any,
+    plan: ShardedRows,
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    upstream: Tensor,
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the largest upstream gradient, and the gradients over it: half does not underflow."""
+    gradients = _zero_gradients(ctx, plan, features, weight, bias)
+    upstream = plan.select(upstream.reshape(-1))
+    unit = upstream.new_ones(())
+    if features.dtype != upstream.dtype and len(upstream):
+        largest = upstream.abs().amax()
+        unit = largest.where(largest > 0, 1)
+    run(plan, plan.select(features), weight, bias, gradients, upstream / unit)
+    return unit, [gradients.features, gradients.weight, gradients.bias]
+
+
+class _FirstOrder(Function):
+    """Gradients as they are; to differentiate them again is an error, never silently wrong."""
+
+    @staticmethod
+    def forward(_: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+        return tuple(grad if grad is None else grad.view_as(grad) for grad in tensors[4:])
+
+    @staticmethod
+    def backward(*_: Any) -> NoReturn:
+        _refuse("a second derivative")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ArgumentError(
+        f"expected sharded_linear_cross_entropy to be differentiated once, by backward or "
+        f"torch.autograd.grad, found {what}: "
+        "use cross_entropy(head(features), target) with a ShardedLinear head, "
+        "which gathers the logits and can be differentiated again"
+    )
+
+
+def _refuse_transforms() -> None:
+    if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - torch has no public question
+        _refuse("a torch.func transform")
+
+
+def _autocast(*tensors: Tensor | None) -> list[Any]:
+    """Return the tensors as autocast wants the arguments of a product."""
+    first = next(tensor for tensor in tensors if tensor is not None)
+    device = first.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    kinds = (torch.float32, torch.float16, torch.bfloat16)
+    return [t.to(dtype) if t is not None and t.dtype in kinds else t for t in tensors]

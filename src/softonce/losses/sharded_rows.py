@@ -1,0 +1,206 @@
+"""The loop of the sharded loss: chunks of rows, each with one exchange between the ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from softonce.distributed import gather_stacked
+from softonce.losses.collectives import sum_parts_
+from softonce.losses.parts import (
+    Anchor,
+    IndexMass,
+    ProbsMass,
+    combine,
+    describe_,
+    differentiate_,
+)
+from softonce.losses.reduction import accumulation_dtype, as_batch, index_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from softonce.losses.parts import BlockMass
+    from softonce.losses.shards import Arguments, Shards
+    from softonce.shapes import Reduction
+
+LOGITS_PER_CHUNK = 2**23
+FEWEST_ROWS = 256  # products of fewer rows wait for the weight, which is read again for each chunk
+
+
+@dataclass(frozen=True, eq=False)
+class ShardedRows:
+    """One call: the effective target of the rows that count, and how the rows become a loss.
+
+    Args:
+        shards: who holds which classes.
+        reduction: `mean`, `sum` or `none`.
+        with_gradient: whether forward makes the gradients.
+        rows_per_chunk: the same on all ranks, as each chunk is an exchange.
+        total: what the mean divides by, ().
+        counted: the numbers of the rows that are not ignored; None where all count.
+        mass: the effective target of these rows, for this rank's classes; with probabilities the
+            given ones, still without `keep` and `spread`.
+        keep: a factor for the probabilities of each class, (c,).
+        spread: what is added to them, (c,).
+    """
+
+    shards: Shards
+    reduction: Reduction
+    with_gradient: bool
+    rows_per_chunk: int
+    total: Tensor
+    counted: Tensor | None
+    mass: BlockMass
+    keep: Tensor
+    spread: Tensor
+
+    def chunk(self, rows: slice) -> BlockMass:
+        """Return the effective target of some of the rows."""
+        if isinstance(self.mass, ProbsMass):
+            probs = self.mass.probs[rows].to(self.keep.dtype)
+            return ProbsMass(torch.addcmul(self.spread, probs, self.keep))
+        anchor = Anchor(*(field[rows] for field in self.mass.anchor))
+        return replace(self.mass, anchor=anchor, at_target=self.mass.at_target[rows])
+
+    def select(self, rows: Tensor) -> Tensor:
+        """Return those of the rows that count."""
+        return rows if self.counted is None else rows[self.counted]
+
+    def spread_out(self, rows: Tensor, num_rows: int) -> Tensor:
+        """Return all rows: 0 where they are ignored."""
+        if self.counted is None:
+            return rows
+        return rows.new_zeros((num_rows, *rows.shape[1:])).index_copy_(0, self.counted, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """The sums over the chunks of what each input's gradient is, in the accumulation dtype."""
+
+    features: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def add_(self, dlogits: Tensor, features: Tensor, weight: Tensor, rows: slice) -> None:
+        """Add the share of the chunk with these rows."""
+        if self.bias is not None:
+            self.bias.add_(dlogits.sum(0))
+        dlogits = dlogits.to(weight.dtype)
+        if self.weight is not None:
+            _add_product_(self.weight, dlogits.t(), features[rows])
+        if self.features is not None:
+            _add_product_(self.features[rows], dlogits, weight)
+
+
+def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
+    """Make the effective target: of `(1 - eps) w q + eps w / C` this rank's classes."""
+    features, num_classes = arguments.features, shards.num_classes
+    smoothing = arguments.label_smoothing
+    ones = features.new_ones(num_classes, dtype=accumulation_dtype(features.dtype))
+    weight = ones if arguments.weight is None else arguments.weight.to(ones)
+    spread = (smoothing / num_classes * weight)[shards.own]
+    keep = (1 - smoothing) * weight
+    counted = None
+    mass: BlockMass
+    features, target = as_batch(features), arguments.target
+    if arguments.has_probs:
+        target = as_batch(target)
+        is_whole = target.shape[1] == num_classes
+        mass = ProbsMass(target[:, shards.own] if is_whole else target)
+        total = ones.new_tensor(len(features))
+    else:
+        index, counted, outside = _counted_index(target, num_classes, arguments.ignore_index)
+        total = weight[index].sum()
+        at_target = keep[index] if outside is None else keep[index].masked_fill(outside, torch.nan)
+        mass = _own_mass(index, at_target, shards.own, spread if smoothing else None)
+    fitting = max(FEWEST_ROWS, LOGITS_PER_CHUNK // max(1, shards.widest))
+    return ShardedRows(
+        shards=shards,
+        reduction=arguments.reduction,
+        with_gradient=torch.is_grad_enabled() and arguments.reduction != "none",
+        rows_per_chunk=arguments.rows_per_chunk or fitting,
+        total=total,
+        counted=counted,
+        mass=mass,
+        keep=keep[shards.own],
+        spread=spread,
+    )
+
+
+def _counted_index(
+    target: Tensor, num_classes: int, ignore_index: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the class indices of the rows that count, these rows, and whether one is outside."""
+    classes = index_target(target, num_classes, ignore_index)
+    index, outside, counted = classes.safe.squeeze(1), classes.outside, None
+    if classes.ignored is not None:
+        counted = (~classes.ignored.squeeze(1)).nonzero().squeeze(1)
+        index = index[counted]
+        outside = None if outside is None else outside.squeeze(1)[counted]
+    return index, counted, outside
+
+
+def _own_mass(index: Tensor, at_target: Tensor, own: slice, spread: Tensor | None) -> IndexMass:
+    """Return the mass of class indices for this rank's classes."""
+    is_here = (index >= own.start) & (index < own.stop)
+    place = (index - own.start).where(is_here, 0).unsqueeze(1)
+    at_target = at_target.where(is_here, 0).unsqueeze(1)
+    return IndexMass(Anchor(place, is_here.unsqueeze(1)), at_target, spread)
+
+
+def run(
+    plan: ShardedRows,
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    gradients: Gradients | None = None,
+    row_scale: Tensor | None = None,
+) -> Tensor:
+    """Return each row's loss, and add the gradients of their sum, each row times its scale."""
+    shards = plan.shards
+    losses = plan.keep.new_empty(len(features))
+    for rows, logits in _chunks_of_logits(plan, features, weight, bias):
+        mass = plan.chunk(rows)
+        part, anchor = describe_(logits, mass)
+        whole = combine(gather_stacked(torch.stack(part), shards.group))
+        losses[rows] = whole.loss
+        if gradients is not None:
+            dlogits = differentiate_(logits, part, anchor, whole, mass, shards.rank)
+            if row_scale is not None:
+                dlogits.mul_(row_scale[rows].unsqueeze(1))
+            gradients.add_(dlogits, features, weight, rows)
+    if gradients is not None and gradients.features is not None:
+        sum_parts_(gradients.features, shards.group)
+    return losses
+
+
+def _chunks_of_logits(
+    plan: ShardedRows, features: Tensor, weight: Tensor, bias: Tensor | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the logits of a chunk of rows at a time, in the accumulation dtype, in one buffer."""
+    size, dtype = plan.rows_per_chunk, plan.keep.dtype
+    buffer = features.new_empty((min(size, len(features)), len(weight)), dtype=dtype)
+    for start in range(0, len(features), size):
+        rows = slice(start, min(start + size, len(features)))
+        logits = buffer[: rows.stop - start]
+        if features.dtype != dtype:
+            logits.copy_(F.linear(features[rows], weight, bias))
+        elif bias is None:
+            torch.mm(features[rows], weight.t(), out=logits)
+        else:
+            torch.addmm(bias, features[rows], weight.t(), out=logits)
+        yield rows, logits
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `left @ right`, in the total's precision as far as the device can."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)

@@ -1,0 +1,36 @@
+"""The sharded loss in groups of gloo processes; the checks themselves are in `sharded_checks.py`.
+
+The processes start once for each size of the group, and run all checks.
+"""
+
+import pytest
+import torch.distributed as dist
+from processes import run_together
+from sharded_checks import in_all_processes
+
+from softonce import distributed
+from softonce.errors import ArgumentError
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_every_check_holds_in_a_group_of(world_size):
+    run_together(in_all_processes, world_size)
+
+
+def one_rank_fails():
+    assert dist.get_rank() == 0, "rank 1 alone"
+    dist.barrier()
+
+
+def test_what_fails_in_one_process_fails_here_with_its_traceback():
+    with pytest.raises(AssertionError, match="rank 1 alone"):
+        run_together(one_rank_fails, 2)
+
+
+def test_without_torchrun_the_message_names_it(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with (
+        pytest.raises(ArgumentError, match=r"expected a rank.*found neither.*torchrun"),
+        distributed.process_group("gloo"),
+    ):
+        pass
