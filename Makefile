@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check prove bench clean
+.PHONY: demo test check prove bench bench-gpu clean
 
 demo: $(READY)  ## the main job on handwritten digits
 	$(BIN)/softonce demo
@@ -23,6 +23,9 @@ prove: $(READY)  ## the long proofs: minutes to an hour
 bench: $(READY)  ## every benchmark that needs no data of yours, one after the other
 	for name in train_step checker_speed watch_overhead; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-gpu: $(READY)  ## the losses on a GPU, against torch and the kernel packages that are installed
+	$(BIN)/python benchmarks/gpu_losses.py
 
 clean:
 	rm -rf .venv softonce-demo

@@ -54,8 +54,9 @@ def report(
     ratios: Mapping[str, float],
     figures: Mapping[str, object],
     packages: tuple[str, ...] = ("torch",),
-) -> None:
-    """Write the dated result file, and print it as the one closing line."""
+    folder: Path = RESULTS,
+) -> Path:
+    """Write the dated result file, print it as the one closing line, and return its path."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in packages}
     record = {
@@ -65,7 +66,8 @@ def report(
         "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
         "figures": figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    (RESULTS / f"{benchmark}-{today}.json").write_text(json.dumps(record, indent=1) + "\n")
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{benchmark}-{dt.datetime.now(dt.UTC).date().isoformat()}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record))
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import torch
 from PIL import Image
 
 from softonce import console
+
+if not torch.cuda.is_available():  # read when triton is first imported, by us or by torch.compile
+    os.environ["TRITON_INTERPRET"] = "1"
 
 CLASSES = ("ants", "bees", "wasps")
 MakePhotos = Callable[..., Path]
