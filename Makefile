@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test check prove bench bench-gpu clean
+.PHONY: demo test check docs prove bench bench-gpu clean
 
 demo: $(READY)  ## the main job on handwritten digits
 	$(BIN)/softonce demo
@@ -17,6 +18,11 @@ check: $(READY)  ## format, lint, types, import directions, our own contract
 	$(BIN)/lint-imports
 	$(BIN)/softonce check src tests examples benchmarks
 
+docs: $(DOCS_READY)  ## the site, in build/site; every block of every page runs, links and browser are checked
+	$(BIN)/python -m sphinx -W --keep-going -q -a docs build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -a -c docs -D language=ko docs/ko build/site/ko
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "site or not site" tests/docs
+
 prove: $(READY)  ## the long proofs: minutes to an hour
 	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests
 
@@ -28,7 +34,7 @@ bench-gpu: $(READY)  ## the losses on a GPU, against torch and the kernel packag
 	$(BIN)/python benchmarks/gpu_losses.py
 
 clean:
-	rm -rf .venv softonce-demo
+	rm -rf .venv softonce-demo build docs/generated
 
 # torchvision and timm are judges, not dependencies: without theirs they leave the torch build alone.
 $(READY): pyproject.toml constraints.txt
@@ -37,3 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision==0.28.0 timm
 	touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_READY)

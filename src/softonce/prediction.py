@@ -38,9 +38,9 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         config: the options of `softonce predict`.
 
     Returns:
-        Records `{"path", "pred", "class", "prob", "top": [{"index", "class", "prob", "logit"}],
-        "error"}`; `prob` is calibrated by the artefact's temperature. Where an image cannot be
-        read, `error` says why, and the rest is None.
+        Records of `path`, `pred`, `class`, `prob`, `top` (each with `index`, `class`, `prob` and
+        `logit`) and `error`; `prob` is calibrated by the artefact's temperature. Where an image
+        cannot be read, `error` says why, and the rest is None.
 
     Raises:
         ArtefactError: where the artefact cannot be used.

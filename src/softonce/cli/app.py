@@ -26,7 +26,7 @@ VERBS = {
     "predict": "Classify images.",
     "check": "Check how scores flow through source code: where a second softmax hides.",
     "watch": "Run a script and report which of its losses are given the wrong kind of scores.",
-    "explain": "Print the page of a rule of the checker.",
+    "explain": "Explain a rule of the checker, or where the softmax of a row of logits is.",
     "inspect": "Show what a model file says of itself.",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -89,6 +90,40 @@ def print_metadata(metadata: Metadata) -> None:
     for label, text in rows.items():
         table.add_row(Text(label, style="bold"), Text(text))
     _console().print(table)
+
+
+def print_lesson(lesson: Mapping[str, Any]) -> None:
+    """Print a row of logits through one softmax and through two."""
+    row = "logits" if lesson["temperature"] == 1 else f"logits / {lesson['temperature']:g}"
+    smoothing = lesson["label_smoothing"]
+    option = f", label_smoothing={smoothing:g}" if smoothing else ""
+    table = Table(box=None, pad_edge=False)
+    for name in ("class", "logit", f"softmax({row})", "log_softmax", "gradient", "gradient, twice"):
+        table.add_column(name, justify="right")
+    names = ("logits", "softmax", "log_softmax", "gradient", "gradient_of_softmax")
+    for index, values in enumerate(zip(*(lesson[name] for name in names), strict=True)):
+        is_target = index == lesson["target"]
+        label = f"target {index}" if is_target else str(index)
+        cells = (f"{value:.4f}" for value in values)
+        table.add_row(label, *cells, style="bold" if is_target else None)
+    lines = Table(box=None, pad_edge=False, show_header=False)
+    route = f"nll_loss(log_softmax({row}), target)"
+    if smoothing:
+        route = f"{1 - smoothing:g} {route} + {smoothing:g} mean(-log_softmax({row}))"
+    lines.add_row("one softmax", route, f"{lesson['nll_loss']:.4f}")
+    lines.add_row("", f"cross_entropy({row}, target{option})", f"{lesson['cross_entropy']:.4f}")
+    twice = f"{lesson['cross_entropy_of_softmax']:.4f}"
+    lines.add_row("two softmaxes", f"cross_entropy(softmax({row}), target{option})", twice)
+    if lesson["floor"] is not None:
+        lines.add_row("", "which is never below ln(1 + (C-1)/e)", f"{lesson['floor']:.4f}")
+    length, length_twice = (math.hypot(*lesson[name]) for name in names[-2:])
+    if length:
+        ratio = f"{length_twice / length:.4f}"
+        lines.add_row("", "length of its gradient, where the right one's is 1", ratio)
+    console = _console()
+    console.print(table)
+    console.print()
+    console.print(lines)
 
 
 def print_paths(paths: Mapping[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""The options of `softonce check` and `softonce explain`."""
+"""The options of `softonce check`."""
 
 from __future__ import annotations
 
@@ -53,17 +53,3 @@ class CheckConfig:
     """How to print the findings."""
     quiet: Quiet = False
     """Print findings only."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ExplainConfig:
-    """Print the page of a rule.
-
-    Example:
-        >>> ExplainConfig("SO101").rule
-        'SO101'
-    """
-
-    rule: str = ""
-    """A code or a name; all rules in one table where none is given."""

@@ -1,0 +1,88 @@
+"""Sphinx: the English site is built from `docs/`, the Korean pages from `docs/ko/` into `ko/`."""
+
+import sys
+from pathlib import Path
+
+import softonce
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from generate import generate  # noqa: E402 - it lies beside this file
+
+project = "softonce"
+version = release = softonce.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
+extensions += ["korean_search", "mathml"]  # of this folder
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["ko", "*.py", "__pycache__"]
+html_math_renderer = "mathml"
+
+default_role = "code"  # a single backtick in a docstring is code, as in Markdown
+
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+napoleon_google_docstring = True
+napoleon_custom_sections = [("Source", "returns_style")]
+
+# The Korean pages link to the English ones through the inventory of their build.
+intersphinx_mapping = {"en": ("..", str(HERE.parent / "build/site/objects.inv"))}
+intersphinx_disabled_reftypes = ["*"]
+
+html_theme = "furo"
+html_title = "softonce"
+html_static_path = [str(HERE / "_static")]
+templates_path = [str(HERE / "_templates")]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_theme_options = {
+    "navigation_with_keys": True,
+    "light_css_variables": {"color-brand-primary": "#1f5f99", "color-brand-content": "#1f5f99"},
+    "dark_css_variables": {"color-brand-primary": "#8cc4f5", "color-brand-content": "#8cc4f5"},
+}
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "languages.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground"]
+
+
+def setup(app):
+    """Generate pages for the English build; let the Korean one read Korean pages alone."""
+    app.connect("config-inited", _set_language)
+    app.connect("html-page-context", _finish_page, priority=900)
+
+
+def _set_language(_app, config):
+    if config.language == "ko":
+        config.html_title = "softonce 문서"
+        config.exclude_patterns = []
+    else:
+        config.intersphinx_mapping = {}
+        generate(HERE / "generated")
+
+
+def _finish_page(app, pagename, _template, context, _doctree):
+    there = pagename if pagename in TRANSLATED else "index"
+    up = "../" * pagename.count("/")
+    for name in ("body", "furo_navigation_tree"):  # what a screen reader and the keyboard need
+        text = context.get(name) or ""
+        text = text.replace('role="heading"', 'role="heading" aria-level="2"')
+        context[name] = text.replace("<pre>", '<pre tabindex="0">')
+    korean = app.config.language == "ko"
+    context["languages"] = [
+        ("en", "English", f"{up}../{there}.html" if korean else None),
+        ("ko", "한국어", None if korean else f"{up}ko/{there}.html"),
+    ]

@@ -1,0 +1,107 @@
+"""Pages and pictures that are made from what the repository holds, at each build of the site.
+
+The rules come from the checker's catalogue and case files, the command line from the verbs' own
+dataclasses, the benchmarks from their dated result files, the curves from a run of the example.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.catalog import RULES, Severity
+from softonce.checker.pages import page_of
+from softonce.cli.app import build_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ("curves-light.png", "curves-dark.png")
+
+
+def generate(folder: Path) -> None:
+    """Write everything into `folder`; a page that is as it should be is left alone."""
+    pages = dict(_rule_pages())
+    pages["benchmarks.md"] = benchmarks_page(ROOT / "benchmarks/results")
+    pages["command_line.md"] = _command_line()
+    for name, text in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    _draw_curves(folder)
+
+
+def _rule_pages() -> Iterator[tuple[str, str]]:
+    lines = [
+        "# The rules of the checker",
+        "Each with its reason in numbers, guilty and innocent code.",
+    ]
+    toctree = "\n".join(RULES)
+    for severity in Severity:
+        lines.append(f"## {severity.value.capitalize()}s")
+        rules = [rule for rule in RULES.values() if rule.severity is severity]
+        rows = [f"| [{r.code}]({r.code}.md) | {r.name} | {r.summary} |" for r in rules]
+        lines.append("\n".join(["| code | name | what |", "|---|---|---|", *rows]))
+    lines.append(f"```{{toctree}}\n:hidden:\n\n{toctree}\n```")
+    yield "rules/index.md", "\n\n".join(lines) + "\n"
+    for rule in RULES.values():
+        yield f"rules/{rule.code}.md", page_of(rule) + "\n"
+
+
+def benchmarks_page(results: Path) -> str:
+    """Return the page of the dated result files, the newest of a benchmark first."""
+    blocks = [
+        "# Benchmarks",
+        "Measured side by side in one run, interleaved. `make bench` measures on your machine.",
+    ]
+    found = [
+        (path, json.loads(path.read_text(encoding="utf-8"))) for path in results.glob("*.json")
+    ]
+    for path, result in sorted(found, key=lambda pair: _name_and_age(pair[0])):
+        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        date = path.stem[-10:]
+        blocks.append(f"## {result['benchmark']}, {date}")
+        blocks.append(
+            f"{result['hardware']}; {versions}. Script: `benchmarks/{result['benchmark']}.py`."
+        )
+        for title in ("ratios", "figures"):
+            rows = [f"| {name} | {value} |" for name, value in _flat(result.get(title, {}))]
+            if rows:
+                blocks.append("\n".join([f"| {title} | |", "|---|---:|", *rows]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _name_and_age(path: Path) -> tuple[str, int]:
+    return path.stem[:-11], -int(path.stem[-10:].replace("-", ""))
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        label = f"{before}{name}".replace("|", "\\|")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{label}: ")
+        else:
+            yield (
+                label,
+                f"{value:,.4g}" if isinstance(value, float) and value < 1000 else str(value),
+            )
+
+
+def _command_line() -> str:
+    """Return every verb and option, from the dataclasses that the command line is made of."""
+    text = build_app().generate_docs(output_format="markdown")
+    return text[: text.index("## Table of Contents")] + text[text.index("**Commands**") :]
+
+
+def _draw_curves(folder: Path) -> None:
+    """Run the example that the lesson shows, unless its pictures are newer than it is."""
+    script = ROOT / "examples/second_softmax.py"
+    pictures = [folder / name for name in PICTURES]
+    fresh = all(p.exists() and p.stat().st_mtime > script.stat().st_mtime for p in pictures)
+    if not fresh:
+        subprocess.run([sys.executable, script, *pictures], check=True, capture_output=True)

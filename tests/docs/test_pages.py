@@ -1,0 +1,97 @@
+"""The pages: every block and command runs and prints what the page shows, in both languages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import page_runner
+import pytest
+from generate import benchmarks_page
+
+import softonce
+from softonce.checker.catalog import RULES
+from softonce.cli.app import build_app
+from softonce.cli.watch import set_apart
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [
+    path
+    for path in sorted(DOCS.rglob("*.md"))
+    if not {"ko", "generated"} & set(path.relative_to(DOCS).parts)
+]
+KOREAN = sorted((DOCS / "ko").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_block_runs_and_prints_what_the_page_shows(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert page_runner.replayed(page, path.name) == page
+
+
+@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.stem)
+def test_a_korean_page_has_the_code_and_the_output_of_the_english_one(path: Path) -> None:
+    korean, english = (
+        page_runner.blocks_of(page.read_text(encoding="utf-8")) for page in (path, DOCS / path.name)
+    )
+    languages = ("python", "console", "sh")
+    texts = [
+        [
+            (block.language, block.text, block.output and block.output.text)
+            for block in blocks
+            if block.language in languages
+        ]
+        for blocks in (korean, english)
+    ]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *KOREAN], ids=lambda path: path.stem)
+def test_every_command_is_understood(path: Path) -> None:
+    for block in page_runner.blocks_of(path.read_text(encoding="utf-8")):
+        for words in page_runner.commands_in(block):
+            if "--resume" not in words and "--config" not in words:  # these read a file
+                parsed = set_apart(words) if words[0] == "watch" else words
+                build_app().parse_args(parsed, exit_on_error=False, print_error=False)
+
+
+def test_a_changed_number_in_the_library_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = softonce.cross_entropy
+    monkeypatch.setattr(softonce, "cross_entropy", lambda *a, **k: right(*a, **k) * 1.001)
+    page = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert page_runner.replayed(page) != page
+
+
+def test_figures_that_vary_are_blanked_but_words_are_not() -> None:
+    page = "<!-- figures vary -->\n```python\nprint('{} images')\n```\n```text\n12 images\n```\n"
+    assert page_runner.replayed(page.format("13")) == page.format("13")
+    other = page.format("13").replace("print('13 images')", "print('13 pictures')")
+    assert "13 pictures\n```" in page_runner.replayed(other)
+
+
+def test_output_that_a_page_does_not_show_is_written_into_it() -> None:
+    page = "```python\nprint(1)\n```\n\n```console\n$ softonce explain --logits 1,2 --json\n```\n"
+    replayed = page_runner.replayed(page)
+    assert "```text\n1\n```" in replayed
+    assert '"cross_entropy": 1.313' in replayed
+    assert page_runner.replayed(replayed) == replayed
+
+
+def test_a_command_that_fails_stops_the_page() -> None:
+    with pytest.raises(RuntimeError, match="expected status 0 or 1 .*found 2"):
+        page_runner.replayed("```console\n$ softonce explain --logits 1\n```\n")
+
+
+def test_the_benchmark_page_shows_every_dated_file() -> None:
+    results = DOCS.parent / "benchmarks/results"
+    page = benchmarks_page(results)
+    shown = re.findall(r"^## (.*), (\d{4}-\d{2}-\d{2})$", page, re.MULTILINE)
+    assert sorted(f"{name}-{date}" for name, date in shown) == sorted(
+        path.stem for path in results.glob("*.json")
+    )
+
+
+def test_every_rule_that_a_page_names_exists() -> None:
+    for path in [*PAGES, *KOREAN]:
+        named = set(re.findall(r"\bSO\d{3}\b", path.read_text(encoding="utf-8")))
+        assert named <= set(RULES)

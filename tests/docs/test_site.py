@@ -1,0 +1,257 @@
+"""The built site in a browser: links, search, the playground's numbers, keyboard, phone, dark mode.
+
+`make docs` builds it and runs this; a browser is Debian's chromium, or the one that
+SOFTONCE_BROWSER names.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import softonce
+
+SITE = Path(__file__).parents[2] / "build/site"
+BROWSER = os.environ.get("SOFTONCE_BROWSER") or shutil.which("chromium")
+LEARNED = ["index", "start", "why_no_softmax", "questions", "playground"]
+
+pytestmark = pytest.mark.site
+in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium; SOFTONCE_BROWSER names one")
+
+
+class Links(HTMLParser):
+    """The anchors of a page, and where it leads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.anchors, self.targets = {""}, []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.anchors.add(values.get("id") or "")
+        self.targets += [values[name] for name in ("href", "src") if values.get(name)]
+
+
+def test_every_link_inside_the_site_leads_somewhere():
+    pages = {path: Links(path) for path in SITE.rglob("*.html")}
+    assert len(pages) > 40
+    broken = []
+    for path, page in pages.items():
+        for target in page.targets:
+            file, anchor = urldefrag(target)
+            file = file.split("?")[0]
+            if ":" in file or target == "#":
+                continue
+            there = (path.parent / unquote(file)).resolve() if file else path
+            known = pages.get(there)
+            if not there.exists() or (known and unquote(anchor) not in known.anchors):
+                broken.append(f"{path.relative_to(SITE)} -> {target}")
+    assert broken == []
+
+
+def test_no_page_loads_anything_from_elsewhere():
+    marks = ('src="http', 'rel="stylesheet" href="http', "@import")
+    outside = [
+        f"{path.name}: {mark}"
+        for path in SITE.rglob("*.html")
+        for mark in marks
+        if mark in path.read_text(encoding="utf-8")
+    ]
+    assert outside == []
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    opened = browser.new_page()
+    errors = []
+    opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - it must be a function
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+def value(page, selector):
+    return float(page.locator(selector).get_attribute("data-value"))
+
+
+def values(page, name):
+    found = page.locator(f'.row[data-class] [data-name="{name}"]').all()
+    numbers = [float(node.get_attribute("data-value")) for node in found]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def set_sliders(page, settings):
+    page.evaluate(
+        """settings => settings.forEach(([selector, value]) => {
+            const input = document.querySelector(selector);
+            input.value = value;
+            input.dispatchEvent(new Event("input", { bubbles: true }));
+        })""",
+        settings,
+    )
+
+
+def expected(logits, target, temperature, smoothing, *, twice):
+    leaf = torch.tensor([logits], dtype=torch.float64, requires_grad=True)
+    row = leaf / temperature
+    if twice:
+        row = softonce.softmax(row, dim=1)
+    loss = softonce.cross_entropy(row, torch.tensor([target]), label_smoothing=smoothing)
+    return loss.item(), torch.autograd.grad(loss, leaf)[0][0]
+
+
+@in_browser
+def test_the_playground_s_numbers_are_the_library_s(page, site):
+    page.goto(f"{site}/playground.html")
+    draw = random.Random(0)
+    for _ in range(50):
+        num_classes = draw.randint(2, 6)
+        logits = [round(draw.uniform(-6, 6), 2) for _ in range(num_classes)]
+        target = draw.randrange(num_classes)
+        temperature = draw.choice([0.25, 0.5, 1, 1.5, 4])
+        smoothing = draw.choice([0, 0.1, 0.37, 0.5])
+        set_sliders(page, [('[name="classes"]', num_classes)])
+        rows = [(f'[data-class="{c}"] [name="logit"]', z) for c, z in enumerate(logits)]
+        set_sliders(
+            page, [*rows, ('[name="temperature"]', temperature), ('[name="smoothing"]', smoothing)]
+        )
+        page.locator(f'[name="target"][value="{target}"]').check()
+        for name, gradient_name, twice in (
+            ("loss", "gradient", False),
+            ("lossTwice", "gradientTwice", True),
+        ):
+            loss, gradient = expected(logits, target, temperature, smoothing, twice=twice)
+            assert value(page, f'.card [data-name="{name}"]') == pytest.approx(loss, abs=1e-6)
+            assert_close(values(page, gradient_name), gradient, rtol=0, atol=1e-6)
+        scaled = torch.tensor(logits, dtype=torch.float64) / temperature
+        assert_close(values(page, "probs"), softonce.softmax(scaled, dim=0), rtol=0, atol=1e-6)
+        logs = page.locator('.row [data-name="probs"]').evaluate_all(
+            "all => all.map(n => +n.dataset.log)"
+        )
+        assert_close(
+            torch.tensor(logs, dtype=torch.float64),
+            softonce.log_softmax(scaled, dim=0),
+            rtol=0,
+            atol=1e-6,
+        )
+
+
+@in_browser
+def test_the_playground_can_be_used_with_the_keyboard_alone(page, site):
+    page.goto(f"{site}/playground.html")
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.name || ''"))
+        if seen[-1] == "logit":
+            break
+    before = value(page, '.card [data-name="loss"]')
+    page.keyboard.press("ArrowRight")
+    assert value(page, '.card [data-name="loss"]') < before  # class 0 is the right one
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("ArrowDown")  # the next right class
+    assert page.locator('[name="target"][value="1"]').is_checked()
+    assert {"classes", "temperature", "smoothing", "target"} <= set(seen)
+
+
+@in_browser
+def test_the_state_is_in_the_address_and_in_the_command(page, site):
+    page.goto(f"{site}/playground.html#1,-2,3.5/2/2/0.1")
+    command = page.locator('[data-name="command"]').inner_text()
+    assert (
+        command
+        == "softonce explain --logits 1,-2,3.5 --target 2 --temperature 2 --label-smoothing 0.1"
+    )
+    loss, _ = expected([1, -2, 3.5], 2, 2, 0.1, twice=False)
+    assert value(page, '.card [data-name="loss"]') == pytest.approx(loss, abs=1e-6)
+
+
+@in_browser
+@pytest.mark.parametrize("name", [*LEARNED, *(f"ko/{name}" for name in LEARNED)])
+def test_a_phone_needs_no_scrolling_sideways(browser, site, name):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(f"{site}/{name}.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.close()
+
+
+@in_browser
+def test_dark_mode_is_dark(browser, site):
+    shades = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(f"{site}/playground.html")
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        shades[scheme] = sum(int(part) for part in colour[4:-1].split(",")[:3])
+        page.close()
+    assert shades["dark"] < 150
+    assert shades["light"] > 600
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("path", "word", "title"),
+    [
+        ("search.html", "temperature", "Why the network has no softmax"),
+        ("ko/search.html", "온도", "스무 가지 질문"),
+    ],
+)
+def test_search_finds_the_page(page, site, path, word, title):
+    page.goto(f"{site}/{path}?q={word}")
+    page.locator("#search-results li", has_text=title).first.wait_for(timeout=10_000)
+
+
+@in_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "name",
+    [*LEARNED, "ko/playground", "ko/why_no_softmax", "reference/api", "generated/rules/SO101"],
+)
+def test_axe_finds_nothing_serious(browser, site, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(f"{site}/{name}.html")
+    found = axe.run(page).response["violations"]
+    page.close()
+    serious = [
+        f"{v['id']}: {node['html']}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
+    assert serious == []
