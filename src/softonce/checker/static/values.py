@@ -70,6 +70,8 @@ class Scores(Value):
 
 
 UNKNOWN = Scores(Kind.OTHER)
+ANYTHING = Scores(Kind.OTHER)
+"""Too many possibilities to keep apart; joined with anything it stays what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +196,10 @@ def scores(kind: Kind, maker: Maker, **more: Any) -> Scores:
 
 def join(left: Value, right: Value) -> Value:
     """Return what holds where either may be."""
-    if left is right:
+    if left is right or left is ANYTHING:
         return left
+    if right is ANYTHING:
+        return right
     if isinstance(left, Scores) and isinstance(right, Scores):
         return _join_scores(left, right)
     if isinstance(left, Const) and isinstance(right, Const):
@@ -242,9 +246,9 @@ def choice(values: list[Value]) -> Value:
         for option in value.options if isinstance(value, Choice) else [value]:
             if not any(option is seen or _same(option, seen) for seen in options):
                 options.append(option)
-    if len(options) == 1:
-        return options[0]
-    return Choice(options) if len(options) <= MAX_CHOICES else UNKNOWN
+            if len(options) > MAX_CHOICES or option is ANYTHING:
+                return ANYTHING
+    return options[0] if len(options) == 1 else Choice(options)
 
 
 def _same(left: Value, right: Value) -> bool:
