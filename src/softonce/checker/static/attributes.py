@@ -106,12 +106,24 @@ def _of_module(run: Interpreter, module: Module, name: str) -> Value:
     run.start(module)
     if name in module.scope:
         return module.scope[name]
+    if name == "__dict__":
+        return Mapping(dict(module.scope), exact=False)
     if module.is_package:
         found = run.project.resolve(name, module, level=1)
         if found is not None:
             run.start(found)
             return found
     return UNKNOWN
+
+
+def any_network(module: Module) -> Value:
+    """Return a network of the module, unknown which: `getattr(module, name)`."""
+    networks: list[Value] = [
+        value
+        for value in module.scope.values()
+        if isinstance(value, Class) and value.module is module and value.find("forward")
+    ]
+    return choice(networks) if networks else UNKNOWN
 
 
 def _of_class(cls: Class, name: str) -> Value:
@@ -180,6 +192,8 @@ def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Val
     for target in options_of(receiver):
         if isinstance(target, (Instance, Backbone)):
             old = target.attrs.get(name)
+            if old is None and frame.uncertain and isinstance(value, (Const, Sequence, Mapping)):
+                old = UNKNOWN
             target.attrs[name] = join_present(old, value) if frame.uncertain else value
             if isinstance(target, Instance):
                 target.version += 1

@@ -256,10 +256,13 @@ def _yield(run: Interpreter, frame: Frame, node: ast.Yield) -> Value:
 
 
 def _text(run: Interpreter, frame: Frame, node: ast.JoinedStr) -> Value:
+    texts = []
     for part in node.values:
-        if isinstance(part, ast.FormattedValue):
-            evaluate(run, frame, part.value)
-    return UNKNOWN
+        inner = part.value if isinstance(part, ast.FormattedValue) else part
+        value = evaluate(run, frame, inner)
+        texts.append(value.value if isinstance(value, Const) else None)
+    whole = all(isinstance(text, str) for text in texts)
+    return Const("".join(map(str, texts))) if whole else UNKNOWN
 
 
 _HANDLERS: dict[type, Callable[..., Value]] = {

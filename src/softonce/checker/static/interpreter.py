@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 40
 # How many statements one entry may take: all together, but within these.
-MAX_STEPS_TOGETHER = 1_500_000
+MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
 LIBRARIES = frozenset(
     {
@@ -105,7 +105,8 @@ class Interpreter:
     def enter(self, function: Function) -> Value:
         """Run a function that nobody is seen to call, its arguments unknown."""
         frame = Frame(function.module, {}, {}, function.owner)
-        with self.at_most(self._allowed) if self._active else self._budget(self._allowed):
+        allowed = self._allowed if self.steps < MAX_STEPS_TOGETHER else MIN_STEPS // 4
+        with self.at_most(allowed) if self._active else self._budget(allowed):
             return self._run(frame, function, [], {}, entered=True)
 
     def call_function(
@@ -152,7 +153,8 @@ class Interpreter:
             function.owner,
             bound if isinstance(bound, Instance) else caller.self_value if function.scope else None,
             caller.eval_only,
-            1 if caller.uncertain else 0,
+            # What a constructor sets, it sets surely: the object is new.
+            1 if caller.uncertain and getattr(function.node, "name", "") != "__init__" else 0,
             function=function.node,
         )
         if bound is not None:

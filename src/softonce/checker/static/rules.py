@@ -90,7 +90,7 @@ class Rules:
             return
         self._activations.append((place, maker, op))
         # A sigmoid beside its linear layer is a gate of the network itself.
-        if op == "sigmoid" and maker.function is not frame.function:
+        if op == "sigmoid" and maker.function is not frame.function and not frame.uncertain:
             self._sigmoids.append((place, maker))
         if op in NORMALISING and dim == 0 and maker.op == "backbone" and tensor.rank == 2:
             self.reporter.add("SO203", place, maker, op=op, dim=dim)

@@ -23,7 +23,7 @@ class Value:
 
 
 class Maker(NamedTuple):
-    """Where a kind was made, and by which operation."""
+    """Where a kind was made, by which operation, and through which calls it came from there."""
 
     place: Place
     op: str
@@ -31,6 +31,7 @@ class Maker(NamedTuple):
     module: Module | None = None
     function: ast.AST | None = None
     eval_only: bool = False
+    path: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Scores(Value):
         direct: whether nothing but shape operations followed the maker.
         tempered: the probabilities that were divided by a temperature to make this.
         optional: whether an option that nobody is seen to set decides between the kinds.
+        exponent: the text of x where this is exp(x), or the sum of it if `summed`.
     """
 
     kind: Kind
@@ -58,6 +60,8 @@ class Scores(Value):
     direct: bool = False
     tempered: Maker | None = None
     optional: bool = False
+    exponent: str = ""
+    summed: bool = False
 
     def maker(self, bits: Kind) -> Maker | None:
         """Return what made one of the bits."""
