@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from softonce.losses.overrides import overridable
 from softonce.losses.reduction import (
     accumulation_dtype,
     as_batch,
@@ -65,6 +66,7 @@ def log_softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -
     return torch.log_softmax(logits, dim, dtype=dtype)
 
 
+@overridable
 def nll_loss(
     log_probs: LogProbs,
     target: ClassIndex,
@@ -108,6 +110,7 @@ def nll_loss(
     return reduce_rows(rows, classes.total(row_weight), reduction, shape).to(dtype)
 
 
+@overridable
 def cross_entropy(
     logits: Logits,
     target: ClassIndex | Probs,

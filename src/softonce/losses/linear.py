@@ -10,6 +10,7 @@ from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
 from softonce.losses.functional import cross_entropy
+from softonce.losses.overrides import overridable
 from softonce.losses.reduction import accumulation_dtype, check_index_target, check_options
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
 
 
+@overridable
 def linear_cross_entropy(
     features: Features,
     linear_weight: Tensor,

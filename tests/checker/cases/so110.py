@@ -24,6 +24,17 @@ def over_the_one_class(x):
 
 
 # -- innocent
+class WidthByOption(nn.Module):
+    def __init__(self, binary):
+        super().__init__()
+        if binary:
+            self.width = 1
+        self.head = nn.Linear(8, self.width)
+
+    def forward(self, x):
+        return self.head(x).softmax(dim=-1)
+
+
 class Pooling(nn.Module):
     def __init__(self, hidden):
         super().__init__()

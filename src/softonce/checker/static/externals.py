@@ -97,7 +97,7 @@ def call_external(
 
         return call(run, frame, args[0], args[_CALLERS[last] :], {}, node)
     if name == "importlib.import_module" and args:
-        return _import_module(run, frame, args[0])
+        return _import_module(run, frame, [getattr(arg, "value", None) for arg in args])
     if name == "functools.partial" and args:
         return Partial(args[0], args[1:], kwargs)
     if last in ("OrderedDict", "defaultdict", "EasyDict", "Munch") and home:
@@ -105,12 +105,16 @@ def call_external(
     return call_library(run, frame, name, args, kwargs, node)
 
 
-def _import_module(run: Interpreter, frame: Frame, name: Value) -> Value:
-    """Return the module of a name that is written there."""
-    if not isinstance(name, Const) or not isinstance(name.value, str):
+def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value:
+    """Return the module of a name that is written there, with its package where it is relative."""
+    name, package = names[0], names[1] if len(names) > 1 else None
+    if not isinstance(name, str):
         return UNKNOWN
-    dotted = name.value.lstrip(".")
-    found = run.project.resolve(dotted, frame.module, len(name.value) - len(dotted))
+    dotted = name.lstrip(".")
+    level = len(name) - len(dotted)
+    if level == 1 and isinstance(package, str):
+        dotted, level = f"{package}.{dotted}", 0
+    found = run.project.resolve(dotted, frame.module, level)
     if found is None:
         return External(dotted)
     run.start(found)

@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 
 # Of an object that nothing is known of, a method of this name is a tensor's.
 _TENSOR_ONLY = frozenset(
-    {"softmax", "log_softmax", "sigmoid", "logsumexp", "argmax", "relu", "tanh", "clamp", "mean",
-     "exp"}
+    {
+        "softmax",
+        "log_softmax",
+        "sigmoid",
+        "logsumexp",
+        "argmax",
+        "relu",
+        "tanh",
+        "clamp",
+        "mean",
+        "exp",
+    }
 )
 _SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
 _PASSING = frozenset({"item"})
