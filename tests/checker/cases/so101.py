@@ -139,15 +139,6 @@ def written_by_hand(x, target):
 
 
 # -- innocent
-def weights_by_hand(x, target, weight):
-    powers = x.exp()
-    probs = powers / powers.sum(1, keepdim=True)
-    weighted = weight * powers / (weight * powers).sum(1, keepdim=True)
-    gate = torch.exp(x) / torch.exp(weight).sum(1, keepdim=True)
-    logs = torch.log(probs) + torch.log(weighted)
-    return F.nll_loss(logs, target) + F.cross_entropy(gate, target) + F.cross_entropy(powers, target)
-
-
 def softmax_for_reading_only(net, x, target):
     logits = net(x)
     loss = F.cross_entropy(logits, target)
@@ -258,3 +249,12 @@ def pseudo_labels(net, x, strong):
 
 def silenced(x, target):
     return F.cross_entropy(F.softmax(x, dim=1), target)  # noqa: SO101
+
+
+def weights_by_hand(x, target, weight):
+    powers = x.exp()
+    probs = powers / powers.sum(1, keepdim=True)
+    weighted = weight * powers / (weight * powers).sum(1, keepdim=True)
+    gate = torch.exp(x) / torch.exp(weight).sum(1, keepdim=True)
+    logs = torch.log(probs) + torch.log(weighted)
+    return F.nll_loss(logs, target) + F.cross_entropy(gate, target) + F.cross_entropy(powers, target)

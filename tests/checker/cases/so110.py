@@ -24,17 +24,6 @@ def over_the_one_class(x):
 
 
 # -- innocent
-class WidthByOption(nn.Module):
-    def __init__(self, binary):
-        super().__init__()
-        if binary:
-            self.width = 1
-        self.head = nn.Linear(8, self.width)
-
-    def forward(self, x):
-        return self.head(x).softmax(dim=-1)
-
-
 class Pooling(nn.Module):
     def __init__(self, hidden):
         super().__init__()
@@ -52,3 +41,14 @@ def ranking(x, target):
 
 def pointers(x, target):
     return F.cross_entropy(Net()(x).squeeze(-1), target)
+
+
+class WidthByOption(nn.Module):
+    def __init__(self, binary):
+        super().__init__()
+        if binary:
+            self.width = 1
+        self.head = nn.Linear(8, self.width)
+
+    def forward(self, x):
+        return self.head(x).softmax(dim=-1)
