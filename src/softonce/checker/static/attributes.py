@@ -31,6 +31,7 @@ from softonce.checker.static.values import (
     join,
     join_all,
     join_present,
+    mark_optional,
     options_of,
 )
 
@@ -236,7 +237,8 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
             return receiver.items.get(key.value, UNKNOWN)
         if isinstance(key, Const) and _hashable(key.value) and key.value in receiver.items:
             return receiver.items[key.value]
-        return choice(list(receiver.items.values())) if receiver.items else UNKNOWN
+        values = list(receiver.items.values())
+        return mark_optional(join_all(values)) if values else UNKNOWN
     if isinstance(receiver, (Sequence, Chain)):
         return _of_sequence(receiver, key)
     if isinstance(receiver, Instance) and receiver.base is not None:
@@ -265,7 +267,8 @@ def _of_sequence(receiver: Sequence | Chain, key: Value) -> Value:
 
 
 def _any(receiver: Sequence | Chain) -> Value:
-    return join_all(receiver.items)
+    # Which entry it is, is no matter of a branch.
+    return mark_optional(join_all(receiver.items))
 
 
 def entries(run: Interpreter, value: Value) -> list[Value] | None:
@@ -283,11 +286,9 @@ def entries(run: Interpreter, value: Value) -> list[Value] | None:
 
 def entry(run: Interpreter, frame: Frame, value: Value) -> Value:
     """Return any entry of an iterable."""
-    known = entries(run, value)
+    known = value.items if isinstance(value, Sequence) else entries(run, value)
     if known is not None:
-        return join_all(known)
-    if isinstance(value, Sequence):
-        return join_all(value.items)
+        return mark_optional(join_all(known))
     if isinstance(value, Scores) and value.kind != Kind.OTHER:
         return value
     return UNKNOWN

@@ -132,11 +132,13 @@ def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
     mode, before = training_test(node.test), frame.eval_only
     values = []
     frame.uncertain += known is None
+    frame.branches += known is None
     for branch, is_taken, sign in ((node.body, True, mode), (node.orelse, False, -mode)):
         if known in (None, is_taken):
             frame.eval_only = before or sign < 0
             values.append(evaluate(run, frame, branch))
     frame.uncertain -= known is None
+    frame.branches -= known is None
     frame.eval_only = before
     if len(values) == 1:
         return values[0]

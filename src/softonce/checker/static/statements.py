@@ -205,6 +205,7 @@ def is_option(test: ast.expr) -> bool:
 def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
     start, before, optional = frame.scope, frame.eval_only, is_option(node.test)
     frame.uncertain += 1
+    frame.branches += 1
     frame.options += optional
     ends, scopes = [], []
     for branch, sign in ((node.body, mode), (node.orelse, -mode)):
@@ -212,9 +213,11 @@ def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
         ends.append(execute(run, frame, branch))
         scopes.append(frame.scope)
     frame.uncertain -= 1
+    frame.branches -= 1
     frame.options -= optional
     frame.scope, frame.eval_only = start, before or (ends[0] and mode > 0)
     if ends[0] != ends[1]:
+        frame.branches += 1  # what follows is the other branch
         start.update(scopes[0] if ends[1] else scopes[1])
     elif not ends[0]:
         merge(start, scopes[0], scopes[1], optional=optional)
