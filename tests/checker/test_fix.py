@@ -29,6 +29,15 @@ PAIRS = {
     "F.kl_div(x.log_softmax(1), t.log_softmax(1), reduction='batchmean')": (
         "F.kl_div(x.log_softmax(1), t.log_softmax(1), reduction='batchmean', log_target=True)"
     ),
+    "F.cross_entropy(input=F.softmax(x, dim=1), target=y)": "F.cross_entropy(input=x, target=y)",
+    "F.cross_entropy(F.softmax(input=x, dim=1), y)": "F.cross_entropy(x, y)",
+    "nn.CrossEntropyLoss()(nn.Softmax(dim=1)(x), y)": "nn.CrossEntropyLoss()(x, y)",
+    "nn.NLLLoss()(nn.Softmax(dim=1)(x), y)": "nn.NLLLoss()(nn.LogSoftmax(dim=1)(x), y)",
+    "nn.BCEWithLogitsLoss()(nn.Sigmoid()(x * 2), t)": "nn.BCEWithLogitsLoss()((x * 2), t)",
+    "F.nll_loss(nn.Linear(5, 5)(x), y)": "F.cross_entropy(nn.Linear(5, 5)(x), y)",
+    "F.binary_cross_entropy(nn.Linear(5, 5)(x), t)": (
+        "F.binary_cross_entropy_with_logits(nn.Linear(5, 5)(x), t)"
+    ),
     "-torch.log(F.softmax(x, dim=1)).mean()": "-F.log_softmax(x, dim=1).mean()",
     "-x.softmax(1).log().mean()": "-x.log_softmax(1).mean()",
     "F.softmax(nn.Linear(5, 3)(x.view(7, 5))).sum()": (
@@ -77,6 +86,30 @@ def test_diff_prints_a_patch_and_changes_nothing(tmp_path: Path, capsys) -> None
     out = capsys.readouterr().out
     assert "+    return F.cross_entropy(x, y)" in out
     assert path.read_bytes() == before
+
+
+NAMED = f"""{HEAD}
+def loss_of(x, y):
+    scores = x * 3
+    probs = F.softmax(scores, dim=1)  # used once
+    return F.cross_entropy(probs, y)
+"""
+
+
+def test_a_name_that_serves_the_loss_alone_is_repaired(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(NAMED)
+    assert main(["check", str(path), "--fix"]) == 0
+    assert path.read_text() == NAMED.replace("F.softmax(scores, dim=1)", "scores")
+
+
+@pytest.mark.parametrize("reader", ["print(probs)", "later = lambda: probs", "probs = probs + 0"])
+def test_a_name_that_is_read_elsewhere_is_left_alone(tmp_path: Path, capsys, reader: str) -> None:
+    path = tmp_path / "train.py"
+    text = NAMED.replace("    return", f"    {reader}\n    return")
+    path.write_text(text)
+    main(["check", str(path), "--fix"])
+    assert path.read_text() == text
 
 
 def test_what_is_not_inline_is_left_alone(tmp_path: Path) -> None:

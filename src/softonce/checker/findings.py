@@ -127,13 +127,16 @@ def to_text(findings: Sequence[Finding], read_line: ReadLine) -> str:
 
 
 def _excerpts(finding: Finding, read_line: ReadLine) -> list[str]:
-    shown = [p for p in (finding.made, finding.place) if p is not None and p.line]
+    way = (finding.made, *finding.path, finding.place)
+    shown = [p for p in way if p is not None and p.line]
     width = max((len(str(p.line)) for p in shown), default=1)
     lines = []
+    file = finding.place.path if {p.path for p in shown} == {finding.place.path} else ""
     for place in {(p.path, p.line): p for p in shown}.values():
         text = read_line(place.path, place.line).rstrip()
-        if place is finding.made and place.path != finding.place.path:
-            lines.append(f"    {place.path}")
+        if place.path != file:
+            file = place.path
+            lines.append(f"    {file}")
         lines.append(f"    {place.line:>{width}} | {text}")
     return lines
 

@@ -8,6 +8,7 @@ import torch
 
 from softonce.losses.fused import loss_of_logits
 from softonce.losses.objective import objective_of
+from softonce.losses.overrides import overridable
 from softonce.losses.reduction import (
     accumulation_dtype,
     as_batch,
@@ -65,6 +66,7 @@ def log_softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -
     return torch.log_softmax(logits, dim, dtype=dtype)
 
 
+@overridable
 def nll_loss(
     log_probs: LogProbs,
     target: ClassIndex,
@@ -135,6 +137,7 @@ def cross_entropy(
 ) -> tuple[Tensor, Tensor]: ...
 
 
+@overridable
 def cross_entropy(
     logits: Logits,
     target: ClassIndex | Probs,

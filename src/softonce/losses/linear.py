@@ -12,6 +12,7 @@ from softonce.losses import ops
 from softonce.losses.fused import can_fuse, fused
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
+from softonce.losses.overrides import overridable
 from softonce.losses.reduction import accumulation_dtype, check_device
 from softonce.losses.sharded_tensor import distributed_linear_cross_entropy, is_distributed
 
@@ -54,6 +55,7 @@ def linear_cross_entropy(
 ) -> tuple[Tensor, Tensor]: ...
 
 
+@overridable
 def linear_cross_entropy(
     features: Features,
     linear_weight: Tensor,

@@ -122,6 +122,22 @@ def loop(x, target, net):
     return loss
 
 
+class ByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        powers = torch.exp(self.head(x))
+        return powers / powers.sum(dim=1, keepdim=True)
+
+
+def written_by_hand(x, target):
+    scores = torch.exp(x - x.max(1, keepdim=True)[0])
+    probs = scores / torch.sum(scores, dim=1, keepdim=True)
+    return F.cross_entropy(ByHand()(x), target) + F.cross_entropy(probs, target)  # SO101
+
+
 # -- innocent
 def softmax_for_reading_only(net, x, target):
     logits = net(x)
@@ -233,3 +249,12 @@ def pseudo_labels(net, x, strong):
 
 def silenced(x, target):
     return F.cross_entropy(F.softmax(x, dim=1), target)  # noqa: SO101
+
+
+def weights_by_hand(x, target, weight):
+    powers = x.exp()
+    probs = powers / powers.sum(1, keepdim=True)
+    weighted = weight * powers / (weight * powers).sum(1, keepdim=True)
+    gate = torch.exp(x) / torch.exp(weight).sum(1, keepdim=True)
+    logs = torch.log(probs) + torch.log(weighted)
+    return F.nll_loss(logs, target) + F.cross_entropy(gate, target) + F.cross_entropy(powers, target)

@@ -41,3 +41,29 @@ def ranking(x, target):
 
 def pointers(x, target):
     return F.cross_entropy(Net()(x).squeeze(-1), target)
+
+
+class BranchForOne:
+    def __init__(self, loss, width=1):
+        self.loss = loss
+        self.head = nn.Linear(8, width)
+
+    def forward(self, x):
+        x = self.head(x)
+        if isinstance(self.loss, nn.BCELoss):
+            return x.sigmoid()
+        return x.softmax(dim=-1)
+
+
+BranchForOne(nn.BCELoss(), 1).forward(images)
+
+
+class WidthByOption(nn.Module):
+    def __init__(self, binary):
+        super().__init__()
+        if binary:
+            self.width = 1
+        self.head = nn.Linear(8, self.width)
+
+    def forward(self, x):
+        return self.head(x).softmax(dim=-1)

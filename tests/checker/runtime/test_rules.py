@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import softonce.losses
 from softonce import floors
 from softonce.checker.runtime import watch
 
@@ -138,6 +141,46 @@ def test_eval_only_softmax_has_its_own_rule() -> None:
         with torch.no_grad():
             F.cross_entropy(net(IMAGES).softmax(1), TARGET)
     assert codes(session) == ["SO207"]
+
+
+OWN = {
+    "SO101": lambda x: softonce.losses.cross_entropy(x.softmax(1), TARGET),
+    "SO102": lambda x: softonce.losses.NLLLoss()(x.softmax(1), TARGET),
+    "SO106": lambda x: softonce.losses.CrossEntropyLoss()(x.sigmoid(), TARGET),
+    "SO602": lambda x: softonce.losses.cross_entropy(x, TARGET + 1),
+}
+
+
+@pytest.mark.parametrize("code", OWN)
+def test_our_own_losses_are_seen_as_they_are_called(code: str) -> None:
+    with watch(report=False) as session, contextlib.suppress(IndexError, RuntimeError, ValueError):
+        OWN[code](nn.Linear(8, C)(IMAGES))
+    assert codes(session) == [code]
+    assert [site.loss for site in session.ledger.sites.values()] == [
+        "nll_loss" if code == "SO102" else "cross_entropy"
+    ]
+
+
+def test_our_own_losses_report_nothing_where_they_get_logits() -> None:
+    weight = torch.zeros(C, 8, requires_grad=True)
+    with watch(report=False) as session:
+        scores = nn.Linear(8, C)(IMAGES)
+        softonce.losses.cross_entropy(scores, TARGET).backward()
+        softonce.losses.linear_cross_entropy(IMAGES, weight, TARGET).backward()
+    assert codes(session) == []
+    assert session.ledger.num_looks == 2
+
+
+def test_loss_at_the_floor_is_reported_where_nothing_tells_what_made_the_scores() -> None:
+    # As of a second softmax that is sure of itself, behind a detour through numpy.
+    certain = (30 * F.one_hot(TARGET, C).float().numpy()).copy()
+
+    def loss_of(scores: Tensor) -> Tensor:
+        exponents = np.exp(certain - certain.max(axis=1, keepdims=True))
+        probs = torch.from_numpy(exponents / exponents.sum(axis=1, keepdims=True))
+        return F.cross_entropy(probs + 0 * scores.sum(), TARGET)
+
+    assert codes(train(loss_of)) == ["SO604"]
 
 
 def test_threshold_on_logits_is_reported_where_they_are_trained_as_such() -> None:

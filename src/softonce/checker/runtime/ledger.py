@@ -335,6 +335,7 @@ def _is_at_floor(site: Site) -> bool:
     last = site.losses[-LOOKS_FOR_RANGES:]
     if site.loss != "cross_entropy" or len(last) < LOOKS_FOR_RANGES or site.num_classes < 2:
         return False
-    within = site.values[Kind.BP] + site.values[Kind.P]
+    # Probabilities that are sure of themselves look like single ones.
+    within = sum(site.values[kind] for kind in (Kind.P, Kind.BP, Kind.ONEHOT))
     floor = double_softmax_floor(site.num_classes)
     return within == site.looks and all(floor * 0.999 <= loss <= floor * 1.01 for loss in last)

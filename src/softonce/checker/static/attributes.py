@@ -31,6 +31,7 @@ from softonce.checker.static.values import (
     join,
     join_all,
     join_present,
+    mark_optional,
     options_of,
 )
 
@@ -106,12 +107,24 @@ def _of_module(run: Interpreter, module: Module, name: str) -> Value:
     run.start(module)
     if name in module.scope:
         return module.scope[name]
+    if name == "__dict__":
+        return Mapping(dict(module.scope), exact=False)
     if module.is_package:
         found = run.project.resolve(name, module, level=1)
         if found is not None:
             run.start(found)
             return found
     return UNKNOWN
+
+
+def any_network(module: Module) -> Value:
+    """Return a network of the module, unknown which: `getattr(module, name)`."""
+    networks: list[Value] = [
+        value
+        for value in module.scope.values()
+        if isinstance(value, Class) and value.module is module and value.find("forward")
+    ]
+    return choice(networks) if networks else UNKNOWN
 
 
 def _of_class(cls: Class, name: str) -> Value:
@@ -180,6 +193,8 @@ def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Val
     for target in options_of(receiver):
         if isinstance(target, (Instance, Backbone)):
             old = target.attrs.get(name)
+            if old is None and frame.uncertain and isinstance(value, (Const, Sequence, Mapping)):
+                old = UNKNOWN
             target.attrs[name] = join_present(old, value) if frame.uncertain else value
             if isinstance(target, Instance):
                 target.version += 1
@@ -222,7 +237,8 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
             return receiver.items.get(key.value, UNKNOWN)
         if isinstance(key, Const) and _hashable(key.value) and key.value in receiver.items:
             return receiver.items[key.value]
-        return choice(list(receiver.items.values())) if receiver.items else UNKNOWN
+        values = list(receiver.items.values())
+        return mark_optional(join_all(values)) if values else UNKNOWN
     if isinstance(receiver, (Sequence, Chain)):
         return _of_sequence(receiver, key)
     if isinstance(receiver, Instance) and receiver.base is not None:
@@ -251,7 +267,8 @@ def _of_sequence(receiver: Sequence | Chain, key: Value) -> Value:
 
 
 def _any(receiver: Sequence | Chain) -> Value:
-    return join_all(receiver.items)
+    # Which entry it is, is no matter of a branch.
+    return mark_optional(join_all(receiver.items))
 
 
 def entries(run: Interpreter, value: Value) -> list[Value] | None:
@@ -269,11 +286,9 @@ def entries(run: Interpreter, value: Value) -> list[Value] | None:
 
 def entry(run: Interpreter, frame: Frame, value: Value) -> Value:
     """Return any entry of an iterable."""
-    known = entries(run, value)
+    known = value.items if isinstance(value, Sequence) else entries(run, value)
     if known is not None:
-        return join_all(known)
-    if isinstance(value, Sequence):
-        return join_all(value.items)
+        return mark_optional(join_all(known))
     if isinstance(value, Scores) and value.kind != Kind.OTHER:
         return value
     return UNKNOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import ROWS, SINKS, Kind
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
+MAX_PATH = 8
 Args = list[Value]
 Kwargs = dict[str, Value]
 
@@ -46,7 +48,7 @@ def call(
 ) -> Value:
     """Return what the call gives."""
     if isinstance(callee, Function):
-        return _function(run, frame, callee, args, kwargs, node)
+        return _handed_on(frame, _function(run, frame, callee, args, kwargs, node), node)
     if isinstance(callee, External):
         return call_external(run, frame, callee.name, args, kwargs, node)
     if isinstance(callee, Method):
@@ -61,6 +63,9 @@ def call(
         )
     if isinstance(callee, Choice):
         return _choice(run, frame, callee, args, kwargs, node)
+    if len(args) > 1 and isinstance(args[0], Scores) and args[0].known:
+        # It may be another loss.
+        run.rules.train_on("unknown", args[0], frame.place(node))
     return UNKNOWN
 
 
@@ -91,6 +96,18 @@ def _function(
     return run.call_function(frame, callee, args, kwargs)
 
 
+def _handed_on(frame: Frame, value: Value, node: ast.expr) -> Value:
+    """Note that scores came out of a call: a line of the way that a finding shows."""
+    if not isinstance(value, Scores) or not value.makers:
+        return value
+    place = frame.place(node)
+    makers = tuple(
+        (bit, m if len(m.path) >= MAX_PATH else m._replace(path=(*m.path, place)))
+        for bit, m in value.makers
+    )
+    return replace(value, makers=makers)
+
+
 def call_module(
     run: Interpreter, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
@@ -109,7 +126,7 @@ def call_module(
         found = module.cls.find(name)
         if found is not None:
             function = Function(found[1], found[0].module, None, found[0], module)
-            return run.call_function(frame, function, args, kwargs)
+            return _handed_on(frame, run.call_function(frame, function, args, kwargs), node)
     if module.base is not None:
         return call(run, frame, module.base, args, kwargs, node)
     return UNKNOWN

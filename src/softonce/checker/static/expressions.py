@@ -132,11 +132,13 @@ def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
     mode, before = training_test(node.test), frame.eval_only
     values = []
     frame.uncertain += known is None
+    frame.branches += known is None
     for branch, is_taken, sign in ((node.body, True, mode), (node.orelse, False, -mode)):
         if known in (None, is_taken):
             frame.eval_only = before or sign < 0
             values.append(evaluate(run, frame, branch))
     frame.uncertain -= known is None
+    frame.branches -= known is None
     frame.eval_only = before
     if len(values) == 1:
         return values[0]
@@ -256,10 +258,13 @@ def _yield(run: Interpreter, frame: Frame, node: ast.Yield) -> Value:
 
 
 def _text(run: Interpreter, frame: Frame, node: ast.JoinedStr) -> Value:
+    texts = []
     for part in node.values:
-        if isinstance(part, ast.FormattedValue):
-            evaluate(run, frame, part.value)
-    return UNKNOWN
+        inner = part.value if isinstance(part, ast.FormattedValue) else part
+        value = evaluate(run, frame, inner)
+        texts.append(value.value if isinstance(value, Const) else None)
+    whole = all(isinstance(text, str) for text in texts)
+    return Const("".join(map(str, texts))) if whole else UNKNOWN
 
 
 _HANDLERS: dict[type, Callable[..., Value]] = {

@@ -8,6 +8,7 @@ from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS, Kind, canonical
 from softonce.checker.static import attributes
 from softonce.checker.static.libraries import call_library
 from softonce.checker.static.operations import apply, maker_of
+from softonce.checker.static.project import Module
 from softonce.checker.static.values import (
     UNKNOWN,
     Chain,
@@ -95,11 +96,29 @@ def call_external(
         from softonce.checker.static.calls import call
 
         return call(run, frame, args[0], args[_CALLERS[last] :], {}, node)
+    if name == "importlib.import_module" and args:
+        return _import_module(run, frame, [getattr(arg, "value", None) for arg in args])
     if name == "functools.partial" and args:
         return Partial(args[0], args[1:], kwargs)
     if last in ("OrderedDict", "defaultdict", "EasyDict", "Munch") and home:
         return _dict(run, frame, args, kwargs, node)
     return call_library(run, frame, name, args, kwargs, node)
+
+
+def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value:
+    """Return the module of a name that is written there, with its package where it is relative."""
+    name, package = names[0], names[1] if len(names) > 1 else None
+    if not isinstance(name, str):
+        return UNKNOWN
+    dotted = name.lstrip(".")
+    level = len(name) - len(dotted)
+    if level == 1 and isinstance(package, str):
+        dotted, level = f"{package}.{dotted}", 0
+    found = run.project.resolve(dotted, frame.module, level)
+    if found is None:
+        return External(dotted)
+    run.start(found)
+    return found
 
 
 _PAIR_FUNCTIONS = frozenset({"add", "sub", "mul", "div", "matmul"})
@@ -216,6 +235,8 @@ def _getattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: a
         return attributes.attribute(run, frame, args[0], args[1].value, node)
     if args and isinstance(args[0], External) and args[0].name == "torchvision.models":
         return External("torchvision.models.any")
+    if args and isinstance(args[0], Module):
+        return attributes.any_network(args[0])
     return UNKNOWN
 
 

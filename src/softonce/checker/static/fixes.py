@@ -7,6 +7,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from softonce.checker.findings import Edit
+from softonce.checker.kinds import MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.sources import Source
     from softonce.checker.static.values import Maker
 
+_CLASSES = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -53,14 +55,39 @@ def unwrap(source: Source, call: ast.Call, op: str) -> Sequence[Edit]:
 
 
 def _operand(call: ast.Call, op: str) -> ast.expr | None:
-    """Return what a function or a method of this name is applied to."""
+    """Return what a function, a method or a module of this operation is applied to."""
     function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name != op:
+    if isinstance(function, ast.Call):
+        is_module = MODULES.get(_last_name(function)) == op and len(call.args) == 1
+        return call.args[0] if is_module and not isinstance(call.args[0], ast.Starred) else None
+    if _last_name(call) != op:
         return None
     if call.args and not isinstance(call.args[0], (ast.Constant, ast.Starred)):
         return call.args[0]
-    return function.value if isinstance(function, ast.Attribute) else None
+    named = [k.value for k in call.keywords if k.arg == "input"]
+    return named[0] if named else getattr(function, "value", None)
+
+
+def is_sole_use(loss: ast.Call, made: ast.expr, function: ast.AST | None) -> bool:
+    """Whether what is made goes to the loss and nowhere else.
+
+    It stands in the call itself, or under a name that the function binds once and reads once.
+    """
+    given = [*loss.args[:1], *(k.value for k in loss.keywords if k.arg == "input")]
+    if any(value is made for value in given):
+        return True
+    names = {value.id for value in given if isinstance(value, ast.Name)}
+    if function is None or len(names) != 1:
+        return False
+    uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id in names]
+    bound = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and node.value is made and node.targets == uses[:1]
+    ]
+    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Global, ast.Nonlocal)
+    nested = any(isinstance(n, scopes) for n in ast.walk(function) if n is not function)
+    return bool(bound) and len(uses) == 2 and not nested
 
 
 def _is_simple(node: ast.expr) -> bool:
@@ -69,18 +96,26 @@ def _is_simple(node: ast.expr) -> bool:
 
 def rename(source: Source, call: ast.Call, old: str, new: str) -> Sequence[Edit]:
     """Replace the name of the function or method that is called."""
-    if not is_named(call, old) or not _is_editable(source):
+    if not _is_editable(source):
         return ()
-    if isinstance(call.func, ast.Name):
+    function = call.func
+    if isinstance(function, ast.Call):
+        old, new = _CLASSES.get(old, old), _CLASSES.get(new, new)
+        call, function = function, function.func
+    # A bare name may have been imported alone.
+    if not is_named(call, old) or isinstance(function, ast.Name):
         return ()
-    _, stop = _span(source, call.func)
+    _, stop = _span(source, function)
     return [Edit(source.path, stop - len(old), stop, new)]
 
 
 def is_named(call: ast.expr, name: str) -> bool:
     """Whether the call's last name is this one."""
-    function = call.func if isinstance(call, ast.Call) else None
-    return getattr(function, "attr", getattr(function, "id", None)) == name
+    return isinstance(call, ast.Call) and _last_name(call) == name
+
+
+def _last_name(call: ast.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
 
 
 def add_argument(source: Source, call: ast.expr, argument: str) -> Sequence[Edit]:

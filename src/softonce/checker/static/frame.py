@@ -30,6 +30,7 @@ class Frame:
     Attributes:
         eval_only: whether this code runs in eval mode only.
         uncertain: how many undecided branches it stands in.
+        branches: how many undecided branches of this very function it stands in.
         options: how many of these are decided by options alone, a name or an attribute.
         optional_returns: whether it returned from one of those.
     """
@@ -41,6 +42,7 @@ class Frame:
     self_value: Instance | None = None
     eval_only: bool = False
     uncertain: int = 0
+    branches: int = 0
     options: int = 0
     optional_returns: bool = False
     returns: list[Value] = field(default_factory=list)

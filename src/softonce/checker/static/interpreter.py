@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,15 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from softonce.checker.static.project import Project
     from softonce.checker.static.reporter import Reporter
 
 MAX_DEPTH = 40
 # How many statements one entry may take: all together, but within these.
-MAX_STEPS_TOGETHER = 3_000_000
-MAX_STEPS, MIN_STEPS = 20_000, 1_000
+MAX_STEPS_TOGETHER = 800_000
+MAX_STEPS, MIN_STEPS = 20_000, 200
 LIBRARIES = frozenset(
     {
         "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
@@ -83,17 +86,28 @@ class Interpreter:
         """Run a module's top level, once."""
         if not module.started:
             module.started = True
-            limit, self._limit = self._limit, self.steps + MAX_STEPS
-            execute(self, Frame(module, module.scope), module.tree.body)
-            self._limit = limit
+            with self._budget(MAX_STEPS):
+                execute(self, Frame(module, module.scope), module.tree.body)
+
+    @contextmanager
+    def _budget(self, steps: int) -> Iterator[None]:
+        """Allow so many statements for the block, whatever was allowed outside."""
+        limit, self._limit = self._limit, self.steps + steps
+        yield
+        self._limit = limit
+
+    @contextmanager
+    def at_most(self, steps: int) -> Iterator[None]:
+        """Allow no more than so many statements for the block."""
+        with self._budget(min(steps, self._limit - self.steps)):
+            yield
 
     def enter(self, function: Function) -> Value:
         """Run a function that nobody is seen to call, its arguments unknown."""
-        limit, self._limit = self._limit, self.steps + self._allowed
         frame = Frame(function.module, {}, {}, function.owner)
-        result = self._run(frame, function, [], {}, entered=True)
-        self._limit = limit
-        return result
+        allowed = self._allowed if self.steps < MAX_STEPS_TOGETHER else MIN_STEPS // 4
+        with self.at_most(allowed) if self._active else self._budget(allowed):
+            return self._run(frame, function, [], {}, entered=True)
 
     def call_function(
         self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
@@ -139,7 +153,8 @@ class Interpreter:
             function.owner,
             bound if isinstance(bound, Instance) else caller.self_value if function.scope else None,
             caller.eval_only,
-            1 if caller.uncertain else 0,
+            # What a constructor sets, it sets surely: the object is new.
+            1 if caller.uncertain and getattr(function.node, "name", "") != "__init__" else 0,
             function=function.node,
         )
         if bound is not None:

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from softonce.checker.static.rules import Rules
 
 _CUT = Kind.NONNEG | Kind.BOUNDED
+_AFFINE = ("linear", "backbone", "conv1d", "conv2d", "conv3d")
+# The same arguments in the same order, for raw scores.
+_OTHER_LOSS = {
+    "SO103": ("nll_loss", "cross_entropy"),
+    "SO105": ("binary_cross_entropy", "binary_cross_entropy_with_logits"),
+}
 
 
 class Losses:
@@ -106,14 +112,18 @@ class Losses:
     def _edits(
         self, frame: Frame, code: str, node: ast.expr, maker: Maker, *, lowered: bool
     ) -> Sequence[Edit]:
-        inline = isinstance(node, ast.Call) and node.args and node.args[0] is maker.node
-        if lowered or not inline or not isinstance(maker.node, ast.Call):
+        if lowered or not isinstance(node, ast.Call):
             return ()
         source = frame.module.source
+        if code in _OTHER_LOSS and maker.op in _AFFINE:
+            return fixes.rename(source, node, *_OTHER_LOSS[code])
+        made = maker.node
+        if not isinstance(made, ast.Call) or not fixes.is_sole_use(node, made, frame.function):
+            return ()
         if code in ("SO101", "SO104", "SO106"):
-            return fixes.unwrap(source, maker.node, maker.op)
+            return fixes.unwrap(source, made, maker.op)
         if code in ("SO102", "SO107") and maker.op == "softmax":
-            return fixes.rename(source, maker.node, "softmax", "log_softmax")
+            return fixes.rename(source, made, "softmax", "log_softmax")
         return ()
 
     def _nested(self, frame: Frame, loss: str, tensor: Scores, node: ast.expr) -> None:

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 
 # Of an object that nothing is known of, a method of this name is a tensor's.
 _TENSOR_ONLY = frozenset(
-    {"softmax", "log_softmax", "sigmoid", "logsumexp", "argmax", "relu", "tanh", "clamp", "mean"}
+    {
+        "softmax",
+        "log_softmax",
+        "sigmoid",
+        "logsumexp",
+        "argmax",
+        "relu",
+        "tanh",
+        "clamp",
+        "mean",
+        "exp",
+    }
 )
 _SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
 _PASSING = frozenset({"item"})
@@ -79,7 +90,7 @@ def _of_tensor(
     if name in _SHAPE_SYNONYMS:
         return apply(run, frame, _SHAPE_SYNONYMS[name], [tensor, *args], kwargs, node)
     op = canonical(name)
-    if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY:
+    if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY and not tensor.exponent:
         return _of_unknown(tensor, op, args)
     if op in ROWS or op in ("add", "sub", "mul", "div", "matmul") or op in JOINS:
         return apply(run, frame, op, [tensor, *args], kwargs, node)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from softonce.checker.static.interpreter import Interpreter
 
 EPSILON = 1e-3
+BY_HAND = "exp(x) / sum(exp(x))"
+_RAW = Kind.LOGITS | Kind.NONNEG | Kind.BOUNDED | Kind.OTHER
 _PAIR_OPS = frozenset({"add", "sub", "mul", "div", "matmul"})
 _SPLITTING = frozenset({"split", "chunk", "unbind"})
 _PAIRS_OUT = frozenset({"topk", "sort", "max", "min"})
@@ -105,6 +107,9 @@ def apply_row(
     if row is None:
         return UNKNOWN
     run.rules.operation(frame, op, tensor, node, dim, args, options)
+    exponential = _exponential(op, tensor, node, dim)
+    if exponential is not None:
+        return exponential
     if row.axis in (Axis.REDUCES, Axis.INDEXES) and row.along is not None:
         same = None if dim is None else axes.same(dim, tensor)
         result = axes.choose(op, tensor, same, maker_of(frame, node, op))
@@ -124,6 +129,23 @@ def apply_row(
         rank = int(op[-2]) + 2 if op[-1] == "d" else None
         return replace(result, num_classes=classes, rank=rank, dim=1)
     return axes.after(op, result, dim, args)
+
+
+def _exponential(op: str, tensor: Scores, node: ast.expr, dim: int | None) -> Scores | None:
+    """Return exp(x) or its sum, of which a softmax is written by hand; else None."""
+    if op == "exp" and isinstance(node, ast.Call) and not tensor.kind & ~_RAW:
+        function = node.func
+        is_method = not node.args and isinstance(function, ast.Attribute)
+        inner = function.value if is_method and isinstance(function, ast.Attribute) else None
+        inner = node.args[0] if node.args else inner
+        if inner is not None:
+            classes, rank = tensor.num_classes, tensor.rank
+            text = ast.unparse(inner)
+            return replace(UNKNOWN, exponent=text, num_classes=classes, rank=rank)
+    if op == "sum" and tensor.exponent and dim is not None:
+        return replace(tensor, summed=True, dim=dim)
+    shapes = ("unsqueeze", "view", "reshape", "expand_as", "expand", "detach")
+    return tensor if tensor.exponent and tensor.summed and op in shapes else None
 
 
 def transferred(op: str, tensor: Scores, maker: Maker) -> Scores:
@@ -258,6 +280,10 @@ def arithmetic(
     if number is not None:
         return _with_number(name, tensor, number, maker)
     other = as_scores(right)
+    if name == "div" and other.summed and other.exponent == tensor.exponent and not tensor.summed:
+        by_hand = maker._replace(op=BY_HAND)
+        known = {"num_classes": tensor.num_classes, "rank": tensor.rank, "direct": True}
+        return scores(Kind.P, by_hand, dim=other.dim, **known)
     if name == "div" and tensor.kind == Kind.P and _is_temperature(divisor):
         return replace(UNKNOWN, tempered=tensor.maker(Kind.P))
     kind = transfer_pair(name, tensor.kind, other.kind)

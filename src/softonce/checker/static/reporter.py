@@ -59,13 +59,14 @@ class Reporter:
         message = RULES[code].message.format(**fields)
         if lowered:
             message += " This happens on one branch only."
+        path = tuple(p for p in maker.path if p not in (made, place)) if maker else ()
         if made == place:
             made = None
         key = (code, place.path, place.line, made.path if made else "", made.line if made else 0)
         old = self.findings.get(key)
         if old is None or (old.lowered and not lowered):
             self.findings[key] = Finding(
-                code, message, place, made, lowered=lowered, edits=tuple(edits)
+                code, message, place, made, lowered=lowered, path=path, edits=tuple(edits)
             )
 
     @contextmanager

@@ -90,12 +90,14 @@ class Rules:
             return
         self._activations.append((place, maker, op))
         # A sigmoid beside its linear layer is a gate of the network itself.
-        if op == "sigmoid" and maker.function is not frame.function:
+        if op == "sigmoid" and maker.function is not frame.function and not frame.branches:
             self._sigmoids.append((place, maker))
         if op in NORMALISING and dim == 0 and maker.op == "backbone" and tensor.rank == 2:
             self.reporter.add("SO203", place, maker, op=op, dim=dim)
         over_classes = dim == -1 or (dim == 1 and tensor.rank == 2)
-        if op in NORMALISING and tensor.num_classes == 1 and over_classes:
+        # Where one class is one case of two, the other branch is likely to be meant for it.
+        certain = over_classes and not frame.branches
+        if op in NORMALISING and tensor.num_classes == 1 and certain:
             self.reporter.add("SO110", place, maker, loss=op)
 
     def _second(

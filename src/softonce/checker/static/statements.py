@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from softonce.checker.static.interpreter import Interpreter
 
 MAX_UNROLLED = 24
+MAX_DECORATOR_STEPS = 100
+"""What registers something is short; what writes documentation is long."""
 _DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
 
 
@@ -146,6 +149,7 @@ def _if(run: Interpreter, frame: Frame, node: ast.If) -> bool:
         return _branch(run, frame, node)
 
 
+@cache
 def _asks_for_two(test: ast.expr) -> bool:
     """Whether a test names a second softmax: an experiment, made on purpose."""
     names = (getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(test))
@@ -190,6 +194,7 @@ def _ends(body: list[ast.stmt]) -> bool:
     return isinstance(body[-1], (ast.Return, ast.Raise))
 
 
+@cache
 def is_option(test: ast.expr) -> bool:
     """Whether a test reads names, attributes and constants only, as one of a setting does."""
     parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
@@ -200,6 +205,7 @@ def is_option(test: ast.expr) -> bool:
 def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
     start, before, optional = frame.scope, frame.eval_only, is_option(node.test)
     frame.uncertain += 1
+    frame.branches += 1
     frame.options += optional
     ends, scopes = [], []
     for branch, sign in ((node.body, mode), (node.orelse, -mode)):
@@ -207,9 +213,11 @@ def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
         ends.append(execute(run, frame, branch))
         scopes.append(frame.scope)
     frame.uncertain -= 1
+    frame.branches -= 1
     frame.options -= optional
     frame.scope, frame.eval_only = start, before or (ends[0] and mode > 0)
     if ends[0] != ends[1]:
+        frame.branches += 1  # what follows is the other branch
         start.update(scopes[0] if ends[1] else scopes[1])
     elif not ends[0]:
         merge(start, scopes[0], scopes[1], optional=optional)
@@ -312,9 +320,11 @@ def _decorate(
     for decorator in node.decorator_list:
         if not isinstance(decorator, ast.Call):
             continue
-        function = evaluate(run, frame, decorator)
+        with run.at_most(MAX_DECORATOR_STEPS):
+            function = evaluate(run, frame, decorator)
         if isinstance(function, Function):
-            run.call_function(frame, function, [value], {})
+            with run.at_most(MAX_DECORATOR_STEPS):
+                run.call_function(frame, function, [value], {})
 
 
 def _class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:

@@ -23,7 +23,7 @@ class Value:
 
 
 class Maker(NamedTuple):
-    """Where a kind was made, and by which operation."""
+    """Where a kind was made, by which operation, and through which calls it came from there."""
 
     place: Place
     op: str
@@ -31,6 +31,7 @@ class Maker(NamedTuple):
     module: Module | None = None
     function: ast.AST | None = None
     eval_only: bool = False
+    path: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Scores(Value):
         direct: whether nothing but shape operations followed the maker.
         tempered: the probabilities that were divided by a temperature to make this.
         optional: whether an option that nobody is seen to set decides between the kinds.
+        exponent: the text of x where this is exp(x), or the sum of it if `summed`.
     """
 
     kind: Kind
@@ -58,6 +60,8 @@ class Scores(Value):
     direct: bool = False
     tempered: Maker | None = None
     optional: bool = False
+    exponent: str = ""
+    summed: bool = False
 
     def maker(self, bits: Kind) -> Maker | None:
         """Return what made one of the bits."""
@@ -70,6 +74,8 @@ class Scores(Value):
 
 
 UNKNOWN = Scores(Kind.OTHER)
+ANYTHING = Scores(Kind.OTHER)
+"""Too many possibilities to keep apart; joined with anything it stays what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +200,10 @@ def scores(kind: Kind, maker: Maker, **more: Any) -> Scores:
 
 def join(left: Value, right: Value) -> Value:
     """Return what holds where either may be."""
-    if left is right:
+    if left is right or left is ANYTHING:
         return left
+    if right is ANYTHING:
+        return right
     if isinstance(left, Scores) and isinstance(right, Scores):
         return _join_scores(left, right)
     if isinstance(left, Const) and isinstance(right, Const):
@@ -242,9 +250,9 @@ def choice(values: list[Value]) -> Value:
         for option in value.options if isinstance(value, Choice) else [value]:
             if not any(option is seen or _same(option, seen) for seen in options):
                 options.append(option)
-    if len(options) == 1:
-        return options[0]
-    return Choice(options) if len(options) <= MAX_CHOICES else UNKNOWN
+            if len(options) > MAX_CHOICES or option is ANYTHING:
+                return ANYTHING
+    return options[0] if len(options) == 1 else Choice(options)
 
 
 def _same(left: Value, right: Value) -> bool:
