@@ -14,6 +14,7 @@ from softonce.config.fields import (
     MODEL,
     OUTPUT,
     BatchSize,
+    Data,
     Device,
     Numbers,
     Quiet,
@@ -37,7 +38,7 @@ class EvaluateConfig:
         >>> EvaluateConfig((Path("photos"),), model="cifar_resnet20", weights="a.th").artefact
     """
 
-    paths: Annotated[tuple[Path, ...], Parameter(name="PATHS", negative=())]
+    paths: Annotated[tuple[Data, ...], Parameter(name="PATHS", negative=())]
     """ARTEFACT DATA; or DATA alone, with --model and --weights."""
 
     _: KW_ONLY
@@ -92,9 +93,9 @@ class EvaluateConfig:
     @property
     def artefact(self) -> Path | None:
         """The artefact, where one is evaluated."""
-        return self.paths[0] if self.model is None else None
+        return Path(self.paths[0]) if self.model is None else None
 
     @property
-    def data(self) -> Path:
-        """The folder of images."""
+    def data(self) -> Data:
+        """The images."""
         return self.paths[-1]

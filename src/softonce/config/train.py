@@ -16,6 +16,7 @@ from softonce.config.fields import (
     OPTIMISATION,
     RUN,
     BatchSize,
+    Data,
     Device,
     Numbers,
     Quiet,
@@ -66,8 +67,8 @@ class TrainConfig:
         softonce.errors.ConfigError: expected --epochs of at least 1, found 0
     """
 
-    data: Annotated[Path | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
-    """Folder of class folders, or a folder with train/ and optionally val/ and test/."""
+    data: Annotated[Data | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
+    """Folder of images, CSV or JSONL manifest, tar shards, each also a URL; idx:DIR."""
 
     _: KW_ONLY
 

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from softonce.data.augment import augment_pixels, random_crop_image
 from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.data.scan import Scan, read_bytes
 from softonce.errors import DataError, ImageError
 from softonce.randomness import permutation
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.data.augment import Augmentation
+    from softonce.data.scan import Scan
     from softonce.preprocessing import Preprocessing
     from softonce.shapes import Images, Pixels
 
@@ -113,9 +113,8 @@ class _Files(Dataset[_Decoded]):
         self.seed, self.epoch = loader.seed, epoch
 
     def __getitem__(self, index: int) -> _Decoded:
-        path = self.samples.path(index)
         try:
-            image = open_image(read_bytes(path))
+            image = open_image(self.samples.read(index))
             if self.augmentation is not None and self.augmentation.crop == "resized-crop":
                 image = random_crop_image(
                     image, self.preprocessing, self.augmentation, self.seed, self.epoch, index
@@ -124,7 +123,7 @@ class _Files(Dataset[_Decoded]):
                 mode = self.preprocessing.mode
                 image = fit_image(decode(image, mode), self.preprocessing)
         except ImageError as error:
-            return None, index, f"{path}: {error}"
+            return None, index, f"{self.samples.where(index)}: {error}"
         return to_pixels(image), int(self.samples.target[index]), ""
 
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softonce.console import LOG, progress
-from softonce.data.images import MAX_BYTES, decode, fit_image, open_image, to_pixels
+from softonce.data.images import decode, fit_image, open_image, to_pixels
 from softonce.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import numpy.typing as npt
 
-    from softonce.data.sources import Samples
+    from softonce.data.samples import Samples
     from softonce.preprocessing import Preprocessing
 
 SMALL_SIDE = 64
@@ -37,12 +36,12 @@ _NUM_NAMED = 20
 class BadFile:
     """A file that was left out, and why."""
 
-    path: Path
+    path: str
     reason: str
 
     def to_dict(self) -> dict[str, str]:
         """Return the record as it stands in JSON."""
-        return {"path": str(self.path), "reason": self.reason}
+        return {"path": self.path, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,14 @@ def scan(
     small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
         for record in threads.map(
-            lambda index: _read(samples.path(index), preprocessing, keep=small),
+            lambda index: _read(samples, index, preprocessing, keep=small),
             range(len(samples)),
             chunksize=1,
         ):
             records.append(record)
             advance(1)
     good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
-    bad = tuple(BadFile(samples.path(i), r.error) for i, r in enumerate(records) if r.error)
+    bad = tuple(BadFile(samples.where(i), r.error) for i, r in enumerate(records) if r.error)
     _check_bad(samples, bad, max_bad_fraction)
     if complete:
         _check_classes(samples, good)
@@ -131,36 +130,21 @@ def scan(
     return Scan(samples.take(good), digests, _stack(kept), bad)
 
 
-def find_leaks(train: Scan, other: Scan) -> list[tuple[Path, Path]]:
+def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
     """Return the pairs of identical files, one in train and one in the other split."""
     seen = {digest.tobytes(): index for index, digest in enumerate(train.digests)}
     return [
-        (train.samples.path(seen[digest.tobytes()]), other.samples.path(index))
+        (train.samples.where(seen[digest.tobytes()]), other.samples.where(index))
         for index, digest in enumerate(other.digests)
         if digest.tobytes() in seen
     ]
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a picture's file.
-
-    Raises:
-        ImageError: where it cannot be read, or is larger than any picture should be.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{size:,} bytes, more than {MAX_BYTES:,} allowed")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
-
-
-def _read(path: Path, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
+def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
     """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
     digest = b""
     try:
-        data = read_bytes(path)
+        data = samples.read(index)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         image = open_image(data)
         kind = image.format or ""
@@ -186,12 +170,12 @@ def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: flo
         LOG.warning("left out %s: %s", file.path, file.reason)
     if len(bad) > max(1, max_bad_fraction * len(samples)):
         raise DataError(
-            f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.root}, found "
+            f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.place}, found "
             f"{len(bad)} of {len(samples)}, the first: {bad[0].path} ({bad[0].reason}); "
             "remove or mend them, or raise --max-bad-fraction"
         )
     if len(bad) == len(samples):
-        raise DataError(f"expected a readable image in {samples.root}, found none")
+        raise DataError(f"expected a readable image in {samples.place}, found none")
 
 
 def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
@@ -199,7 +183,7 @@ def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
     if lost:
         names = ", ".join(repr(samples.classes[i]) for i in sorted(lost))
         raise DataError(
-            f"expected a readable image of every class in {samples.root}, found none of: {names}"
+            f"expected a readable image of every class in {samples.place}, found none of: {names}"
         )
 
 
@@ -211,7 +195,7 @@ def _warn_of_odd_kinds(samples: Samples, records: list[FileRecord]) -> None:
     for index in _lone(records, kinds):
         LOG.warning(
             "%s is the only %s among %d images: used, but look whether it is a real picture",
-            samples.path(index),
+            samples.where(index),
             records[index].kind,
             len(records),
         )

@@ -14,6 +14,7 @@ from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.config.toml import to_toml
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
+from softonce.data.sources import absolute, short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.engines import Engine, as_evaluated, build_network, to_layout
 from softonce.errors import ConfigError
@@ -102,7 +103,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     )
     splits = read_splits(listed, config, default)
     resolved = resolve(config, default, small=splits.train.pixels is not None)
-    config = dataclasses.replace(resolved.config, data=config.data.resolve())
+    config = dataclasses.replace(resolved.config, data=absolute(config.data))
     if config.resume is None:
         run = claim_output(config)
         saved = dataclasses.replace(config, output=None, config=None, overwrite=False)
@@ -175,7 +176,7 @@ def _metadata(
     arch, arch_args = architecture_of(model)
     assert config.data is not None  # noqa: S101 - checked before
     training: dict[str, Any] = {
-        "data": config.data.name,
+        "data": short_name(config.data),
         "fingerprint": splits.train.fingerprint(),
         "epochs": config.epochs,
         "num_train": len(splits.train),
