@@ -14,6 +14,7 @@ from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
+from softonce.distributed import gather_rows, together
 from softonce.engines import Engine, as_evaluated, build_network, load
 from softonce.errors import DataError
 from softonce.hardware import pick_device
@@ -144,14 +145,21 @@ def summarise(
 def collect_logits(
     engine: Engine, loader: Loader, *, label: str = "evaluating"
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits (N, C) and the target (N,) of every image, in order."""
-    logits, target = [], []
+    """Return the logits (N, C) and the target (N,) of every image, in order.
+
+    Many processes compute a share each; every image counts once, and all get the same logits.
+    """
+    own = together(lambda: _own_logits(engine, loader, label))
+    return gather_rows(own, loader.counts()), torch.from_numpy(loader.scan.samples.target)
+
+
+def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
+    logits = [torch.empty(0, len(loader.scan.samples.classes))]
     with progress(label, len(loader.scan)) as advance:
-        for pixels, batch_target in loader.batches():
+        for pixels, target in loader.batches():
             logits.append(engine.logits(pixels))
-            target.append(batch_target)
-            advance(len(batch_target))
-    return torch.cat(logits), torch.cat(target)
+            advance(len(target) * loader.world_size)
+    return torch.cat(logits)
 
 
 def _samples(

@@ -152,6 +152,8 @@ class TrainConfig:
     """bfloat16 autocast. [default: where the hardware multiplies it natively]"""
     channels_last: Annotated[bool, Parameter(group=HARDWARE)] = True
     """Memory layout that convolutions like."""
+    sync_bn: Annotated[bool, Parameter(group=HARDWARE)] = False
+    """Compute batch statistics over all processes under torchrun (GPUs only)."""
     compile: Annotated[bool, Parameter(group=HARDWARE)] = False
     """Compile the network with torch.compile."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from softonce.console import LOG, progress
 from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.distributed import gather_json, gather_rows, largest, rank, world_size
 from softonce.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -108,17 +110,15 @@ def scan(
     Raises:
         DataError: where too many files, or (complete) all of a class, cannot be read.
     """
-    records: list[FileRecord] = []
     room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
     small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
+    own = np.array_split(np.arange(len(samples)), world_size())[rank()].tolist()
+    records: list[FileRecord] = []
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
-        for record in threads.map(
-            lambda index: _read(samples, index, preprocessing, keep=small),
-            range(len(samples)),
-            chunksize=1,
-        ):
+        for record in threads.map(lambda i: _read(samples, i, preprocessing, keep=small), own):
             records.append(record)
-            advance(1)
+            advance(world_size())
+    records = _gathered(records)
     good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
     bad = tuple(BadFile(samples.where(i), r.error) for i, r in enumerate(records) if r.error)
     _check_bad(samples, bad, max_bad_fraction)
@@ -157,6 +157,25 @@ def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: b
         return FileRecord(digest, kind, to_pixels(fitted))
     except ImageError as error:
         return FileRecord(digest, error=str(error))
+
+
+def _gathered(own: list[FileRecord]) -> list[FileRecord]:
+    """Return the records of all processes, each of which has read its share."""
+    if world_size() == 1:
+        return own
+    shared = gather_json([[record.digest.hex(), record.kind, record.error] for record in own])
+    records = [
+        FileRecord(bytes.fromhex(digest), kind, None, error)
+        for part in shared
+        for digest, kind, error in part
+    ]
+    pixels = _stack([record for record in own if not record.error])
+    if largest(pixels is None) == (1,):
+        return records
+    assert pixels is not None  # noqa: S101 - as every process has found
+    counts = [sum(not error for _, _, error in part) for part in shared]
+    rows = iter(gather_rows(torch.from_numpy(pixels), counts).numpy())
+    return [r if r.error else replace(r, pixels=next(rows)) for r in records]
 
 
 def _stack(kept: list[FileRecord]) -> npt.NDArray[np.uint8] | None:
