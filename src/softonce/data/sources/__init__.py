@@ -32,6 +32,7 @@ def open_source(data: str | Path) -> Source:
     from softonce.data.sources.folder import Folder
     from softonce.data.sources.idx import Idx
     from softonce.data.sources.manifest import SUFFIXES, Manifest
+    from softonce.data.sources.shards import Shards, find_shards
 
     text = str(data)
     if text.startswith(IDX):
@@ -45,7 +46,8 @@ def open_source(data: str | Path) -> Source:
     if kind != "folder":
         found = "a file" if kind == "file" else "nothing"
         raise DataError(f"expected a folder of images at {text}, found {found}: check the path")
-    return Folder.open(storage)
+    shards = find_shards(storage)
+    return Shards.open(storage, shards) if shards else Folder.open(storage)
 
 
 def absolute(data: str | Path) -> str:
