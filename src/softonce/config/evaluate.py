@@ -34,7 +34,7 @@ class EvaluateConfig:
 
     Example:
         >>> EvaluateConfig((Path("model.safetensors"), Path("photos"))).data
-        PosixPath('photos')
+        'photos'
         >>> EvaluateConfig((Path("photos"),), model="cifar_resnet20", weights="a.th").artefact
     """
 
@@ -96,6 +96,6 @@ class EvaluateConfig:
         return Path(self.paths[0]) if self.model is None else None
 
     @property
-    def data(self) -> Data:
+    def data(self) -> str:
         """The images."""
-        return self.paths[-1]
+        return str(self.paths[-1])

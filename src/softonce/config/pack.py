@@ -37,4 +37,5 @@ class PackConfig:
 
     def __post_init__(self) -> None:
         """Check the size."""
+        object.__setattr__(self, "data", str(self.data))
         check_range(self, "shard_size", 1)

@@ -175,7 +175,8 @@ class TrainConfig:
     """Say warnings only."""
 
     def __post_init__(self) -> None:
-        """Check every number against its range."""
+        """Check every number against its range; DATA becomes text, as in a TOML file."""
+        object.__setattr__(self, "data", None if self.data is None else str(self.data))
         for name, *bounds in _RANGES:
             check_range(self, name, *bounds)
         for name in ("scale", "ratio"):
