@@ -48,11 +48,11 @@ def _wait(workers):
 
 
 def _work(function, rank, world_size, folder):
-    from softonce.distributed import process_group
+    from softonce.groups import open_group
 
     torch.set_num_threads(1)
     try:
-        with process_group(
+        with open_group(
             "gloo",
             init_method=f"file://{folder}/store",
             rank=rank,

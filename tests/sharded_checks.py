@@ -9,8 +9,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from softonce.distributed import gather_stacked
 from softonce.errors import ArgumentError
+from softonce.groups import gather_stacked
 from softonce.losses import (
     ShardedLinear,
     cross_entropy,

@@ -6,6 +6,7 @@ Results go to standard output; notes and progress go to standard error.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,11 +43,16 @@ class _NoteHandler(logging.Handler):
         _console.print(text.append(record.getMessage(), style="default"), soft_wrap=True)
 
 
+def is_first_process() -> bool:
+    """Say whether this process speaks: of those that torchrun has started, the first one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def set_up(*, quiet: bool) -> None:
     """Send the notes of the package to standard error; `quiet` keeps the warnings alone."""
     global _quiet  # noqa: PLW0603 - one terminal, one setting, made once by the command line
-    _quiet = quiet
-    LOG.handlers = [_NoteHandler()]
+    _quiet = quiet or not is_first_process()
+    LOG.handlers = [_NoteHandler()] if is_first_process() else [logging.NullHandler()]
     LOG.setLevel(logging.WARNING if quiet else logging.INFO)
     LOG.propagate = False
 
@@ -145,6 +151,8 @@ def progress(label: str, total: int, unit: str = "images") -> Iterator[Callable[
 
 def print_error(message: str) -> None:
     """Print one line that starts with the word."""
+    if not is_first_process():
+        return
     _console.print(
         Text("error: ", style="bold red").append(message, style="default"), soft_wrap=True
     )

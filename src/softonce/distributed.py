@@ -1,174 +1,184 @@
-"""Processes that work together: their group, exact gathering, and errors that all raise together.
+"""Processes that torchrun started: joining them, gathering exactly, failing and stopping together.
 
-Without a process group everything here works as in a group of one process.
+Each function does in a process of its own what it does in one of many, so that its callers have no
+branch.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import gc
+import json
 import os
+import signal
+import threading
+import traceback
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
-from softonce.errors import ArgumentError
+from softonce import errors
+from softonce.errors import SoftonceError
+from softonce.groups import gather_rows as gather_rows
+from softonce.groups import gather_stacked as gather_stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+Result = TypeVar("Result")
+
+# A process may have to wait while another reads what lies on its own disk alone; one that dies is
+# noticed by torchrun, which ends the others.
+TIMEOUT = dt.timedelta(hours=6)
 
 
 @contextmanager
-def process_group(
-    backend: str | None = None,
-    *,
-    init_method: str | None = None,
-    rank: int | None = None,
-    world_size: int | None = None,
-    timeout_seconds: float = 600.0,
-) -> Iterator[None]:
-    """Set up the default process group, and tear it down at the end of the block.
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, for the length of the block; else do nothing.
 
     Args:
-        backend: `gloo`, `nccl`, ...; None is what torch takes for the devices that are there.
-        init_method: where the processes meet, as `file:///path` or `tcp://host:port`; None is
-            the environment that torchrun sets.
-        rank: this process's number; None is torchrun's.
-        world_size: the number of processes; None is torchrun's.
-        timeout_seconds: a process that waits longer for the others raises.
-
-    Raises:
-        ArgumentError: where neither the arguments nor the environment tell who this process is.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     store = f"file://{folder}/store"
-        ...     with process_group("gloo", init_method=store, rank=0, world_size=1):
-        ...         num_processes()
-        1
+        device: with cuda, nccl moves what lies there, and this process gets the GPU of its number.
     """
-    if rank is None and "RANK" not in os.environ:
-        raise ArgumentError(
-            "expected a rank, or RANK and WORLD_SIZE in the environment, found neither: "
-            "start the program with torchrun --nproc-per-node N"
-        )
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        yield
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "cpu:gloo,cuda:nccl"
+    store, number, size = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
-        backend,
-        init_method=init_method,
-        rank=-1 if rank is None else rank,
-        world_size=-1 if world_size is None else world_size,
-        timeout=timedelta(seconds=timeout_seconds),
+        backend, store=_of_this_start(store), rank=number, world_size=size, timeout=TIMEOUT
     )
     try:
         yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        if threading.current_thread() is threading.main_thread():
+            # All leave with the same status; torchrun would end the last with SIGTERM.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
     finally:
+        gc.collect()  # what still held the group would end it while the interpreter goes down
         dist.destroy_process_group()
 
 
-def num_processes(group: dist.ProcessGroup | None = None) -> int:
-    """Return the size of the group; None is all processes, and 1 where there is no group."""
-    return dist.get_world_size(group) if dist.is_initialized() else 1
+def _of_this_start(store: Store) -> Store:
+    """Hide what an earlier start has left in torchrun's own store: gloo would connect to its dead.
+
+    With several machines the count may differ between them, so there torchrun is told to make new
+    stores instead: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 (pytorch issue 135712).
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    return PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
 
 
-def own_rank(group: dist.ProcessGroup | None = None) -> int:
-    """Return this process's place in the group, 0 where there is none.
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_restarted() -> bool:
+    """Say whether torchrun has started these processes again, after one of them had ended."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def gather_json(value: Any) -> list[Any]:
+    """Return a JSON value of each process, in the order of ranks.
+
+    Example:
+        >>> gather_json({"read": 3})
+        [{'read': 3}]
+    """
+    if not dist.is_initialized():
+        return [value]
+    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    counts: list[int] = gather_stacked(torch.tensor(len(data))).tolist()
+    parts = torch.split(gather_rows(data, counts), counts)
+    return [json.loads(part.numpy().tobytes()) for part in parts]
+
+
+def sum_over_processes_(values: Tensor) -> Tensor:
+    """Replace values by their sums over all processes, and return them."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def largest(*numbers: int) -> tuple[int, ...]:
+    """Return the largest of each number over all processes.
+
+    Example:
+        >>> largest(3, 0)
+        (3, 0)
+    """
+    if not dist.is_initialized():
+        return numbers
+    values = torch.tensor(numbers)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return tuple(values.tolist())
+
+
+def copy_buffers_from_first(model: nn.Module) -> None:
+    """Give every process the first one's buffers, such as the statistics of batch norm."""
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def copy_from_first(model: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if dist.is_initialized():
+        for value in model.state_dict().values():
+            dist.broadcast(value, 0)
+
+
+def together(work: Callable[[], Result]) -> Result:
+    """Do in every process what may fail in one: all of them raise the first error, or none does.
 
     Raises:
-        ArgumentError: where this process does not belong to the group.
+        SoftonceError: what was raised in the process of the lowest number.
     """
-    rank = dist.get_rank(group) if dist.is_initialized() else 0
-    if rank < 0:
-        raise ArgumentError(
-            f"expected a group with this process in it, found rank {dist.get_rank()} outside: "
-            "call it in the processes of the group alone"
-        )
-    return rank
+    if not dist.is_initialized():
+        return work()
+    try:
+        result, error = work(), None
+    except SoftonceError as raised:
+        error = raised
+    _raise_first(error)
+    return result
 
 
-def gather_stacked(part: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
-    """Return the equally shaped parts of all processes, stacked on a new first dimension.
+def on_first(work: Callable[[], Result]) -> Result | None:
+    """Do something in the first process alone; where that fails, all raise its error."""
+    return together(lambda: work() if rank() == 0 else None)
 
-    Every process gets the same bits, in the order of ranks.
 
-    Args:
-        part: this process's tensor; its shape and dtype are the same in every process.
-        group: the processes that take part; None is all of them.
+def each_together(items: Iterable[Result]) -> Iterator[Result]:
+    """Iterate in step with the other processes: an error in one of them is raised in all.
+
+    Every process must have as many items.
     """
-    if num_processes(group) == 1:
-        return part.unsqueeze(0)
-    stacked = part.new_empty((num_processes(group), *part.shape))
-    dist.all_gather(list(stacked.unbind()), part.contiguous(), group)
-    return stacked
+    iterator, end = iter(items), object()
+    while (item := together(lambda: next(iterator, end))) is not end:
+        yield item  # type: ignore[misc] # it is not the end
 
 
-def gather_counts(count: int, group: dist.ProcessGroup | None = None) -> list[int]:
-    """Return every process's `count`, in the order of ranks.
-
-    Args:
-        count: this process's number.
-        group: the processes that take part; None is all of them.
-    """
-    return [int(own["count"]) for own in agree({"count": count}, None, group)]
-
-
-def gather_rows(
-    rows: Tensor, counts: Sequence[int], group: dist.ProcessGroup | None = None
-) -> Tensor:
-    """Return the rows of all processes, one process after the other, where their numbers differ.
-
-    Args:
-        rows: this process's rows, (count, ...).
-        counts: the number of rows of each process, in the order of ranks.
-        group: the processes that take part; None is all of them.
-    """
-    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    stacked = gather_stacked(padded, group)
-    return torch.cat([part[:count] for part, count in zip(stacked, counts, strict=True)])
-
-
-def agree(
-    facts: Mapping[str, float],
-    problem: ArgumentError | None,
-    group: dist.ProcessGroup | None = None,
-    *,
-    device: torch.device | None = None,
-) -> list[dict[str, float]]:
-    """Return every process's facts, in the order of ranks; or raise in all where one has a problem.
-
-    A process that raised alone would leave the others waiting for it.
-
-    Args:
-        facts: numbers by name, the same names in every process; integers are exact to 2**53.
-        problem: what this process would raise.
-        group: the processes that take part; None is all of them.
-        device: where the group exchanges tensors; None is the CPU, or the GPU of an NCCL group.
-
-    Raises:
-        ArgumentError: the problem of the lowest rank that has one, which the message names.
-    """
-    if num_processes(group) == 1:
-        if problem is not None:
-            raise problem
-        return [dict(facts)]
-    own = torch.tensor([problem is not None, *facts.values()], dtype=torch.float64)
-    table = gather_stacked(own.to(device or _own_device(group)), group).tolist()
-    if any(failed for failed, *_ in table):
-        _raise_together(problem, group)
-    return [dict(zip(facts, values, strict=True)) for _, *values in table]
-
-
-def _raise_together(problem: ArgumentError | None, group: dist.ProcessGroup | None) -> None:
-    messages: list[str | None] = [None] * num_processes(group)
-    dist.all_gather_object(messages, None if problem is None else str(problem), group)
-    rank, message = next((r, text) for r, text in enumerate(messages) if text is not None)
-    raise ArgumentError(f"on rank {rank} of {len(messages)}: {message}") from problem
-
-
-def _own_device(group: dist.ProcessGroup | None) -> torch.device:
-    is_nccl = dist.get_backend(group) == "nccl"
-    return torch.device("cuda", torch.cuda.current_device()) if is_nccl else torch.device("cpu")
+def _raise_first(error: SoftonceError | None) -> None:
+    if largest(error is not None) == (0,):
+        return
+    found = gather_json(None if error is None else [type(error).__name__, str(error)])
+    kind, message = next(one for one in found if one is not None)
+    raise getattr(errors, kind, SoftonceError)(message) from error

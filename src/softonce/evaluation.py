@@ -10,20 +10,21 @@ import torch
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG, progress
 from softonce.data.loader import Loader
+from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
-from softonce.data.sources import find_splits, list_samples, read_classes, split_off_val
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
+from softonce.distributed import gather_rows, together
 from softonce.engines import Engine, as_evaluated, build_network, load
 from softonce.errors import DataError
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from softonce.config import EvaluateConfig
-    from softonce.data.sources import Samples
+    from softonce.data.samples import Samples
     from softonce.preprocessing import Preprocessing
 
 
@@ -144,43 +145,51 @@ def summarise(
 def collect_logits(
     engine: Engine, loader: Loader, *, label: str = "evaluating"
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits (N, C) and the target (N,) of every image, in order."""
-    logits, target = [], []
+    """Return the logits (N, C) and the target (N,) of every image, in order.
+
+    Many processes compute a share each; every image counts once, and all get the same logits.
+    """
+    own = together(lambda: _own_logits(engine, loader, label))
+    return gather_rows(own, loader.counts()), torch.from_numpy(loader.scan.samples.target)
+
+
+def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
+    logits = [torch.empty(0, len(loader.scan.samples.classes))]
     with progress(label, len(loader.scan)) as advance:
-        for pixels, batch_target in loader.batches():
+        for pixels, target in loader.batches():
             logits.append(engine.logits(pixels))
-            target.append(batch_target)
-            advance(len(batch_target))
-    return torch.cat(logits), torch.cat(target)
+            advance(len(target) * loader.world_size)
+    return torch.cat(logits)
 
 
 def _samples(
     config: EvaluateConfig, classes: tuple[str, ...] | None, training: dict[str, Any]
 ) -> tuple[str, Samples]:
     """List the split's images, by the artefact's classes or by DATA's own folders."""
-    splits = find_splits(config.data)
+    source = open_source(config.data)
+    splits = source.splits()
     split = config.split or _default_split(splits)
-    folder = splits.get(split, splits.get("train", splits.get("all")))
-    if folder is None or (split == "test" and "test" not in splits):
+    there = next((name for name in (split, "train", WHOLE) if name in splits), None)
+    if there is None or (split == "test" and "test" not in splits):
         raise DataError(
             f"expected a {split} split in {config.data}, found {', '.join(splits)}: "
             "choose one of these with --split"
         )
+    samples = list_samples(source, there, classes)
     if classes is None:
-        classes = read_classes(folder)
-        LOG.info("class names come from the folders of %s, sorted: %s", folder, _shown(classes))
-    samples = list_samples(folder, classes)
-    if split == "all" and config.split is None and samples.listing() == training.get("listing"):
-        LOG.info("%s is what the classifier learned from: its val part is evaluated", folder)
+        shown = _shown(samples.classes)
+        LOG.info("class names come from %s, in order: %s", samples.place, shown)
+    if split == WHOLE and config.split is None and samples.listing() == training.get("listing"):
+        LOG.info("%s is what the classifier learned from: its val part is evaluated", samples.place)
         split = "val"
-    if split in splits or split == "all":
+    if split in splits or split == WHOLE:
         return split, samples
     return split, _split_again(samples, split, training)
 
 
-def _default_split(splits: dict[str, Path]) -> str:
+def _default_split(splits: tuple[str, ...]) -> str:
     """Return test where it exists, else val, which may have to be split off train."""
-    return next((name for name in ("test", "val", "all") if name in splits), "val")
+    return next((name for name in ("test", "val", WHOLE) if name in splits), "val")
 
 
 def _split_again(samples: Samples, split: str, training: dict[str, Any]) -> Samples:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.data.scan import read_bytes
-from softonce.data.sources import images_below
+from softonce.data.storage import images_below, read_bytes
 from softonce.engines import Engine, load
 from softonce.errors import DataError, ImageError
 from softonce.inference import top_predictions

@@ -55,7 +55,7 @@ def test_a_missing_folder(train_fails, tmp_path: Path) -> None:
 
 def test_one_class_only(train_fails, make_photos, tmp_path: Path) -> None:
     data = make_photos(tmp_path / "one", classes=("ants",))
-    assert "expected at least 2 class folders" in train_fails(data)
+    assert "expected at least 2 classes" in train_fails(data)
 
 
 def test_an_empty_class(train_fails, photos: Path) -> None:

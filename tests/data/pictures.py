@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from softonce.data.samples import list_samples
 from softonce.data.scan import Scan, scan
-from softonce.data.sources import list_samples, read_classes
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
 from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ BROKEN = {
 }
 
 
-def scanned(folder: Path, preprocessing: Preprocessing = SMALL, **options: Any) -> Scan:
-    samples = list_samples(folder, read_classes(folder))
+def scanned(
+    data: Path | str, preprocessing: Preprocessing = SMALL, *, split: str = WHOLE, **options: Any
+) -> Scan:
+    samples = list_samples(open_source(data), split)
     return scan(samples, preprocessing, **{"max_bad_fraction": 0.01} | options)

@@ -10,8 +10,10 @@ import torch
 
 from softonce.data.augment import Augmentation
 from softonce.data.loader import Loader
+from softonce.data.samples import list_samples
 from softonce.data.scan import scan
-from softonce.data.sources import list_samples, read_classes
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
 from softonce.preprocessing import Preprocessing
 from softonce.randomness import permutation
 
@@ -23,7 +25,7 @@ CROP = Augmentation(
 
 
 def split(folder: Path, preprocessing: Preprocessing = SQUARE):
-    samples = list_samples(folder, read_classes(folder))
+    samples = list_samples(open_source(folder), WHOLE)
     return scan(samples, preprocessing, max_bad_fraction=0.01)
 
 

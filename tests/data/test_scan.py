@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from data.pictures import BROKEN, LARGE, SMALL, encoded, noise, scanned
 from PIL import Image
 
 from softonce.data import scan as scan_module
-from softonce.data.scan import find_leaks, read_bytes
+from softonce.data.scan import find_leaks
+from softonce.data.storage import read_bytes
 from softonce.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -34,12 +36,12 @@ def test_one_bad_file_is_left_out_and_named(
     bad = photos / "train" / "bees" / "03.jpg"
     bad.write_bytes(data)
     found = scanned(photos / "train", preprocessing, max_bad_fraction=0)
-    assert [file.path for file in found.bad_files] == [bad]
+    assert [file.path for file in found.bad_files] == [str(bad)]
     assert re.search(reason, found.bad_files[0].reason)
     assert f"left out {bad}: {found.bad_files[0].reason}" in caplog.text
     assert found.bad_files[0].to_dict() == {"path": str(bad), "reason": found.bad_files[0].reason}
     assert len(found) == len(found.digests) == 35
-    assert bad not in [found.samples.path(index) for index in range(35)]
+    assert str(bad) not in [found.samples.where(index) for index in range(35)]
 
 
 @pytest.mark.parametrize(("num_bad", "limit"), [(2, 0.01), (2, 0.0), (4, 0.1)])
@@ -70,14 +72,16 @@ def test_a_split_without_a_readable_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone_or_too_large_is_an_image_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(ImageError, match="No such file"):
         read_bytes(tmp_path / "none.jpg")
-    monkeypatch.setattr(scan_module, "MAX_BYTES", 9)
     (tmp_path / "a.jpg").write_bytes(b"0123456789")
     with pytest.raises(ImageError, match="10 bytes, more than 9 allowed"):
-        read_bytes(tmp_path / "a.jpg")
+        read_bytes(tmp_path / "a.jpg", limit=9)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="no regular file"):
+        read_bytes(tmp_path / "pipe.jpg")
 
 
 # what is odd
@@ -107,7 +111,7 @@ def test_identical_files_in_train_and_val_are_pairs(photos: Path) -> None:
     assert find_leaks(scanned(train), scanned(val)) == []
     shutil.copy(train / "ants" / "04.jpg", val / "bees" / "copy.jpg")
     assert find_leaks(scanned(train), scanned(val)) == [
-        (train / "ants" / "04.jpg", val / "bees" / "copy.jpg")
+        (str(train / "ants" / "04.jpg"), str(val / "bees" / "copy.jpg"))
     ]
 
 

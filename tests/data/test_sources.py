@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,19 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softonce.data.sources import (
-    Samples,
-    find_splits,
-    images_below,
-    list_samples,
-    read_classes,
-    split_off_val,
-)
+from softonce.data.names import Names
+from softonce.data.samples import Samples, list_samples, split_off_val
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
+from softonce.data.storage import images_below
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MAP = ("ants", "bees", "wasps")
 
@@ -33,8 +30,12 @@ def samples_of(counts: list[int]) -> Samples:
     """Return samples with `counts` members a class, in an order that mixes the classes."""
     target = np.repeat(np.arange(len(counts)), counts)
     target = np.random.default_rng(0).permutation(target)
-    names = np.array([b"%d.png" % i for i in range(len(target))])
-    return Samples(None, names, target, tuple(map(str, range(len(counts)))))  # type: ignore[arg-type]
+    names = Names.pack(b"%d.png" % i for i in range(len(target)))
+    return Samples(None, "", names, target, tuple(map(str, range(len(counts)))))  # type: ignore[arg-type]
+
+
+def classes_of(folder: Path) -> tuple[str, ...]:
+    return list_samples(open_source(folder), WHOLE).classes
 
 
 # classes and images
@@ -44,7 +45,7 @@ def test_classes_are_the_sorted_visible_folders(photos: Path) -> None:
     (photos / "train" / ".ipynb_checkpoints").mkdir()
     (photos / "train" / "readme.txt").touch()
     (photos / "train" / "Bees").mkdir()
-    assert read_classes(photos / "train") == ("Bees", *MAP)
+    assert classes_of(photos / "train") == ("Bees", *MAP)
 
 
 @pytest.mark.parametrize(("classes", "found"), [((), "none"), (("ants",), "only 'ants'")])
@@ -53,14 +54,14 @@ def test_fewer_than_two_classes_are_refused(
 ) -> None:
     for name in classes:
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=f"at least 2 class folders in .*, found {found}: make"):
-        read_classes(tmp_path)
+    with pytest.raises(DataError, match=f"at least 2 classes in .*, found {found}: make"):
+        classes_of(tmp_path)
 
 
 def test_a_class_name_that_no_artefact_can_hold_is_refused(photos: Path) -> None:
     os.mkdir(os.fsencode(photos / "train") + b"/caf\xe9")  # noqa: PTH102 - bytes, not text
-    with pytest.raises(DataError, match=r"named in UTF-8, found 'caf\\udce9': rename"):
-        read_classes(photos / "train")
+    with pytest.raises(DataError, match=r"that are named in UTF-8, found 'caf\\udce9': rename"):
+        classes_of(photos / "train")
 
 
 def test_samples_are_the_visible_images_in_order_nested_ones_included(photos: Path) -> None:
@@ -70,30 +71,44 @@ def test_samples_are_the_visible_images_in_order_nested_ones_included(photos: Pa
     shutil.copytree(ants, ants / ".thumbnails")
     shutil.copy(ants / "00.jpg", ants / ".00.jpg")
     (ants / "notes.txt").write_text("no picture")
-    samples = list_samples(photos / "train", MAP, complete=True)
-    listed = [samples.path(i) for i in range(len(samples)) if samples.target[i] == 0]
-    assert listed == [*(ants / f"{n:02d}.jpg" for n in range(12)), ants / "deep" / "é.JPEG"]
-    assert list(images_below(ants)) == listed
+    samples = list_samples(open_source(photos / "train"), WHOLE, MAP, complete=True)
+    listed = [samples.where(i) for i in range(len(samples)) if samples.target[i] == 0]
+    assert [Path(path) for path in listed] == [
+        *(ants / f"{n:02d}.jpg" for n in range(12)),
+        ants / "deep" / "é.JPEG",
+    ]
+    assert list(map(str, images_below(ants))) == listed
     assert samples.target.tolist() == [0] * 13 + [1] * 12 + [2] * 12
+
+
+@pytest.mark.parametrize("loop", [".", "..", "../ants"], ids=["itself", "its parent", "its name"])
+def test_links_that_lead_back_list_no_file_twice(photos: Path, loop: str) -> None:
+    ants = photos / "train" / "ants"
+    (ants / "deep").mkdir()
+    (ants / "00.jpg").rename(ants / "deep" / "00.jpg")
+    (ants / "deep" / "loop").symlink_to(loop)
+    (ants / "again").symlink_to("deep")
+    listed = [Path(name).name for name in images_below(ants)]
+    assert sorted(listed) == [f"{number:02d}.jpg" for number in range(12)]
 
 
 def test_a_name_that_is_no_utf_8_is_found_again(photos: Path) -> None:
     name = os.fsencode(photos / "train" / "ants") + b"/caf\xe9.jpg"
     shutil.copy(photos / "train" / "ants" / "00.jpg", name)
-    samples = list_samples(photos / "train", MAP)
-    assert samples.path(12).read_bytes() == samples.path(0).read_bytes()
+    samples = list_samples(open_source(photos / "train"), WHOLE, MAP)
+    assert samples.read(12) == samples.read(0)
 
 
 def test_an_empty_class_is_refused_where_all_are_needed(photos: Path) -> None:
     shutil.rmtree(photos / "train" / "bees")
     (photos / "train" / "bees").mkdir()
     with pytest.raises(DataError, match="every class in .*, found none of: 'bees'; add images"):
-        list_samples(photos / "train", MAP, complete=True)
+        list_samples(open_source(photos / "train"), WHOLE, MAP, complete=True)
 
 
 def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected images in the class folders"):
-        list_samples(tmp_path, MAP)
+    with pytest.raises(DataError, match="expected images in the classes"):
+        list_samples(open_source(tmp_path), WHOLE, MAP)
 
 
 @pytest.mark.parametrize("is_empty_folder", [True, False])
@@ -104,10 +119,10 @@ def test_a_class_that_val_lacks_keeps_its_place(
     if is_empty_folder:
         (photos / "val" / "ants").mkdir()
     with caplog.at_level(logging.INFO, "softonce"):
-        samples = list_samples(photos / "val", MAP)
+        samples = list_samples(open_source(photos / "val"), WHOLE, MAP)
     assert samples.classes == MAP
     assert samples.target.tolist() == [1] * 5 + [2] * 5
-    assert all(MAP[t] == samples.path(i).parent.name for i, t in enumerate(samples.target))
+    assert all(MAP[t] == Path(samples.where(i)).parent.name for i, t in enumerate(samples.target))
     assert "no image of: 'ants'; the labels keep their places" in caplog.text
 
 
@@ -115,14 +130,14 @@ def test_unknown_classes_are_listed(photos: Path) -> None:
     for name in "hornet", "aphid":
         (photos / "val" / name).mkdir()
     with pytest.raises(DataError, match="3 classes of train in .*unknown ones: 'aphid', 'hornet';"):
-        list_samples(photos / "val", MAP)
+        list_samples(open_source(photos / "val"), WHOLE, MAP)
 
 
 def test_a_long_list_of_unknown_classes_is_cut(photos: Path) -> None:
     for number in range(11):
         (photos / "val" / f"x{number:02d}").mkdir()
     with pytest.raises(DataError, match="'x07' and 3 more; rename"):
-        list_samples(photos / "val", MAP)
+        list_samples(open_source(photos / "val"), WHOLE, MAP)
 
 
 # splits
@@ -142,7 +157,9 @@ def test_splits_are_found_by_name(
 ) -> None:
     for name in folders:
         (tmp_path / name).mkdir()
-    assert find_splits(tmp_path) == {split: tmp_path / name for split, name in found.items()}
+    source = open_source(tmp_path)
+    places = {split: source.list_split(split).place for split in source.splits()}
+    assert places == {split: str(tmp_path / name) for split, name in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +170,7 @@ def test_data_that_is_no_folder_is_refused(
 ) -> None:
     make(tmp_path / "data")
     with pytest.raises(DataError, match=f"folder of images at .*data, found {what}: check"):
-        find_splits(tmp_path / "data")
+        open_source(tmp_path / "data")
 
 
 @given(
@@ -183,7 +200,7 @@ def test_another_seed_is_another_split() -> None:
 
 
 def test_a_listing_is_known_by_its_names(photos: Path) -> None:
-    before = list_samples(photos / "train", MAP).listing()
-    assert list_samples(photos / "train", MAP).listing() == before
+    before = list_samples(open_source(photos / "train"), WHOLE, MAP).listing()
+    assert list_samples(open_source(photos / "train"), WHOLE, MAP).listing() == before
     (photos / "train" / "ants" / "00.jpg").unlink()
-    assert list_samples(photos / "train", MAP).listing() != before
+    assert list_samples(open_source(photos / "train"), WHOLE, MAP).listing() != before

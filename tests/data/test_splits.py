@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from data.pictures import SMALL
@@ -12,9 +12,6 @@ from data.pictures import SMALL
 from softonce.config import TrainConfig
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def read(data: Path) -> Splits:
@@ -61,10 +58,10 @@ def test_reading_gathers_bad_files_and_warns_of_leaks(
         (photos / name / "bees" / "00.jpg").write_bytes(b"")
     splits = read(photos)
     assert [file.path for file in splits.bad_files] == [
-        photos / name / "bees" / "00.jpg" for name in ("train", "val", "test")
+        str(photos / name / "bees" / "00.jpg") for name in ("train", "val", "test")
     ]
     assert splits.leaks == (
-        (photos / "train" / "ants" / "00.jpg", photos / "test" / "ants" / "00.jpg"),
+        (str(photos / "train" / "ants" / "00.jpg"), str(photos / "test" / "ants" / "00.jpg")),
     )
     assert "1 files are in train and in another split too, the first: " in caplog.text
 
@@ -75,4 +72,4 @@ def test_identical_files_are_found_on_both_sides_of_a_split_off_val(photos: Path
         shutil.copy(path, train / "ants" / f"copy-of-{path.name}")
     splits = read(train)
     assert splits.leaks
-    assert all(a != b and a.read_bytes() == b.read_bytes() for a, b in splits.leaks)
+    assert all(a != b and Path(a).read_bytes() == Path(b).read_bytes() for a, b in splits.leaks)

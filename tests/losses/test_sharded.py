@@ -8,7 +8,7 @@ import torch.distributed as dist
 from processes import run_together
 from sharded_checks import in_all_processes
 
-from softonce import distributed
+from softonce import groups
 from softonce.errors import ArgumentError
 
 
@@ -31,6 +31,6 @@ def test_without_torchrun_the_message_names_it(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with (
         pytest.raises(ArgumentError, match=r"expected a rank.*found neither.*torchrun"),
-        distributed.process_group("gloo"),
+        groups.open_group("gloo"),
     ):
         pass

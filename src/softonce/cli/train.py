@@ -12,8 +12,11 @@ def train(config: TrainConfig = TrainConfig()) -> None:  # noqa: B008 - frozen
     metrics.jsonl, config.toml and the checkpoints that --resume goes on from.
     """
     from softonce.cli.tables import print_evaluation, print_paths
+    from softonce.console import is_first_process
     from softonce.training.run import train as run_training
 
     result = run_training(config)
+    if not is_first_process():
+        return
     print_evaluation(result.evaluation)
     print_paths({"artefact": result.artefact, "report": result.report})

@@ -3,7 +3,15 @@
 from softonce.config.demo import DemoConfig
 from softonce.config.evaluate import EvaluateConfig
 from softonce.config.inspect import InspectConfig
+from softonce.config.pack import PackConfig
 from softonce.config.predict import PredictConfig
 from softonce.config.train import TrainConfig
 
-__all__ = ["DemoConfig", "EvaluateConfig", "InspectConfig", "PredictConfig", "TrainConfig"]
+__all__ = [
+    "DemoConfig",
+    "EvaluateConfig",
+    "InspectConfig",
+    "PackConfig",
+    "PredictConfig",
+    "TrainConfig",
+]

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     MODEL,
     OUTPUT,
     BatchSize,
+    Data,
     Device,
     Numbers,
     Quiet,
@@ -33,11 +34,11 @@ class EvaluateConfig:
 
     Example:
         >>> EvaluateConfig((Path("model.safetensors"), Path("photos"))).data
-        PosixPath('photos')
+        'photos'
         >>> EvaluateConfig((Path("photos"),), model="cifar_resnet20", weights="a.th").artefact
     """
 
-    paths: Annotated[tuple[Path, ...], Parameter(name="PATHS", negative=())]
+    paths: Annotated[tuple[Data, ...], Parameter(name="PATHS", negative=())]
     """ARTEFACT DATA; or DATA alone, with --model and --weights."""
 
     _: KW_ONLY
@@ -92,9 +93,9 @@ class EvaluateConfig:
     @property
     def artefact(self) -> Path | None:
         """The artefact, where one is evaluated."""
-        return self.paths[0] if self.model is None else None
+        return Path(self.paths[0]) if self.model is None else None
 
     @property
-    def data(self) -> Path:
-        """The folder of images."""
-        return self.paths[-1]
+    def data(self) -> str:
+        """The images."""
+        return str(self.paths[-1])

@@ -19,6 +19,9 @@ HARDWARE = Group("Hardware", sort_key=5)
 RUN = Group("Run", sort_key=6)
 OUTPUT = Group("Output", sort_key=7)
 
+Data: TypeAlias = str | Path
+"""A path, a URL that fsspec knows, or idx:DIR; from the command line always text."""
+
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 Numbers: TypeAlias = Annotated[

@@ -16,6 +16,7 @@ from softonce.config.fields import (
     OPTIMISATION,
     RUN,
     BatchSize,
+    Data,
     Device,
     Numbers,
     Quiet,
@@ -66,8 +67,8 @@ class TrainConfig:
         softonce.errors.ConfigError: expected --epochs of at least 1, found 0
     """
 
-    data: Annotated[Path | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
-    """Folder of class folders, or a folder with train/ and optionally val/ and test/."""
+    data: Annotated[Data | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
+    """Folder of images, CSV or JSONL manifest, tar shards, each also a URL; idx:DIR."""
 
     _: KW_ONLY
 
@@ -151,6 +152,8 @@ class TrainConfig:
     """bfloat16 autocast. [default: where the hardware multiplies it natively]"""
     channels_last: Annotated[bool, Parameter(group=HARDWARE)] = True
     """Memory layout that convolutions like."""
+    sync_bn: Annotated[bool, Parameter(group=HARDWARE)] = False
+    """Compute batch statistics over all processes under torchrun (GPUs only)."""
     compile: Annotated[bool, Parameter(group=HARDWARE)] = False
     """Compile the network with torch.compile."""
 
@@ -172,7 +175,8 @@ class TrainConfig:
     """Say warnings only."""
 
     def __post_init__(self) -> None:
-        """Check every number against its range."""
+        """Check every number against its range; DATA becomes text, as in a TOML file."""
+        object.__setattr__(self, "data", None if self.data is None else str(self.data))
         for name, *bounds in _RANGES:
             check_range(self, name, *bounds)
         for name in ("scale", "ratio"):

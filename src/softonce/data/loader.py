@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from softonce.data.augment import augment_pixels, random_crop_image
 from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.data.scan import Scan, read_bytes
 from softonce.errors import DataError, ImageError
 from softonce.randomness import permutation
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.data.augment import Augmentation
+    from softonce.data.scan import Scan
     from softonce.preprocessing import Preprocessing
     from softonce.shapes import Images, Pixels
 
@@ -42,7 +42,9 @@ class Loader(Sized):
         batch_size: the most images a batch; the batches of an epoch differ by one image at most.
         augmentation: None for evaluation.
         seed: of the order and the augmentation.
-        workers: processes that decode; None is one a core, at most 8.
+        workers: processes that decode; None is one a core, at most 8, shared by all ranks.
+        rank: which share of each batch is this process's.
+        world_size: how many processes share it; the batches are the same for any number.
     """
 
     scan: Scan
@@ -51,24 +53,42 @@ class Loader(Sized):
     augmentation: Augmentation | None = None
     seed: int = 0
     workers: int | None = None
+    rank: int = 0
+    world_size: int = 1
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return math.ceil(len(self.scan) / self.batch_size)
 
+    def num_images(self, batch: int) -> int:
+        """Return how many images a batch has, over all processes."""
+        whole, rest = divmod(len(self.scan), len(self))
+        return whole + (batch < rest)
+
+    def counts(self) -> list[int]:
+        """Return how many images of an evaluation each process has."""
+        return [len(part) for part in np.array_split(np.arange(len(self.scan)), self.world_size)]
+
     def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
-        """Iterate over an epoch's batches, from batch number `start`.
+        """Iterate over this process's share of an epoch's batches, from batch number `start`.
 
         Raises:
             DataError: where a file that was readable before is no longer.
         """
-        order = np.arange(len(self.scan))
-        if self.augmentation is not None:
-            order = permutation(self.seed, epoch, len(self.scan))
-        parts = np.array_split(order, len(self))[start:]
+        parts = self._parts(epoch)[start:]
         if self.scan.pixels is not None and self._fits_memory:
             return (self._from_memory(part, epoch) for part in parts)
         return self._from_files(parts, epoch)
+
+    def _parts(self, epoch: int) -> list[npt.NDArray[np.int64]]:
+        """Return this process's share of each batch; in evaluation, batches of its share."""
+        if self.augmentation is not None:
+            order = permutation(self.seed, epoch, len(self.scan))
+            parts = np.array_split(order, len(self))
+            return [np.array_split(part, self.world_size)[self.rank] for part in parts]
+        own = np.array_split(np.arange(len(self.scan)), self.world_size)[self.rank]
+        num = math.ceil(len(own) * self.world_size / self.batch_size)
+        return np.array_split(own, num) if num else []
 
     @property
     def _fits_memory(self) -> bool:
@@ -96,8 +116,10 @@ class Loader(Sized):
 
     @property
     def _num_workers(self) -> int:
+        if self.workers is not None:
+            return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        return min(8, cores) if self.workers is None else self.workers
+        return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 _Decoded: TypeAlias = "tuple[npt.NDArray[np.uint8] | None, int, str]"
@@ -113,9 +135,8 @@ class _Files(Dataset[_Decoded]):
         self.seed, self.epoch = loader.seed, epoch
 
     def __getitem__(self, index: int) -> _Decoded:
-        path = self.samples.path(index)
         try:
-            image = open_image(read_bytes(path))
+            image = open_image(self.samples.read(index))
             if self.augmentation is not None and self.augmentation.crop == "resized-crop":
                 image = random_crop_image(
                     image, self.preprocessing, self.augmentation, self.seed, self.epoch, index
@@ -124,7 +145,7 @@ class _Files(Dataset[_Decoded]):
                 mode = self.preprocessing.mode
                 image = fit_image(decode(image, mode), self.preprocessing)
         except ImageError as error:
-            return None, index, f"{path}: {error}"
+            return None, index, f"{self.samples.where(index)}: {error}"
         return to_pixels(image), int(self.samples.target[index]), ""
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from softonce.console import LOG, progress
-from softonce.data.images import MAX_BYTES, decode, fit_image, open_image, to_pixels
+from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.distributed import gather_json, gather_rows, largest, rank, world_size
 from softonce.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import numpy.typing as npt
 
-    from softonce.data.sources import Samples
+    from softonce.data.samples import Samples
     from softonce.preprocessing import Preprocessing
 
 SMALL_SIDE = 64
@@ -37,12 +38,12 @@ _NUM_NAMED = 20
 class BadFile:
     """A file that was left out, and why."""
 
-    path: Path
+    path: str
     reason: str
 
     def to_dict(self) -> dict[str, str]:
         """Return the record as it stands in JSON."""
-        return {"path": str(self.path), "reason": self.reason}
+        return {"path": self.path, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,17 @@ def scan(
     Raises:
         DataError: where too many files, or (complete) all of a class, cannot be read.
     """
-    records: list[FileRecord] = []
     room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
     small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
+    own = np.array_split(np.arange(len(samples)), world_size())[rank()].tolist()
+    records: list[FileRecord] = []
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
-        for record in threads.map(
-            lambda index: _read(samples.path(index), preprocessing, keep=small),
-            range(len(samples)),
-            chunksize=1,
-        ):
+        for record in threads.map(lambda i: _read(samples, i, preprocessing, keep=small), own):
             records.append(record)
-            advance(1)
+            advance(world_size())
+    records = _gathered(records)
     good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
-    bad = tuple(BadFile(samples.path(i), r.error) for i, r in enumerate(records) if r.error)
+    bad = tuple(BadFile(samples.where(i), r.error) for i, r in enumerate(records) if r.error)
     _check_bad(samples, bad, max_bad_fraction)
     if complete:
         _check_classes(samples, good)
@@ -131,36 +130,21 @@ def scan(
     return Scan(samples.take(good), digests, _stack(kept), bad)
 
 
-def find_leaks(train: Scan, other: Scan) -> list[tuple[Path, Path]]:
+def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
     """Return the pairs of identical files, one in train and one in the other split."""
     seen = {digest.tobytes(): index for index, digest in enumerate(train.digests)}
     return [
-        (train.samples.path(seen[digest.tobytes()]), other.samples.path(index))
+        (train.samples.where(seen[digest.tobytes()]), other.samples.where(index))
         for index, digest in enumerate(other.digests)
         if digest.tobytes() in seen
     ]
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a picture's file.
-
-    Raises:
-        ImageError: where it cannot be read, or is larger than any picture should be.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(f"{size:,} bytes, more than {MAX_BYTES:,} allowed")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
-
-
-def _read(path: Path, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
+def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
     """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
     digest = b""
     try:
-        data = read_bytes(path)
+        data = samples.read(index)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         image = open_image(data)
         kind = image.format or ""
@@ -175,6 +159,25 @@ def _read(path: Path, preprocessing: Preprocessing, *, keep: bool) -> FileRecord
         return FileRecord(digest, error=str(error))
 
 
+def _gathered(own: list[FileRecord]) -> list[FileRecord]:
+    """Return the records of all processes, each of which has read its share."""
+    if world_size() == 1:
+        return own
+    shared = gather_json([[record.digest.hex(), record.kind, record.error] for record in own])
+    records = [
+        FileRecord(bytes.fromhex(digest), kind, None, error)
+        for part in shared
+        for digest, kind, error in part
+    ]
+    pixels = _stack([record for record in own if not record.error])
+    if largest(pixels is None) == (1,):
+        return records
+    assert pixels is not None  # noqa: S101 - as every process has found
+    counts = [sum(not error for _, _, error in part) for part in shared]
+    rows = iter(gather_rows(torch.from_numpy(pixels), counts).numpy())
+    return [r if r.error else replace(r, pixels=next(rows)) for r in records]
+
+
 def _stack(kept: list[FileRecord]) -> npt.NDArray[np.uint8] | None:
     pixels = [record.pixels for record in kept if record.pixels is not None]
     return np.stack(pixels) if len(pixels) == len(kept) else None
@@ -186,12 +189,12 @@ def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: flo
         LOG.warning("left out %s: %s", file.path, file.reason)
     if len(bad) > max(1, max_bad_fraction * len(samples)):
         raise DataError(
-            f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.root}, found "
+            f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.place}, found "
             f"{len(bad)} of {len(samples)}, the first: {bad[0].path} ({bad[0].reason}); "
             "remove or mend them, or raise --max-bad-fraction"
         )
     if len(bad) == len(samples):
-        raise DataError(f"expected a readable image in {samples.root}, found none")
+        raise DataError(f"expected a readable image in {samples.place}, found none")
 
 
 def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
@@ -199,7 +202,7 @@ def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
     if lost:
         names = ", ".join(repr(samples.classes[i]) for i in sorted(lost))
         raise DataError(
-            f"expected a readable image of every class in {samples.root}, found none of: {names}"
+            f"expected a readable image of every class in {samples.place}, found none of: {names}"
         )
 
 
@@ -211,7 +214,7 @@ def _warn_of_odd_kinds(samples: Samples, records: list[FileRecord]) -> None:
     for index in _lone(records, kinds):
         LOG.warning(
             "%s is the only %s among %d images: used, but look whether it is a real picture",
-            samples.path(index),
+            samples.where(index),
             records[index].kind,
             len(records),
         )

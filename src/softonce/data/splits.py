@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG
+from softonce.data.samples import Samples, list_samples, split_off_val
 from softonce.data.scan import BadFile, Scan, find_leaks, scan
-from softonce.data.sources import (
-    Samples,
-    find_splits,
-    list_samples,
-    read_classes,
-    split_off_val,
-)
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,7 +60,7 @@ class Splits:
     train: Scan
     val: Scan
     test: Scan | None
-    leaks: tuple[tuple[Path, Path], ...]
+    leaks: tuple[tuple[str, str], ...]
 
     @property
     def bad_files(self) -> tuple[BadFile, ...]:
@@ -73,24 +69,24 @@ class Splits:
         return tuple(file for part in scans for file in part.bad_files)
 
 
-def list_splits(data: Path, *, val_fraction: float, seed: int) -> Listed:
+def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
     """List train, val and test; the class map is made from train.
 
     Raises:
         DataError: where DATA, a class or a split cannot be used.
     """
-    folders = find_splits(data)
-    train_folder = folders.get("train", folders.get("all"))
-    if train_folder is None:
+    source = open_source(data)
+    splits = source.splits()
+    whole = next((split for split in ("train", WHOLE) if split in splits), None)
+    if whole is None:
         raise DataError(
-            f"expected train/ in {data}, found only {', '.join(sorted(folders))}: "
+            f"expected train/ in {data}, found only {', '.join(sorted(splits))}: "
             "name the folder that holds train/, or a folder of class folders"
         )
-    classes = read_classes(train_folder)
-    train = list_samples(train_folder, classes, complete=True)
-    test = list_samples(folders["test"], classes) if "test" in folders else None
-    if "val" in folders:
-        return Listed(train, list_samples(folders["val"], classes), test, False, "")
+    train = list_samples(source, whole, complete=True)
+    test = list_samples(source, "test", train.classes) if "test" in splits else None
+    if "val" in splits:
+        return Listed(train, list_samples(source, "val", train.classes), test, False, "")
     kept, chosen = split_off_val(train, val_fraction, seed=seed)
     LOG.info("no val/ in %s: %d of %d images split off train", data, len(chosen), len(train))
     return Listed(train.take(kept), train.take(chosen), test, True, train.listing())

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 from torch.autograd import Function
 
-from softonce.distributed import agree, num_processes, own_rank
-from softonce.distributed import gather_rows as gather_values
 from softonce.errors import ArgumentError
+from softonce.groups import agree, num_processes, own_rank
+from softonce.groups import gather_rows as gather_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

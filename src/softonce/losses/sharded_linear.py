@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from softonce.distributed import gather_rows, num_processes, own_rank
+from softonce.groups import gather_rows, num_processes, own_rank
 from softonce.losses.collectives import gather_columns, to_parts
 from softonce.losses.sharded import sharded_linear_cross_entropy
 from softonce.losses.shards import class_range

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from softonce.distributed import gather_stacked
+from softonce.groups import gather_stacked
 from softonce.losses.collectives import sum_parts_
 from softonce.losses.parts import (
     Anchor,

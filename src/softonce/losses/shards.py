@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from softonce.distributed import agree, own_rank
 from softonce.errors import ArgumentError
+from softonce.groups import agree, own_rank
 from softonce.losses.reduction import check_options
 from softonce.shapes import Reduction
 

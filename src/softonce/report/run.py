@@ -11,7 +11,6 @@ import torch
 
 from softonce import __version__
 from softonce.data.images import decode, open_image
-from softonce.data.scan import read_bytes
 from softonce.errors import ImageError
 from softonce.inference import probs
 from softonce.report.page import Mistake, Report, write_report
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.artefact import Metadata
+    from softonce.data.samples import Samples
     from softonce.data.splits import Splits
     from softonce.evaluation import Evaluation
 
@@ -57,7 +57,7 @@ def write_run_report(
         history=history,
         mistakes=worst_mistakes(evaluation),
         bad_files=[file.to_dict() for file in splits.bad_files],
-        leaks=[(str(first), str(second)) for first, second in splits.leaks],
+        leaks=splits.leaks,
         notes=notes,
         config_toml=(run / "config.toml").read_text(encoding="utf-8"),
         versions=versions(),
@@ -92,11 +92,11 @@ def worst_mistakes(evaluation: Evaluation) -> list[Mistake]:
     order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:NUM_MISTAKES]
     return [
         Mistake(
-            path=str(samples.path(index)),
+            path=samples.where(index),
             target=int(samples.target[index]),
             pred=int(pred[index]),
             prob=confidence[index].item(),
-            thumbnail=_thumbnail(samples.path(index)),
+            thumbnail=_thumbnail(samples, index),
         )
         for index in order.tolist()
     ]
@@ -120,10 +120,10 @@ def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _thumbnail(path: Path) -> bytes:
+def _thumbnail(samples: Samples, index: int) -> bytes:
     """Return a small PNG of the picture; tiny pictures are enlarged without smoothing."""
     try:
-        image = decode(open_image(read_bytes(path)), "RGB")
+        image = decode(open_image(samples.read(index)), "RGB")
     except ImageError:
         return b""
     image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from softonce.console import LOG
+from softonce.distributed import gather_rows, on_first, rank, world_size
 from softonce.errors import ArtefactError, CheckpointError
 from softonce.tensors import read_tensors, write_tensors
 
@@ -68,15 +69,20 @@ class State:
 
 
 def save_checkpoint(run: Path, state: State) -> None:
-    """Write the state, then remove the older ones but the last.
+    """Write the state, then remove the older ones but the last; called by all processes.
 
     Raises:
         StorageError: where the disk is full; the states before stay.
     """
+    random = _random_states()
+    on_first(lambda: _write(run, state, random))
+
+
+def _write(run: Path, state: State, random: dict[str, Tensor]) -> None:
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     numbers, options = _optimizer_tensors(state.optimizer)
-    tensors = {**_module_tensors(state), **numbers, "sums": state.sums, **_random_states()}
+    tensors = {**_module_tensors(state), **numbers, "sums": state.sums, **random}
     record = {
         "kind": "checkpoint",
         "progress": asdict(state.progress),
@@ -133,10 +139,11 @@ def _optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[st
 
 
 def _random_states() -> dict[str, Tensor]:
+    """Return torch's random states, one row a process."""
     states = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["random.cuda"] = torch.cuda.get_rng_state()
-    return states
+    return {name: gather_rows(own[None], [1] * world_size()) for name, own in states.items()}
 
 
 def _restore(
@@ -159,9 +166,16 @@ def _restore(
             f"expected the state of this network in {path}, found: "
             f"{' '.join(str(error).split())[:300]}; resume with the configuration it was made with"
         ) from error
-    torch.set_rng_state(tensors["random.cpu"])
+    _restore_random(tensors)
+
+
+def _restore_random(tensors: Mapping[str, Tensor]) -> None:
+    """Go on with this process's own random states; a process that is new keeps its fresh ones."""
+    if rank() >= len(tensors["random.cpu"]):
+        return
+    torch.set_rng_state(tensors["random.cpu"][rank()].clone())  # torch reads views wrongly
     if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+        torch.cuda.set_rng_state(tensors["random.cuda"][rank()].clone())
 
 
 def _below(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -12,13 +12,21 @@ import torch
 from softonce.artefact import Metadata, write_artefact
 from softonce.console import EPOCHS, LOG, progress
 from softonce.data.loader import Loader, normalize
+from softonce.distributed import (
+    copy_buffers_from_first,
+    each_together,
+    largest,
+    on_first,
+    rank,
+    world_size,
+)
 from softonce.engines import Engine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.floors import double_softmax_floor
 from softonce.metrics import figures, score_rows
 from softonce.training.checkpoint import State, save_checkpoint
-from softonce.training.signals import StopRequest, stop_requests
+from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,11 +93,11 @@ def fit(job: Job) -> None:
         KeyboardInterrupt: after Ctrl-C, with the state saved.
         SystemExit: after SIGTERM, with the state saved.
     """
-    job.metrics.cut(job.state.progress.num_rows)
+    on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
     remaining = (job.config.epochs - job.state.progress.epoch) * len(job.train.scan)
     done = job.state.sums[2].item()
     with (
-        stop_requests() as stop,
+        stop_requests(patient=world_size() > 1) as stop,
         progress("training", max(1, int(remaining - done))) as advance,
     ):
         while job.state.progress.epoch < job.config.epochs:
@@ -102,17 +110,19 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
     state, where = job.state, job.state.progress
     job.step.model.train()
     start, num_images = time.monotonic(), 0
-    for pixels, target in job.train.batches(where.epoch, start=where.batch):
+    for pixels, target in each_together(job.train.batches(where.epoch, start=where.batch)):
         state.sums += _step(job, pixels, target)
         if state.average is not None:
             state.average.update_parameters(state.model)
+        num = job.train.num_images(where.batch)
         where.batch += 1
         where.step += 1
-        num_images += len(target)
-        advance(len(target), _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
-        if stop.signal is not None or job.saver.is_due():
+        num_images += num
+        advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
+        signal, is_due = largest(stop.signal or 0, job.saver.is_due())
+        if signal or is_due:
             job.saver.save()
-            stop.leave_if_requested(job.run)
+            leave_if_requested(signal, job.run)
     return num_images / max(time.monotonic() - start, 1e-9)
 
 
@@ -138,14 +148,16 @@ def _finish_epoch(job: Job, speed: float) -> None:
     loss_sum, correct, num = job.state.sums.tolist()
     loss, top1 = loss_sum / num, correct / num
     _check_finite(loss, where.step)
+    copy_buffers_from_first(job.deployed)
     found = _evaluate(job)
     where.epoch, where.batch = where.epoch + 1, 0
     job.state.sums.zero_()
     if not where.best or (found.top1, -found.nll) > (where.best["top1"], -where.best["nll"]):
         where.best = {"epoch": where.epoch, "top1": found.top1, "nll": found.nll}
-        write_best(job)
+        on_first(lambda: write_best(job))
     _watch_floor(job, loss, top1)
-    _write_rows(job, loss, top1, found, speed)
+    on_first(lambda: _write_rows(job, loss, top1, found, speed))
+    where.num_rows += 2
     job.saver.save()
     EPOCHS.info(
         "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%  %.0f img/s",
@@ -184,7 +196,6 @@ def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float
     validated = {"split": "val", "top1": found.top1, "nll": found.nll, "ece": found.ece}
     job.metrics.append(common | trained | {"images_per_second": round(speed, 1)})
     job.metrics.append(common | validated)
-    where.num_rows += 2
 
 
 def _watch_floor(job: Job, loss: float, top1: float) -> None:
@@ -225,8 +236,10 @@ class _Saver:
 
     def is_due(self) -> bool:
         since = time.monotonic() - self.last
-        return since >= self.job.config.checkpoint_seconds and (
-            self.cost <= MAX_SAVING_SHARE * since
+        return (
+            rank() == 0
+            and since >= self.job.config.checkpoint_seconds
+            and (self.cost <= MAX_SAVING_SHARE * since)
         )
 
     def save(self) -> None:

@@ -18,6 +18,7 @@ from softonce.hardware import has_native_bfloat16, pick_device
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from softonce.data.loader import Loader
     from softonce.preprocessing import Preprocessing
 
 RUN_FILES = (
@@ -99,6 +100,10 @@ def _default_lr(config: TrainConfig) -> float:
 
 
 def _check(config: TrainConfig) -> None:
+    if config.sync_bn and pick_device(config.device).type != "cuda":
+        raise ConfigError(
+            "expected a GPU with --sync-bn, found none: torch synchronises batch norm there alone"
+        )
     if config.augment != "resized-crop" and config.train_size != config.size:
         raise ConfigError(
             f"expected --train-size {config.size} with --augment {config.augment}, found "
@@ -149,6 +154,27 @@ def resumed(config: TrainConfig) -> TrainConfig:
     if config.data is not None:
         _check_same(config, saved, config.resume)
     return dataclasses.replace(saved, **free)
+
+
+def is_begun(config: TrainConfig) -> bool:
+    """Say whether `--output` holds a run that has begun, as after torchrun has started us again."""
+    return config.output is not None and (config.output / "config.toml").exists()
+
+
+def as_resumed(config: TrainConfig) -> TrainConfig:
+    """Return the configuration that goes on with the run in `--output`, begun with this one."""
+    free = {name: getattr(config, name) for name in ("workers", "checkpoint_seconds", "quiet")}
+    return TrainConfig(resume=config.output, **free)
+
+
+def check_shares(train: Loader) -> None:
+    """Raise a `ConfigError` where a batch has not an image for every process."""
+    smallest = len(train.scan) // len(train)
+    if smallest < train.world_size:
+        raise ConfigError(
+            f"expected --batch-size of at least {train.world_size}, one image for each process, "
+            f"found a batch of {smallest}: raise it, or start fewer processes"
+        )
 
 
 def _check_same(config: TrainConfig, saved: TrainConfig, run: Path) -> None:

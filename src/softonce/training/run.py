@@ -8,13 +8,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.config.toml import to_toml
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
+from softonce.data.sources import absolute, short_name
 from softonce.data.splits import Splits, list_splits, read_splits
+from softonce.distributed import (
+    copy_from_first,
+    is_restarted,
+    on_first,
+    process_group,
+    rank,
+    together,
+    world_size,
+)
 from softonce.engines import Engine, as_evaluated, build_network, to_layout
 from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
@@ -27,7 +39,16 @@ from softonce.training.checkpoint import Progress, State, load_checkpoint
 from softonce.training.loop import Job, fit
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.optim import build_average, build_optimizer, build_schedule
-from softonce.training.plan import Resolved, check_output, claim_output, resolve, resumed
+from softonce.training.plan import (
+    Resolved,
+    as_resumed,
+    check_output,
+    check_shares,
+    claim_output,
+    is_begun,
+    resolve,
+    resumed,
+)
 from softonce.training.step import LossFunction, TrainStep
 
 if TYPE_CHECKING:
@@ -78,40 +99,60 @@ def train(config: TrainConfig, *, loss: LossFunction | None = None) -> TrainResu
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
-    with collected_notes() as notes:
-        if config.resume is not None:
-            config = resumed(config)
-        else:
-            check_output(config)
-        job, splits = _prepare(config, loss)
-        fit(job)
-        return _finish(job, splits, notes)
+    with process_group(pick_device(config.device)), collected_notes() as notes:
+        return _run(config, loss, notes)
+
+
+def _run(config: TrainConfig, loss: LossFunction | None, notes: list[str]) -> TrainResult:
+    job, splits = _prepare(together(lambda: _asked(config)), loss)
+    fit(job)
+    return _finish(job, splits, notes)
+
+
+def _asked(config: TrainConfig) -> TrainConfig:
+    """Return the configuration to run: as given, or of the run that goes on."""
+    if config.resume is None and is_restarted() and is_begun(config):
+        config = as_resumed(config)
+    if config.resume is not None:
+        return resumed(config)
+    check_output(config)
+    return config
 
 
 def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Splits]:
     """Read the data, resolve the options, build the network, put a saved state back."""
     if config.data is None:
         raise ConfigError("expected DATA, a folder of images, found none")
-    listed = list_splits(config.data, val_fraction=config.val_fraction, seed=config.seed)
+    data, fraction, seed = config.data, config.val_fraction, config.seed
+    listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
     torch.manual_seed(config.seed)
-    model, default = build_network(
-        config.model,
-        num_classes=len(listed.classes),
-        in_channels=len(config.mode),
-        weights=None if config.resume else config.weights,
+    model, default = together(
+        partial(
+            build_network,
+            config.model,
+            num_classes=len(listed.classes),
+            in_channels=len(config.mode),
+            weights=None if config.resume else config.weights,
+        )
     )
+    if rank() > 0:
+        torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
     splits = read_splits(listed, config, default)
     resolved = resolve(config, default, small=splits.train.pixels is not None)
-    config = dataclasses.replace(resolved.config, data=config.data.resolve())
+    config = dataclasses.replace(resolved.config, data=absolute(config.data))
     if config.resume is None:
-        run = claim_output(config)
-        saved = dataclasses.replace(config, output=None, config=None, overwrite=False)
-        write_text(run / "config.toml", to_toml(saved))
+        on_first(lambda: _begin(config))
     job = _build_job(resolved, config, model, splits, loss)
-    if config.resume is not None and not load_checkpoint(job.run, job.state):
+    if config.resume is not None and not together(lambda: load_checkpoint(job.run, job.state)):
         LOG.info("%s has no saved state yet: starting it again", config.resume)
         return _prepare(dataclasses.replace(config, resume=None, overwrite=True), loss)
     return job, splits
+
+
+def _begin(config: TrainConfig) -> None:
+    run = claim_output(config)
+    saved = dataclasses.replace(config, output=None, config=None, overwrite=False)
+    write_text(run / "config.toml", to_toml(saved))
 
 
 def _build_job(
@@ -130,8 +171,13 @@ def _build_job(
         batch_size=config.batch_size,
         seed=config.seed,
         workers=config.workers,
+        rank=rank(),
+        world_size=world_size(),
     )
     train_loader = make_loader(splits.train, augmentation=resolved.augmentation)
+    check_shares(train_loader)
+    if config.sync_bn:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
     optimizer = build_optimizer(model, config)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     state = State(
@@ -160,12 +206,14 @@ def _build_step(
     device: torch.device,
 ) -> TrainStep:
     enabled = bool(config.amp)
+    trained = DistributedDataParallel(model) if world_size() > 1 else model
     return TrainStep(
-        model=torch.compile(model) if config.compile else model,  # type: ignore[arg-type] # torch's
+        model=torch.compile(trained) if config.compile else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
         loss_fn=loss or partial(cross_entropy, label_smoothing=config.label_smoothing),
         autocast=partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=enabled),
         clip_grad_norm=config.clip_grad_norm,
+        world_size=world_size(),
     )
 
 
@@ -175,7 +223,7 @@ def _metadata(
     arch, arch_args = architecture_of(model)
     assert config.data is not None  # noqa: S101 - checked before
     training: dict[str, Any] = {
-        "data": config.data.name,
+        "data": short_name(config.data),
         "fingerprint": splits.train.fingerprint(),
         "epochs": config.epochs,
         "num_train": len(splits.train),
@@ -195,11 +243,11 @@ def _metadata(
 
 def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
-    write_artefact(job.run / "last.safetensors", job.deployed.state_dict(), job.metadata)
-    artefact = job.run / "model.safetensors"
-    tensors, metadata = read_artefact(artefact)
-    job.deployed.load_state_dict(tensors)
-    engine = Engine(as_evaluated(job.deployed, job.device), metadata.preprocessing)
+    artefact, last = job.run / "model.safetensors", job.run / "last.safetensors"
+    on_first(lambda: write_artefact(last, job.deployed.state_dict(), job.metadata))
+    on_first(lambda: job.deployed.load_state_dict(read_artefact(artefact)[0]))
+    copy_from_first(job.deployed)
+    engine = Engine(as_evaluated(job.deployed, job.device), job.metadata.preprocessing)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
     temperature = _fit_temperature(val_logits, val_target)
     seed = job.config.seed
@@ -210,16 +258,20 @@ def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     else:
         test = dataclasses.replace(job.val, scan=splits.test)
         evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
+    on_first(lambda: _write_results(job, splits, evaluation, notes))
+    return TrainResult(job.run, artefact, job.run / "report.html", evaluation)
+
+
+def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
+    artefact = job.run / "model.safetensors"
+    tensors, metadata = read_artefact(artefact)
     metadata = dataclasses.replace(
         metadata,
-        temperature=temperature,
+        temperature=evaluation.temperature,
         training=metadata.training | {"metrics": _headline(evaluation)},
     )
     write_artefact(artefact, tensors, metadata)
-    report = write_run_report(
-        job.run, evaluation, metadata, splits, notes=notes, history=job.metrics.rows()
-    )
-    return TrainResult(job.run, artefact, report, evaluation)
+    write_run_report(job.run, evaluation, metadata, splits, notes=notes, history=job.metrics.rows())
 
 
 def _fit_temperature(logits: Tensor, target: Tensor) -> float:

@@ -22,19 +22,25 @@ class StopRequest:
 
     signal: int | None = None
 
-    def leave_if_requested(self, run: Path) -> None:
-        """Leave as the signal would have: the state must have been saved before."""
-        if self.signal is None:
-            return
-        LOG.warning("stopped, the state is saved; go on with: softonce train --resume %s", run)
-        if self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + self.signal)
+
+def leave_if_requested(number: int, run: Path) -> None:
+    """Leave as the signal would have, where there was one; the state has been saved before."""
+    if not number:
+        return
+    LOG.warning("stopped, the state is saved; go on with: softonce train --resume %s", run)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; outside the main thread, change nothing."""
+def stop_requests(*, patient: bool = False) -> Iterator[StopRequest]:
+    """Turn the first SIGINT or SIGTERM into a request; outside the main thread, change nothing.
+
+    Args:
+        patient: whether a second one waits too, as under torchrun, which passes on as SIGTERM what
+            Ctrl-C has sent already, and kills what does not end.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -46,8 +52,9 @@ def stop_requests() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-        request.signal = number
-        restore()
+        request.signal = request.signal or number
+        if not patient:
+            restore()
 
     for number in before:
         signal.signal(number, note)

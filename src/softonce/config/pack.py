@@ -1,0 +1,41 @@
+"""The options of `softonce pack`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from softonce.config.fields import DATA, OUTPUT, Data, Quiet, check_range
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PackConfig:
+    """Write images into tar shards.
+
+    Example:
+        >>> PackConfig("photos", Path("shards")).shard_size
+        1000
+    """
+
+    data: Data
+    """Folder of images, CSV or JSONL manifest, or URL of one; idx:DIR."""
+    out: Path
+    """Folder to write: tar files and their index."""
+
+    _: KW_ONLY
+
+    shard_size: Annotated[int, Parameter(group=DATA)] = 1000
+    """Largest size of a tar file, in MB (10^6 bytes); a larger image has one of its own."""
+    overwrite: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
+    """Replace what is in OUT."""
+    quiet: Quiet = False
+    """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        object.__setattr__(self, "data", str(self.data))
+        check_range(self, "shard_size", 1)

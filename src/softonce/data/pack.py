@@ -1,0 +1,164 @@
+"""DATA of any kind becomes tar shards with an index."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softonce.console import LOG, progress
+from softonce.data.images import MAX_BYTES
+from softonce.data.names import Names
+from softonce.data.samples import list_samples
+from softonce.data.sources import open_source
+from softonce.data.tar_index import TarIndex
+from softonce.errors import ConfigError, DataError, ImageError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from softonce.config import PackConfig
+    from softonce.data.samples import Samples
+
+MEGABYTE = 10**6
+
+
+def pack(config: PackConfig) -> Path:
+    """Copy every image file as it is into tar shards, and write their index.
+
+    The bytes of the result depend on the data alone. It appears whole, or not at all.
+
+    Args:
+        config: the options of `softonce pack`.
+
+    Returns:
+        The folder of the shards.
+
+    Raises:
+        DataError: where DATA or a file cannot be read.
+        StorageError: where the disk is full; nothing stays then.
+
+    Example:
+        >>> from softonce.config import PackConfig
+        >>> pack(PackConfig("no_such_folder", Path("shards")))
+        Traceback (most recent call last):
+        softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
+    """
+    out = config.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not config.overwrite:
+        raise ConfigError(
+            f"expected nothing at {out}, found something: name another place, or use --overwrite"
+        )
+    source = open_source(config.data)
+    splits = source.splits()
+    first = list_samples(source, splits[0])
+    parts = {splits[0]: first} | {
+        split: list_samples(source, split, first.classes) for split in splits[1:]
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    try:
+        _write(temporary, parts, config.shard_size * MEGABYTE)
+        temporary.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.rename(out)
+    except OSError as error:
+        raise StorageError(
+            f"expected to write {out}, found: {error.strerror or error}; nothing was replaced"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+class _Writer:
+    """Writes one split's members into shard after shard, and keeps where each lies."""
+
+    def __init__(self, folder: Path, split: str, first_number: int) -> None:
+        self.folder, self.split, self.number = folder, split, first_number
+        self.shards: list[Path] = []
+        self.rows: list[tuple[int, int, int]] = []
+        self.tar: tarfile.TarFile | None = None
+
+    def add(self, name: bytes, data: bytes, limit: int) -> None:
+        """Append a member; begin a new shard where this one would grow above the limit."""
+        if self.tar is None or (self.tar.offset and self.tar.offset + len(data) > limit):
+            self.close()
+            path = self.folder / f"{self.split}-{len(self.shards):05d}.tar"
+            self.tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by close
+            self.shards.append(path)
+        member = tarfile.TarInfo(os.fsdecode(name))  # its times and owners are zero
+        member.size = len(data)
+        self.tar.addfile(member, io.BytesIO(data))
+        padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        shard = self.number + len(self.shards) - 1
+        self.rows.append((shard, self.tar.offset - padded, len(data)))
+        self.tar.members = []  # type: ignore[attr-defined] # else all headers stay in memory
+
+    def close(self) -> None:
+        """End the shard and wait until it is on the disk."""
+        if self.tar is not None:
+            self.tar.close()
+            with self.shards[-1].open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _write(folder: Path, parts: dict[str, Samples], limit: int) -> None:
+    shards: list[Path] = []
+    rows: list[tuple[int, int, int]] = []
+    names: list[bytes] = []
+    target: list[int] = []
+    total = sum(map(len, parts.values()))
+    with progress("packing", total) as advance:
+        for split, samples in parts.items():
+            writer = _Writer(folder, split, len(shards))
+            for index, name, data in _members(samples):
+                writer.add(name, data, limit)
+                names.append(name)
+                target.append(int(samples.target[index]))
+                advance(1)
+            writer.close()
+            shards += writer.shards
+            rows += writer.rows
+    classes = next(iter(parts.values())).classes
+    order = sorted(range(len(shards)), key=lambda number: shards[number].name)
+    table = np.array(rows, dtype=np.int64)
+    TarIndex(
+        tuple(os.fsencode(shards[number].name) for number in order),
+        np.array([shards[number].stat().st_size for number in order], dtype=np.int64),
+        Names.pack(names),
+        np.argsort(order)[table[:, 0]],
+        table[:, 1],
+        table[:, 2],
+        np.array(target, dtype=np.int64),
+        classes,
+    ).write(folder)
+    LOG.info("%d images in %d shards", total, len(shards))
+
+
+def _members(samples: Samples) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield each sample's index, the member's name and its bytes."""
+    for index, name in enumerate(samples.names):
+        try:
+            data = samples.read(index)
+        except ImageError as error:
+            raise DataError(
+                f"expected a file of at most {MAX_BYTES:,} bytes at {samples.where(index)}, found: "
+                f"{error}; mend or remove it"
+            ) from error
+        folder = _as_folder(samples.classes[samples.target[index]])
+        last = name.rpartition(b"/")[2]
+        yield index, b"%s/%08d-%s" % (folder, index, last), data
+
+
+def _as_folder(class_name: str) -> bytes:
+    """Return a class as one folder's name; the index holds the name as it is."""
+    name = class_name.replace("%", "%25").replace("/", "%2F")
+    return os.fsencode("%2E" + name[1:] if name.startswith(".") else name)

@@ -1,0 +1,69 @@
+"""DATA of every kind becomes a `Source`: one file a kind, and one line in `open_source`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softonce.data.storage import is_url, open_storage
+from softonce.errors import DataError
+
+if TYPE_CHECKING:
+    from softonce.data.sources.source import Source
+
+IDX = "idx:"
+
+
+def open_source(data: str | Path) -> Source:
+    """Return the source that DATA names.
+
+    Args:
+        data: a folder of images, a CSV or JSONL manifest, a folder of tar shards, each on this
+            machine or behind a URL that fsspec knows; `idx:DIR` for IDX files.
+
+    Raises:
+        DataError: where there is nothing of these.
+
+    Example:
+        >>> open_source("no_such_folder")
+        Traceback (most recent call last):
+        softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
+    """
+    from softonce.data.sources.folder import Folder
+    from softonce.data.sources.idx import Idx
+    from softonce.data.sources.manifest import SUFFIXES, Manifest
+    from softonce.data.sources.shards import Shards, find_shards
+
+    text = str(data)
+    if text.startswith(IDX):
+        return Idx.open(Path(text.removeprefix(IDX)))
+    parent, _, last = text.rstrip("/").rpartition("/")
+    if last.lower().endswith(SUFFIXES):
+        inside = parent or ("/" if text.startswith("/") else ".")
+        return Manifest.open(open_storage(inside), last, is_own=not is_url(text))
+    storage = open_storage(text)
+    kind = storage.kind()
+    if kind != "folder":
+        found = "a file" if kind == "file" else "nothing"
+        raise DataError(f"expected a folder of images at {text}, found {found}: check the path")
+    shards = find_shards(storage)
+    return Shards.open(storage, shards) if shards else Folder.open(storage)
+
+
+def absolute(data: str | Path) -> str:
+    """Return DATA so that it means the same from any working directory.
+
+    Example:
+        >>> absolute("s3://bucket/photos"), absolute("idx:/data")
+        ('s3://bucket/photos', 'idx:/data')
+    """
+    text = str(data)
+    if is_url(text):
+        return text
+    prefix = IDX if text.startswith(IDX) else ""
+    return prefix + str(Path(text.removeprefix(prefix)).resolve())
+
+
+def short_name(data: str | Path) -> str:
+    """Return the last part of DATA, which names it in artefacts and reports."""
+    return str(data).removeprefix(IDX).rstrip("/").rpartition("/")[2]

@@ -1,0 +1,94 @@
+"""What every kind of DATA offers; all else (class map, bad files, limits, order) is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from softonce.data.names import Names
+
+SPLIT_NAMES = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+"""What the three splits are called, the preferred name first."""
+
+WHOLE = "all"
+"""The one split of DATA that has none of these."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One split as the source has it.
+
+    Args:
+        place: what a message calls the split.
+        names: (N,) what `Source.read` takes.
+        target: (N,) indices into `classes`.
+        classes: the classes of this split in index order, empty ones included.
+    """
+
+    place: str
+    names: Names
+    target: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+class Source(Protocol):
+    """DATA of one kind. A source is frozen, and what a worker process inherits of it is shared."""
+
+    remedy: ClassVar[str]
+    """What to do where there are fewer than two classes."""
+
+    def splits(self) -> tuple[str, ...]:
+        """Return which of `train`, `val` and `test` there are; where none, `all` alone."""
+
+    def list_split(self, split: str) -> Listing:
+        """List a split, in an order that does not change."""
+
+    def read(self, name: bytes) -> bytes:
+        """Return the bytes of an image file; an `ImageError` says why that cannot be."""
+
+    def where(self, name: bytes) -> str:
+        """Return what a message calls a sample: a path or a URL."""
+
+    def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
+        """Return (N, columns): numbers that change where a file does, found without reading it."""
+
+
+def as_split(name: str) -> str | None:
+    """Return which split a name stands for.
+
+    Example:
+        >>> as_split("validation"), as_split("ants")
+        ('val', None)
+    """
+    return next((split for split, names in SPLIT_NAMES.items() if name in names), None)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes of written labels in index order: sorted, and whole numbers by value.
+
+    Example:
+        >>> in_order(["b", "a", "b"]), in_order(["10", "9"])
+        (('a', 'b'), ('9', '10'))
+    """
+    found = set(labels)
+    if all(label.isascii() and label.isdigit() and str(int(label)) == label for label in found):
+        return tuple(sorted(found, key=int))
+    return tuple(sorted(found))
+
+
+def numbered(labels: list[str]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Return the targets of written labels, and the classes that they index."""
+    classes = in_order(labels)
+    place = {label: index for index, label in enumerate(classes)}
+    return np.array([place[label] for label in labels], dtype=np.int64), classes

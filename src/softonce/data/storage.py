@@ -1,0 +1,344 @@
+"""Where bytes are: a folder of this machine, or a URL through fsspec; all files are opened here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from softonce.data.images import MAX_BYTES
+from softonce.errors import DataError, ImageError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+Kind: TypeAlias = Literal["file", "folder", "nothing"]
+
+MAX_SAMPLES = 200_000_000
+"""More names than this in one listing, manifest or index are refused."""
+
+_BACK_ENDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
+
+
+class Storage(Protocol):
+    """A folder, wherever it is; names are bytes, relative to it, with slashes."""
+
+    def kind(self, name: bytes = b"") -> Kind:
+        """Say what is there."""
+
+    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
+        """Return the names of the visible folders and files inside, sorted."""
+
+    def walk(self, name: bytes = b"") -> Iterator[bytes]:
+        """Yield every visible file below: in each folder its files, then its folders, sorted."""
+
+    def open(self, name: bytes) -> BinaryIO:
+        """Open a file to read it from front to back."""
+
+    def read(self, name: bytes, *, limit: int = MAX_BYTES) -> bytes:
+        """Read a file; an `ImageError` says why that cannot be, or that it is above the limit."""
+
+    def read_part(self, name: bytes, start: int, size: int) -> bytes:
+        """Read `size` bytes from byte number `start`; fewer are an `ImageError`."""
+
+    def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
+        """Return (N, 2): size and time of change of each, by which a changed file is noticed."""
+
+    def where(self, name: bytes = b"") -> str:
+        """Return what a message calls it: a path or a URL."""
+
+
+def open_storage(place: str | Path) -> Storage:
+    """Return the storage behind a path or a URL.
+
+    Raises:
+        MissingExtraError: where the URL needs a package that is not installed.
+    """
+    return Remote(str(place).rstrip("/")) if is_url(place) else Local(Path(place))
+
+
+def is_url(place: str | Path) -> bool:
+    """Say whether it is a URL: `s3://bucket/photos` is one, `photos` is a path."""
+    scheme, separator, _ = str(place).partition("://")
+    return bool(separator) and scheme.replace("+", "").isalnum()
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of the files that are listed: what Pillow can open."""
+    readable = set(Image.registered_extensions().items())
+    return frozenset(suffix for suffix, kind in readable if kind in Image.OPEN)
+
+
+def is_image(name: bytes) -> bool:
+    """Say whether a file's name is an image's."""
+    # A Path a file would cost seconds on a large folder.
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as said above
+    return os.fsdecode(suffix) in image_suffixes()
+
+
+def check_inside(name: bytes, place: str) -> bytes:
+    """Return a name that somebody else wrote, if it cannot lead out of the place that it is in.
+
+    Raises:
+        DataError: where it is absolute or climbs up.
+    """
+    if name.startswith(b"/") or b"\0" in name or b".." in name.split(b"/"):
+        raise DataError(
+            f"expected names inside {place}, found {os.fsdecode(name)!r}: it leads out of it, so "
+            "nothing there is read"
+        )
+    return name
+
+
+def read_bytes(path: str | Path | bytes, *, limit: int = MAX_BYTES) -> bytes:
+    """Read a file of this machine.
+
+    Raises:
+        ImageError: where it cannot be read, or is larger than the limit.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - the path may be bytes
+        if not stat.S_ISREG(found.st_mode):
+            raise ImageError("no regular file")
+        if found.st_size > limit:
+            raise ImageError(f"{found.st_size:,} bytes, more than {limit:,} allowed")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - the path may be bytes
+            return file.read()
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+
+
+@dataclass(frozen=True)
+class Local:
+    """A folder of this machine.
+
+    Args:
+        root: the folder.
+    """
+
+    root: Path
+
+    def kind(self, name: bytes = b"") -> Kind:
+        """Say what is there."""
+        path = Path(os.fsdecode(self._path(name)))
+        return "folder" if path.is_dir() else "file" if path.exists() else "nothing"
+
+    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
+        """Return the names of the visible folders and files inside, sorted."""
+        with os.scandir(self._path(name)) as found:
+            visible = [(entry.name, entry.is_dir()) for entry in found if entry.name[:1] != b"."]
+        folders = sorted(inner for inner, is_folder in visible if is_folder)
+        return folders, sorted(inner for inner, is_folder in visible if not is_folder)
+
+    def walk(self, name: bytes = b"") -> Iterator[bytes]:
+        """Yield every visible file below; a folder that a link leads back to is walked once."""
+        seen: set[tuple[int, int]] = set()
+        stack = [name]
+        while stack:
+            folder = stack.pop()
+            found = os.stat(self._path(folder))  # noqa: PTH116 - bytes
+            if (found.st_dev, found.st_ino) in seen:
+                continue
+            seen.add((found.st_dev, found.st_ino))
+            folders, files = self.entries(folder)
+            prefix = folder + b"/" if folder else b""
+            yield from (prefix + file for file in files)
+            stack += [prefix + inner for inner in reversed(folders)]
+
+    def open(self, name: bytes) -> BinaryIO:
+        """Open a file to read it from front to back."""
+        return open(self._path(name), "rb")  # noqa: PTH123 - bytes; the caller closes it
+
+    def read(self, name: bytes, *, limit: int = MAX_BYTES) -> bytes:
+        """Read a file."""
+        return read_bytes(self._path(name), limit=limit)
+
+    def read_part(self, name: bytes, start: int, size: int) -> bytes:
+        """Read a part of a file."""
+        try:
+            data = os.pread(_descriptor(self._path(name), os.getpid()), size, start)
+        except OSError as error:
+            raise ImageError(error.strerror or str(error)) from error
+        return _whole(data, size)
+
+    def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
+        """Return size and time of change of each."""
+        found = (os.stat(self._path(name)) for name in names)  # noqa: PTH116 - bytes
+        return np.array([(s.st_size, s.st_mtime_ns) for s in found], np.int64).reshape(-1, 2)
+
+    def where(self, name: bytes = b"") -> str:
+        """Return the path."""
+        return os.fsdecode(self._path(name))
+
+    def _path(self, name: bytes) -> bytes:
+        return os.path.join(os.fsencode(self.root), name) if name else os.fsencode(self.root)  # noqa: PTH118 - bytes
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield every image file below a folder of this machine, sorted; hidden ones are left out."""
+    return (folder / os.fsdecode(name) for name in Local(folder).walk() if is_image(name))
+
+
+@cache
+def _descriptor(path: bytes, pid: int) -> int:  # noqa: ARG001 - a process of its own has its own
+    """Open a shard once a process; it stays open."""
+    return os.open(path, os.O_RDONLY)
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise ImageError(f"expected {size:,} bytes, found {len(data):,}: the file is cut short")
+    return data
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder behind a URL, through fsspec.
+
+    Args:
+        url: as fsspec takes it: `s3://`, `gs://`, `https://`, `memory://`, ...
+    """
+
+    url: str
+
+    def kind(self, name: bytes = b"") -> Kind:
+        """Say what is there."""
+        with _reading(self.where(name)):
+            files, path = self._at(name)
+            return "folder" if files.isdir(path) else "file" if files.exists(path) else "nothing"
+
+    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
+        """Return the names of the visible folders and files inside, sorted."""
+        with _reading(self.where(name)):
+            files, path = self._at(name)
+            found = {
+                _last(entry["name"]): entry["type"] == "directory"
+                for entry in files.ls(path, detail=True)
+                if entry["name"].rstrip("/") != path.rstrip("/")
+            }
+        visible = {inner: is_folder for inner, is_folder in found.items() if inner[:1] != b"."}
+        folders = sorted(inner for inner, is_folder in visible.items() if is_folder)
+        return folders, sorted(inner for inner, is_folder in visible.items() if not is_folder)
+
+    def walk(self, name: bytes = b"") -> Iterator[bytes]:
+        """Yield every visible file below, in the order that a folder of this machine has."""
+        with _reading(self.where(name)):
+            files, path = self._at(name)
+            below = [found[len(path.rstrip("/")) + 1 :] for found in files.find(path)]
+        prefix = name + b"/" if name else b""
+        parts = sorted(
+            (inner.encode("utf-8", "surrogateescape").split(b"/") for inner in below),
+            key=_as_walked,
+        )
+        return (prefix + b"/".join(p) for p in parts if not any(part[:1] == b"." for part in p))
+
+    def open(self, name: bytes) -> BinaryIO:
+        """Open a file to read it from front to back."""
+        with _reading(self.where(name)):
+            files, path = self._at(name)
+            opened: BinaryIO = files.open(path, "rb")
+            return opened
+
+    def read(self, name: bytes, *, limit: int = MAX_BYTES) -> bytes:
+        """Read a file in one request."""
+        try:
+            files, path = self._at(name)
+            if self.url.startswith("http"):  # a server may not know how to send a part
+                with files.open(path, "rb", block_size=0) as file:
+                    data: bytes = file.read(limit + 1)
+            else:
+                data = files.cat_file(path, start=0, end=limit + 1)
+        except Exception as error:
+            raise ImageError(_reason(error)) from error
+        if len(data) > limit:
+            raise ImageError(f"more than {limit:,} bytes, the most that is allowed")
+        return data
+
+    def read_part(self, name: bytes, start: int, size: int) -> bytes:
+        """Read a part of a file in one request."""
+        try:
+            files, path = self._at(name)
+            data: bytes = files.cat_file(path, start=start, end=start + size)
+        except Exception as error:
+            raise ImageError(_reason(error)) from error
+        return _whole(data, size)
+
+    def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
+        """Return the size, and a number made of the time or tag that the store gives."""
+        found = []
+        for name in names:
+            with _reading(self.where(name)):
+                files, path = self._at(name)
+                info = files.info(path)
+            tag = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("created")
+            found.append((info.get("size") or -1, _number(str(tag))))
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+    def where(self, name: bytes = b"") -> str:
+        """Return the URL."""
+        return f"{self.url}/{name.decode('utf-8', 'replace')}" if name else self.url
+
+    def _at(self, name: bytes) -> tuple[Any, str]:
+        files, root = _filesystem(self.url, os.getpid())
+        return files, f"{root.rstrip('/')}/{name.decode('utf-8', 'surrogateescape')}".rstrip("/")
+
+
+@cache
+def _filesystem(url: str, pid: int) -> tuple[Any, str]:  # noqa: ARG001 - connections are a process's own
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise MissingExtraError.of("fsspec", "cloud") from None
+    scheme = url.partition("://")[0]
+    try:
+        files, root = url_to_fs(url)
+    except ImportError:
+        raise MissingExtraError.of(_BACK_ENDS.get(scheme, scheme), "cloud") from None
+    except ValueError as error:
+        raise DataError(
+            f"expected a URL that fsspec knows, such as s3://, gs:// or https://, found {url}: "
+            f"{_reason(error)}"
+        ) from error
+    return files, str(root)
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn whatever a back end raises into one line."""
+    try:
+        yield
+    except (DataError, MissingExtraError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"expected to read {where}, found: {_reason(error)}; check the URL, the permissions "
+            "and the connection"
+        ) from error
+
+
+def _last(path: str) -> bytes:
+    return path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
+
+
+def _as_walked(parts: list[bytes]) -> list[tuple[bool, bytes]]:
+    """Sort the files of a folder before its folders."""
+    return [(place < len(parts) - 1, part) for place, part in enumerate(parts)]
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

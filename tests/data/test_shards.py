@@ -1,0 +1,207 @@
+"""Tar shards: packed deterministically, read at random, foreign ones indexed, none leading out."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from data.pictures import encoded, noise, scanned
+from training.runs import small
+
+from softonce import train
+from softonce.config import PackConfig
+from softonce.data.pack import pack
+from softonce.data.samples import list_samples
+from softonce.data.sources import open_source
+from softonce.data.storage import Local
+from softonce.data.tar_index import INDEX, TarIndex
+from softonce.errors import ConfigError, DataError, StorageError
+from softonce.tensors import read_tensors
+
+PICTURE = encoded(noise(9, 9))
+
+
+def tar_of(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# packing
+
+
+def test_packed_samples_are_those_of_the_folder(photos: Path, tmp_path: Path) -> None:
+    (photos / "val" / "bees").rename(photos / "val" / "gone")
+    for path in (photos / "val" / "gone").iterdir():
+        path.unlink()
+    (photos / "val" / "gone").rmdir()
+    out = pack(PackConfig(photos, tmp_path / "shards"))
+    before, after = open_source(photos), open_source(out)
+    assert after.splits() == ("train", "val")
+    for split in after.splits():
+        old, new = (list_samples(s, split, ("ants", "bees", "wasps")) for s in (before, after))
+        assert new.target.tolist() == old.target.tolist()
+        assert [new.read(i) for i in range(len(new))] == [old.read(i) for i in range(len(old))]
+    with tarfile.open(out / "train-00000.tar") as tar:
+        assert {name.split("/")[0] for name in tar.getnames()} == {"ants", "bees", "wasps"}
+
+
+def test_a_run_on_shards_is_the_run_on_the_folder(photos: Path, tmp_path: Path) -> None:
+    out = pack(PackConfig(photos, tmp_path / "shards"))
+    for name, data in (("one", photos), ("two", out)):
+        train(small(data, tmp_path / name, epochs=1, augment="resized-crop", workers=1))
+    one, two = (read_tensors(tmp_path / name / "last.safetensors")[0] for name in ("one", "two"))
+    assert all(torch.equal(two[name], value) for name, value in one.items())
+
+
+def test_the_bytes_depend_on_the_data_alone(photos: Path, tmp_path: Path) -> None:
+    first = pack(PackConfig(photos, tmp_path / "one"))
+    for path in photos.rglob("*.jpg"):
+        path.touch()
+    assert contents(first) == contents(pack(PackConfig(photos, tmp_path / "two")))
+
+
+def test_shards_end_at_their_size(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            data = encoded(noise(500, 500, seed=number))  # 750 kB
+            (tmp_path / "data" / name / f"{number}.png").write_bytes(data)
+    out = pack(PackConfig(tmp_path / "data", tmp_path / "out", shard_size=2))
+    shards = sorted(out.glob("all-*.tar"))
+    assert [path.stat().st_size // 10**6 for path in shards] == [1, 1, 1]
+    assert len(scanned(out)) == 6
+
+
+def test_class_names_that_are_no_folder_names_survive(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    (tmp_path / "data.csv").write_text("path,label\na.png,T-shirt/top\na.png,..\na.png,50%\n")
+    out = pack(PackConfig(tmp_path / "data.csv", tmp_path / "out"))
+    assert list_samples(open_source(out), "all").classes == ("..", "50%", "T-shirt/top")
+
+
+def test_nothing_is_replaced_or_left_half_written(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    (out / "mine").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="expected nothing at .*out, found something"):
+        pack(PackConfig(photos, out))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left on device; nothing was replaced"):
+        pack(PackConfig(photos, out, overwrite=True))
+    assert [path.name for path in tmp_path.iterdir() if path != photos] == ["out"]
+    assert (out / "mine").exists()
+
+
+# foreign shards
+
+
+def test_folders_of_members_are_classes_and_the_index_is_kept(tmp_path: Path) -> None:
+    members = {f"./{name}/{n}.png": PICTURE for name in ("b", "a") for n in range(2)}
+    tar_of(tmp_path / "train" / "0.tar", members | {"a/notes.txt": b"no picture"})
+    tar_of(tmp_path / "val" / "0.tar", {"b/9.png": PICTURE})
+    source = open_source(tmp_path)
+    assert source.splits() == ("train", "val")
+    samples = list_samples(source, "train")
+    assert (samples.classes, samples.target.tolist()) == (("a", "b"), [1, 1, 0, 0])
+    assert samples.where(0) == f"{tmp_path}/train/0.tar/b/0.png"
+    index = (tmp_path / INDEX).stat().st_mtime_ns
+    open_source(tmp_path)
+    assert (tmp_path / INDEX).stat().st_mtime_ns == index
+    tar_of(tmp_path / "val" / "0.tar", {f"b/{n}.png": PICTURE for n in range(20)})
+    assert len(list_samples(open_source(tmp_path), "val", ("a", "b"))) == 20
+
+
+def test_webdataset_labels_are_read(tmp_path: Path) -> None:
+    labels = [10, 9, 10]
+    members = {f"{n}.cls": str(label).encode() for n, label in enumerate(labels)}
+    members |= {f"{n}.seg.png" if n == 1 else f"{n}.png": PICTURE for n in range(3)}
+    tar_of(tmp_path / "shard-0.tar", members)
+    samples = list_samples(open_source(tmp_path), "all")
+    assert (samples.classes, samples.target.tolist()) == (("9", "10"), [1, 0, 1])
+    assert samples.read(1) == PICTURE
+
+
+def test_a_member_without_a_class_is_named(tmp_path: Path) -> None:
+    tar_of(tmp_path / "0.tar", {"7.png": PICTURE})
+    with pytest.raises(DataError, match="a class for 7.png in .*0.tar, found neither a folder nor"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../a/0.png", "/a/0.png", "a/../../0.png"])
+def test_a_member_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    tar_of(tmp_path / "0.tar", {name: PICTURE})
+    with pytest.raises(DataError, match="names inside .*0.tar, found .*: it leads out of it"):
+        open_source(tmp_path)
+
+
+def test_links_in_a_shard_are_no_samples(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "0.tar", {"a/0.png": PICTURE, "b/0.png": PICTURE})
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("b/1.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert len(list_samples(open_source(tmp_path), "all")) == 2
+
+
+@pytest.mark.parametrize("how", ["packed", "cut", "text"])
+def test_what_is_no_plain_tar_is_refused(tmp_path: Path, how: str) -> None:
+    path = tar_of(
+        tmp_path / "0.tar", {"a/0.png": bytes(9000)}, **({"mode": "w:gz"} if False else {})
+    )
+    data = path.read_bytes()
+    if how == "packed":
+        data = gzip.compress(data)
+    path.write_bytes({"packed": data, "cut": data[:700], "text": b"no tar" * 200}[how])
+    with pytest.raises(DataError, match="expected a whole, plain tar file at .*0.tar, found"):
+        open_source(tmp_path)
+
+
+def test_a_damaged_index_is_made_again(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = pack(PackConfig(photos, tmp_path / "out"))
+    good = (out / INDEX).read_bytes()
+    index = TarIndex.read(Local(out))
+    assert index is not None
+    index.offset[3] += 2**40
+    index.write(out)
+    assert len(list_samples(open_source(out), "train")) == 36
+    assert "expected numbers that fit each other" in caplog.text
+    (out / INDEX).write_bytes(good[:-50])
+    assert len(list_samples(open_source(out), "train")) == 36
+
+
+def test_a_member_above_the_limit_is_a_bad_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar_of(tmp_path / "0.tar", {"a/0.png": PICTURE, "b/0.png": PICTURE, "b/1.png": bytes(5000)})
+    monkeypatch.setattr("softonce.data.sources.shards.MAX_BYTES", 4000)
+    found = scanned(tmp_path)
+    assert [file.reason for file in found.bad_files] == ["5,000 bytes, more than 4,000 allowed"]
+
+
+def test_a_shard_cut_after_it_was_indexed_is_a_bad_file(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "0.tar", {"a/0.png": PICTURE, "b/0.png": PICTURE, "b/1.png": PICTURE})
+    samples = list_samples(open_source(tmp_path), "all")
+    with path.open("r+b") as file:
+        file.truncate(2000)
+    with pytest.raises(DataError, match="bytes, found 0: the file is cut short"):
+        samples.read(2)

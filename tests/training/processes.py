@@ -1,0 +1,113 @@
+"""What the tests start under torchrun: a run, or a step, in each of several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from softonce.cli.app import main
+from softonce.data.samples import Samples
+from softonce.distributed import gather_json, process_group, rank, together, world_size
+from softonce.errors import DataError, ImageError
+from softonce.losses import cross_entropy
+from softonce.models.cifar import cifar_resnet20
+from softonce.models.classifier import Classifier
+from softonce.models.registry import register
+from softonce.training import loop
+from softonce.training.step import TrainStep
+
+CPU = torch.device("cpu")
+
+
+@register
+def group_norm_net(*, num_classes: int = 10, in_channels: int = 3) -> Classifier:
+    """Return a network whose normalisation does not mix samples."""
+    model = cifar_resnet20(num_classes=num_classes, in_channels=in_channels)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.GroupNorm(4, child.num_features))
+    return model
+
+
+def weighted_step(output: str) -> None:
+    """Make one step whose mean is over class weights, on rows that are spread unevenly."""
+    torch.manual_seed(0)
+    weight = torch.tensor([1.0, 5.0, 0.2])
+    images, target = torch.randn(7, 4), torch.tensor([0, 0, 1, 2, 2, 2, 1])
+    with process_group(CPU):
+        model = nn.Linear(4, 3)
+        network = nn.parallel.DistributedDataParallel(model) if world_size() > 1 else model
+        step = TrainStep(
+            model=network,
+            optimizer=torch.optim.SGD(model.parameters()),
+            loss_fn=lambda logits, target: cross_entropy(logits, target, weight=weight),
+            denominator=lambda target: weight[target].sum(),
+            world_size=world_size(),
+        )
+        own = slice(None) if world_size() == 1 else [slice(0, 5), slice(5, 7)][rank()]
+        sums = step(images[own], target[own], lr=0.5)
+        if rank() == 0:
+            found = {"sums": sums.tolist(), "weight": model.weight.flatten().tolist()}
+            Path(output).write_text(json.dumps(found))
+
+
+def agreement(output: str) -> None:
+    """Fail in one process, and write what each of them saw."""
+
+    def fail() -> None:
+        raise DataError("expected a whole disk, found smoke")
+
+    with process_group(CPU):
+        seen = ""
+        try:
+            together(fail if rank() == 1 else lambda: None)
+        except DataError as error:
+            seen = str(error)
+        found = gather_json([rank(), seen])
+        if rank() == 0:
+            Path(output).write_text(json.dumps(found))
+
+
+def unreadable(*arguments: str) -> int:
+    """Train, while the files of one process vanish after they were read once."""
+    real = Samples.read
+
+    def read(self: Samples, index: int) -> bytes:
+        if rank() == 1 and sys._getframe(1).f_code.co_name == "__getitem__":
+            raise ImageError("gone")
+        return real(self, index)
+
+    Samples.read = read  # type: ignore[method-assign]
+    return main(list(arguments))
+
+
+def killed_once(*arguments: str) -> int:
+    """Train, and die in one process at the seventh step, unless torchrun has started us again."""
+    loop.MAX_SAVING_SHARE = float("inf")
+    real, left = TrainStep.__call__, [7]
+
+    def step(self: TrainStep, *args: object, **options: object) -> torch.Tensor:
+        left[0] -= 1
+        if left[0] == 0 and rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, *args, **options)
+
+    TrainStep.__call__ = step  # type: ignore[method-assign]
+    return main(list(arguments))
+
+
+def run(*arguments: str) -> int:
+    """Train."""
+    return main(list(arguments))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,142 @@
+"""Many processes make the run of one: the same losses, weights and figures; they end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.runs import rows, weights
+
+from softonce.tensors import read_tensors
+
+SCRIPT = Path(__file__).with_name("processes.py")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "two_nodes.sh"
+
+
+def torchrun(num: int, *arguments: object, options: tuple[str, ...] = ()) -> Any:
+    command = ["--standalone", f"--nproc-per-node={num}", *options, str(SCRIPT)]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *command, *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def asked(data: Path, output: Path, **options: object) -> list[str]:
+    """Return a command line of five epochs of four steps, which two do not share evenly."""
+    flags = {
+        "model": "group_norm_net", "size": 16, "epochs": 5, "batch-size": 9, "workers": 0,
+        "lr": 0.05, "output": output,
+    } | options  # fmt: skip
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return ["train", str(data), "--no-amp", *words]
+
+
+def whole(run: Path) -> torch.Tensor:
+    tensors, _ = read_tensors(run / "last.safetensors")
+    return torch.cat([value.flatten().double() for value in tensors.values()])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, make_photos) -> Path:
+    root = tmp_path_factory.mktemp("processes")
+    make_photos(root / "train")
+    make_photos(root / "val", per_class=5)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(data: Path) -> Path:
+    """Return the run of two processes."""
+    done = torchrun(2, "run", *asked(data, data / "two"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("group_norm_net at 16 px") == 1
+    assert done.stdout.count("report.html") == 1
+    return data / "two"
+
+
+def test_two_processes_make_the_run_of_one(data: Path, pair: Path) -> None:
+    assert torchrun(1, "run", *asked(data, data / "one")).returncode == 0
+    one, two = whole(data / "one"), whole(pair)
+    assert ((one - two).norm() / one.norm()).item() < 1e-5
+    assert len(rows(pair)) == 10
+    assert rows(pair)[-1]["step"] == 20
+    for alone, shared in zip(rows(data / "one"), rows(pair), strict=True):
+        assert shared.pop("split") == alone.pop("split")
+        assert shared == pytest.approx(alone, rel=1e-5)
+
+
+def test_every_sample_is_evaluated_once(pair: Path) -> None:
+    metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
+    assert metrics["n"] == 15  # eight in one process, seven in the other
+
+
+def test_the_mean_over_class_weights_is_global(tmp_path: Path) -> None:
+    found = []
+    for num in (1, 2):
+        assert torchrun(num, "weighted_step", tmp_path / f"{num}.json").returncode == 0
+        found.append(json.loads((tmp_path / f"{num}.json").read_text()))
+    assert found[1]["sums"] == pytest.approx(found[0]["sums"], rel=1e-6)
+    assert found[1]["weight"] == pytest.approx(found[0]["weight"], rel=1e-6)
+
+
+def test_an_error_of_one_process_is_raised_in_all(tmp_path: Path) -> None:
+    assert torchrun(2, "agreement", tmp_path / "seen.json").returncode == 0
+    message = "expected a whole disk, found smoke"
+    assert json.loads((tmp_path / "seen.json").read_text()) == [[0, message], [1, message]]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("run", "expected a folder of images at"), ("unreadable", "gone; it was readable before")],
+)
+def test_a_users_error_is_said_once_and_ends_all(
+    data: Path, tmp_path: Path, how: str, message: str
+) -> None:
+    place = tmp_path / "nothing" if how == "run" else data
+    done = torchrun(2, how, *asked(place, tmp_path / "run", size=80))
+    assert done.returncode != 0
+    assert done.stderr.count(message) == 1, done.stderr
+    assert done.stderr.count("exitcode  : 2") == 2, done.stderr
+
+
+def test_torchrun_restarts_a_run_where_it_was(data: Path, tmp_path: Path, pair: Path) -> None:
+    arguments = asked(data, tmp_path / "run", **{"checkpoint-seconds": 0})
+    done = torchrun(2, "killed_once", *arguments, options=("--max-restarts=1",))
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path / "run") == weights(pair)
+    assert rows(tmp_path / "run") == rows(pair)
+
+
+def test_the_example_of_two_machines_trains_as_one(data: Path, tmp_path: Path) -> None:
+    env = os.environ | {
+        "PYTHON": sys.executable, "HEAD": f"127.0.0.1:{free_port()}", "PROCESSES": "1",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    words = asked(data, tmp_path / "run", model="cifar_resnet20", epochs=1)[1:]
+    machines = [
+        subprocess.Popen(
+            ["sh", str(EXAMPLE), *words], env=env, text=True, stdout=-1, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    said = [machine.communicate(timeout=120)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert sum(text.count("report.html") for text in said) == 1
+    assert rows(tmp_path / "run")[-1]["step"] == 4
