@@ -23,8 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from softonce import errors
 from softonce.errors import SoftonceError
-from softonce.groups import gather_rows as gather_rows
-from softonce.groups import gather_stacked as gather_stacked
+from softonce.groups import gather_rows, gather_stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -14,9 +14,10 @@ from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
-from softonce.distributed import gather_rows, together
+from softonce.distributed import together
 from softonce.engines import Engine, as_evaluated, build_network, load
 from softonce.errors import DataError
+from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
 

@@ -13,8 +13,9 @@ import torch
 
 from softonce.console import LOG, progress
 from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.distributed import gather_json, gather_rows, largest, rank, world_size
+from softonce.distributed import gather_json, largest, rank, world_size
 from softonce.errors import DataError, ImageError
+from softonce.groups import gather_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

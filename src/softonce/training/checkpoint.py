@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from softonce.console import LOG
-from softonce.distributed import gather_rows, on_first, rank, world_size
+from softonce.distributed import on_first, rank, world_size
 from softonce.errors import ArtefactError, CheckpointError
+from softonce.groups import gather_rows
 from softonce.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
