@@ -164,7 +164,6 @@ def _imagenet_table() -> str:
         ["pictures, classes", f"{IMAGENET_IMAGES:,}, {IMAGENET_CLASSES:,}"],
         ["bytes as JPEG", _bytes(IMAGENET_BYTES)],
         [f"a shard, of {SHARDS}", f"{_bytes(a_shard)}, {IMAGENET_IMAGES // SHARDS:,} pictures"],
-        ["an index of 16 bytes a picture", _bytes(16 * IMAGENET_IMAGES)],
         [
             "decoding and cropping an epoch, one core",
             f"{IMAGENET_IMAGES / core / 3600:.1f} h at {core:.0f} pictures/s (measured)",
