@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import scale
+
 from softonce.checker.catalog import RULES, Severity
 from softonce.checker.pages import page_of
 from softonce.cli.app import build_app
@@ -28,6 +30,7 @@ def generate(folder: Path) -> None:
     pages = dict(_rule_pages())
     pages["benchmarks.md"] = benchmarks_page(ROOT / "benchmarks/results")
     pages["command_line.md"] = _command_line()
+    pages |= {f"scale_{name}.md": f"{table}\n" for name, table in scale.tables().items()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +98,8 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]
 def _command_line() -> str:
     """Return every verb and option, from the dataclasses that the command line is made of."""
     text = build_app().generate_docs(output_format="markdown")
-    return text[: text.index("## Table of Contents")] + text[text.index("**Commands**") :]
+    body = text[text.index("```console") : text.index("## Table of Contents")]
+    return "# The command line\n\n" + body + text[text.index("**Commands**") :]
 
 
 def _draw_curves(folder: Path) -> None:

@@ -93,7 +93,8 @@ def commands_in(block: Block) -> Iterator[list[str]]:
     prompt = "$ " if block.language == "console" else ""
     for line in block.text.replace("\\\n", " ").splitlines():
         if line.startswith(f"{prompt}softonce "):
-            yield shlex.split(line.removeprefix(prompt), comments=True)[1:]
+            command = line.removeprefix(prompt).split(" | ")[0]
+            yield shlex.split(command, comments=True)[1:]
 
 
 def _python(block: Block, namespace: dict[str, Any], name: str) -> Iterator[tuple[int, int, str]]:
@@ -121,7 +122,8 @@ def _console(block: Block) -> Iterator[tuple[int, int, str]]:
 def _output_of(command: str) -> str:
     """Run a command, softonce in this process, and return its standard output."""
     words = shlex.split(command)
-    if words[0] != "softonce" or words[1] == "watch":  # watch lives in the process of its script
+    # `watch` lives in the process of its script, and a pipe needs a shell.
+    if words[0] != "softonce" or words[1] == "watch" or "|" in words:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         env = os.environ | {"PATH": path, "NO_COLOR": "1"}
         done = subprocess.run(  # noqa: S602 - a command of our own page

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import page_runner
 import pytest
 
 from softonce.cli.app import build_app
@@ -52,3 +53,9 @@ def test_every_file_that_is_linked_exists(page: Path) -> None:
 
 def test_both_readmes_show_the_same_code_and_output() -> None:
     assert blocks(KOREAN, "text") == blocks(README, "text")
+
+
+def test_the_lesson_on_one_row_prints_what_the_readme_shows() -> None:
+    (shown,) = (text for text in blocks(README, "text") if text.startswith("$ softonce explain"))
+    page = f"```console\n{shown}```\n"
+    assert page_runner.replayed(page) == page

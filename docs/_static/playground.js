@@ -101,12 +101,16 @@ function playground(root) {
     return make("div", { class: "row", "data-class": c },
       make("label", { class: "target" }, radio, `${words.class} ${c}`),
       make("div", { class: "logit" }, slider("logit", words.logitOf(c), -LIMIT, LIMIT, 0.01, z), make("output", { class: "num", "data-name": "logit" })),
-      make("div", {}, caption(words.probs), bar("probs", "once"), bar("probsTwice", "twice")),
+      make("div", {}, caption(words.probs), bar("probs", "once"), bar("probsTwice", "twice"), logLine()),
       make("div", {}, caption(words.push), arrow("gradient", "once"), arrow("gradientTwice", "twice")));
   }
 
   function bar(name, kind) {
     return make("div", { class: `bar ${kind}` }, make("i", {}), make("span", { class: "num", "data-name": name }));
+  }
+
+  function logLine() {
+    return make("div", { class: "bar log" }, make("span", {}, "log_softmax"), make("span", { class: "num", "data-name": "logProbs" }));
   }
 
   function arrow(name, kind) {
@@ -129,8 +133,7 @@ function playground(root) {
         show(row, name, now[name][c], 4).previousSibling.style.setProperty("--share", `${100 * now[name][c]}%`);
       }
       for (const name of ["gradient", "gradientTwice"]) point(show(row, name, now[name][c], 4), now[name][c] * temperature);
-      row.querySelector('[data-name="probs"]').dataset.log = now.logProbs[c];
-      row.querySelector('[data-name="probs"]').title = `log_softmax ${now.logProbs[c].toFixed(4)}`;
+      show(row, "logProbs", now.logProbs[c], 4);
     });
     const [once, twice] = [Math.hypot(...now.gradient), Math.hypot(...now.gradientTwice)];
     show(root, "loss", now.loss, 4);

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
 import page_runner
 import pytest
+import scale
 from generate import benchmarks_page
 
 import softonce
@@ -23,7 +25,14 @@ PAGES = [
 KOREAN = sorted((DOCS / "ko").glob("*.md"))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+TRAINED = ("start", "train", "evaluate", "predict", "extend")  # run by `make docs` alone
+RUN = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.site] if path.stem in TRAINED else [])
+    for path in PAGES
+]
+
+
+@pytest.mark.parametrize("path", RUN)
 def test_every_block_runs_and_prints_what_the_page_shows(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert page_runner.replayed(page, path.name) == page
@@ -95,3 +104,11 @@ def test_every_rule_that_a_page_names_exists() -> None:
     for path in [*PAGES, *KOREAN]:
         named = set(re.findall(r"\bSO\d{3}\b", path.read_text(encoding="utf-8")))
         assert named <= set(RULES)
+
+
+def test_the_arithmetic_of_scale_is_what_its_examples_say() -> None:
+    assert doctest.testmod(scale).attempted >= 2
+    assert doctest.testmod(scale).failed == 0
+    pays_from = 3 / 4 * scale.ROWS * 8
+    assert scale.replicated_wire(int(0.99 * pays_from), 8) < scale.sharded_wire(8)
+    assert scale.replicated_wire(int(1.01 * pays_from), 8) > scale.sharded_wire(8)
