@@ -57,6 +57,7 @@ def compile_only(case, jit_run):
             "case": case,
             "program": self.fn.__name__,
             "grid": list(grid),
+            "argument_types": str(kernel.src.signature),
             "stack_bytes": stack_bytes(kernel.asm["cubin"]),
             "wide_loads": len(re.findall(r"ld\.global\S*\.v4\.b32", ptx)),
             "wide_stores": len(re.findall(r"st\.global\S*\.v4\.b32", ptx)),

@@ -48,6 +48,12 @@ def test_gradients_are_rounded_to_bfloat16_not_cut(programs):
         assert programs["plain", program]["rounds_bfloat16"]
 
 
+def test_double_precision_is_handed_nothing_in_single(programs):
+    for program in ("forward_program", "backward_program"):
+        assert "fp32" in programs["plain", program]["argument_types"]
+        assert "fp32" not in programs["double", program]["argument_types"]
+
+
 def test_few_long_rows_are_shared_by_many_programs(programs):
     assert programs["plain", "forward_program"]["grid"] == [512, 1]
     assert programs["few rows", "partial_program"]["grid"] == [4, 2]

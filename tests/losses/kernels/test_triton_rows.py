@@ -287,10 +287,11 @@ def test_the_gradient_is_rounded_once(dtype):
     assert torch.equal(once, single.to(dtype))
 
 
-def test_rows_may_lie_beyond_2_to_the_31():
-    memory = torch.empty(2**31 + 64, dtype=torch.bfloat16, device=DEVICE)  # all but the ends unused
-    logits = memory.as_strided((2, 9), (2**31, 1))
-    values, target = draw(1, 2, 9, dtype=torch.bfloat16), torch.tensor([4, 7])
+@pytest.mark.parametrize("strides", [(2**30, 1), (1, 2**30)])
+def test_offsets_may_pass_2_to_the_31(strides):
+    memory = torch.empty(2**31 + 64, dtype=torch.bfloat16, device=DEVICE)  # nearly all untouched
+    logits = memory.as_strided((3, 3), strides)
+    values, target = draw(1, 3, 3, dtype=torch.bfloat16), torch.tensor([2, 0, 1])
     logits.copy_(values)
     with cut(TILINGS[1]):
         rows = forward_rows(logits, mass_of(target, values), dlogits=logits)
@@ -323,6 +324,11 @@ def test_no_rows_are_no_launch():
 def test_tilings_follow_memory_order_and_fill_the_gpu(logits, expected):
     batched = logits if logits.dim() == 3 else logits.t().unsqueeze(0)
     assert choose_tiling(batched, 132) == expected
+
+
+def test_a_single_position_leaves_rows_that_one_program_may_share():
+    assert triton_rows._batched(torch.empty(7, 5, 1)).shape == (1, 5, 7)
+    assert triton_rows._batched(torch.empty(7, 5)).shape == (1, 5, 7)
 
 
 def test_a_cpu_is_left_alone():
