@@ -84,6 +84,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def local_rank() -> int:
+    """Return this process's number on its machine, from 0."""
+    return int(os.environ["LOCAL_RANK"]) if dist.is_initialized() else 0
+
+
 def world_size() -> int:
     """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1

@@ -25,7 +25,6 @@ from softonce.training.step import TrainStep
 CPU = torch.device("cpu")
 
 
-@register
 def group_norm_net(*, num_classes: int = 10, in_channels: int = 3) -> Classifier:
     """Return a network whose normalisation does not mix samples."""
     model = cifar_resnet20(num_classes=num_classes, in_channels=in_channels)
@@ -110,4 +109,5 @@ def run(*arguments: str) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    register(group_norm_net)
     sys.exit(globals()[sys.argv[1]](*sys.argv[2:]))

@@ -95,6 +95,11 @@ class TrainConfig:
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which the run is refused; a single one never is."""
 
+    cache: Annotated[bool, Parameter(group=DATA, negative=())] = False
+    """Decode and resize every picture once, and keep it as uint8 on disk (above 64 px)."""
+    cache_dir: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
+    """Folder of the cache, which this asks for. [default: ~/.cache/softonce/pictures]"""
+
     model: Annotated[str, Parameter(name=("--model", "-m"), group=MODEL)] = "resnet18"
     """Name of the network: `softonce.list_models()` lists them."""
     weights: Weights = None

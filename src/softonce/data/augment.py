@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from softonce.data.images import crop_and_resize, decode, random_box
+from softonce.data.images import crop_and_resize, decode, random_box, to_array
 from softonce.randomness import uniforms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
     from PIL import Image
 
@@ -65,11 +67,14 @@ def random_crop_image(
     seed: int,
     epoch: int,
     index: int,
-) -> Image.Image:
-    """Cut a random box out of an opened picture, decoding no more pixels than it needs."""
-    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _BOX_DRAWS]
+) -> npt.NDArray[np.uint8]:
+    """Cut a random box out of an opened picture, decoding no more pixels than it needs.
+
+    Returns:
+        (size, size, channels).
+    """
+    choose = _chooser(augmentation, seed, epoch, index)
     size = augmentation.size
-    choose = partial(random_box, draws=draws, scale=augmentation.scale, ratio=augmentation.ratio)
     if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) == 1:
         width, height = image.size
         left, top, right, bottom = choose(width, height)
@@ -80,7 +85,29 @@ def random_crop_image(
     else:
         image = decode(image, preprocessing.mode)
         box = choose(image.width, image.height)
-    return crop_and_resize(image, box, size, preprocessing.interpolation)
+    return crop_and_resize(to_array(image), box, size, preprocessing.interpolation)
+
+
+def random_crop_array(
+    picture: npt.NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    index: int,
+) -> npt.NDArray[np.uint8]:
+    """Cut the same random box out of a decoded picture (H, W, channels)."""
+    height, width, _ = picture.shape
+    box = _chooser(augmentation, seed, epoch, index)(width, height)
+    return crop_and_resize(picture, box, augmentation.size, preprocessing.interpolation)
+
+
+def _chooser(
+    augmentation: Augmentation, seed: int, epoch: int, index: int
+) -> Callable[[int, int], tuple[float, float, float, float]]:
+    """Return the choice of a sample's box, given the width and height of its picture."""
+    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _BOX_DRAWS]
+    return partial(random_box, draws=draws, scale=augmentation.scale, ratio=augmentation.ratio)
 
 
 def _needed(side: int, box_side: float, size: int) -> int:
@@ -99,8 +126,8 @@ def augment_pixels(
     draws = uniforms(seed, epoch, indices, num_draws=_NUM_DRAWS)
     if augmentation.crop == "pad-crop":
         pixels = _pad_crop(pixels, draws[:, _SHIFT_DRAWS])
-    flipped = torch.from_numpy(draws[:, _FLIP_DRAW] < augmentation.hflip)
-    pixels = torch.where(flipped[:, None, None, None], pixels.flip(-1), pixels)
+    flipped = torch.from_numpy(np.flatnonzero(draws[:, _FLIP_DRAW] < augmentation.hflip))
+    pixels = pixels.index_copy(0, flipped, pixels[flipped].flip(-1))
     erased = np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase)
     return _erase(pixels, erased, draws[:, _ERASE_BOX_DRAWS], augmentation.fill)
 

@@ -6,14 +6,15 @@ import math
 import os
 from collections.abc import Sized
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from softonce.data.augment import augment_pixels, random_crop_image
-from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.augment import augment_pixels, random_crop_array, random_crop_image
+from softonce.data.images import decode, fit_image, open_image, to_array
 from softonce.errors import DataError, ImageError
 from softonce.randomness import permutation
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Batch: TypeAlias = tuple["Tensor", "Tensor"]
 """(N, channels, H, W) uint8 pixels and (N,) int64 target."""
+
+PREFETCH = 4
+"""Batches that each worker process prepares ahead."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,33 @@ class Loader(Sized):
         return pixels, torch.from_numpy(self.scan.samples.target[part])
 
     def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
-        files = _Files(self, epoch)
-        for part, batch in zip(parts, _load(files, parts, self._num_workers), strict=True):
-            pixels, target, errors = batch
+        self._parts_to_do[:] = [(epoch, part) for part in parts]
+        for pixels, target, errors in self._worked:
             if errors:
                 raise DataError(
                     f"expected a readable image, found {errors[0]}; it was readable before: "
                     "put the file back and go on with --resume"
                 )
-            if self.augmentation is not None:
-                pixels = augment_pixels(pixels, self.augmentation, self.seed, epoch, part)
             yield pixels, target
+
+    @cached_property
+    def _parts_to_do(self) -> list[_Part]:
+        return []
+
+    @cached_property
+    def _worked(self) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
+        """The worker processes: they live as long as the loader, and take whole batches."""
+        num = self._num_workers
+        return DataLoader(
+            _Files(self),
+            sampler=self._parts_to_do,  # a list is a sampler
+            batch_size=None,
+            num_workers=num,
+            generator=torch.Generator(),  # torch's own would be drawn from, once an epoch
+            prefetch_factor=PREFETCH if num else None,
+            persistent_workers=num > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     @property
     def _num_workers(self) -> int:
@@ -122,51 +142,47 @@ class Loader(Sized):
         return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-_Decoded: TypeAlias = "tuple[npt.NDArray[np.uint8] | None, int, str]"
+_Part: TypeAlias = "tuple[int, npt.NDArray[np.int64]]"
 
 
-class _Files(Dataset[_Decoded]):
-    """One epoch's pictures, decoded one at a time, in a worker process."""
+class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
+    """Batches of pictures, decoded and augmented in a worker process."""
 
-    def __init__(self, loader: Loader, epoch: int) -> None:
-        self.samples = loader.scan.samples
+    def __init__(self, loader: Loader) -> None:
+        self.samples, self.pictures = loader.scan.samples, loader.scan.pictures
         self.preprocessing = loader.preprocessing
-        self.augmentation = loader.augmentation
-        self.seed, self.epoch = loader.seed, epoch
+        self.augmentation, self.seed = loader.augmentation, loader.seed
 
-    def __getitem__(self, index: int) -> _Decoded:
-        try:
-            image = open_image(self.samples.read(index))
-            if self.augmentation is not None and self.augmentation.crop == "resized-crop":
-                image = random_crop_image(
-                    image, self.preprocessing, self.augmentation, self.seed, self.epoch, index
-                )
-            else:
-                mode = self.preprocessing.mode
-                image = fit_image(decode(image, mode), self.preprocessing)
-        except ImageError as error:
-            return None, index, f"{self.samples.where(index)}: {error}"
-        return to_pixels(image), int(self.samples.target[index]), ""
+    def __getitem__(self, part: _Part) -> tuple[Tensor, Tensor, list[str]]:
+        epoch, indices = part
+        errors = []
+        pixels = None
+        for place, index in enumerate(indices.tolist()):
+            try:
+                picture = self._prepared(index, epoch)
+            except ImageError as error:
+                errors.append(f"{self.samples.where(index)}: {error}")
+                continue
+            if pixels is None:
+                pixels = np.empty((len(indices), *picture.shape), np.uint8)
+            pixels[place] = picture
+        target = torch.from_numpy(self.samples.target[indices])
+        if errors or pixels is None:
+            return torch.empty(0), target, errors
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last, as networks like it
+        if self.augmentation is not None:
+            images = augment_pixels(images, self.augmentation, self.seed, epoch, indices)
+        return images, target, errors
 
-
-def _load(
-    files: _Files, parts: list[npt.NDArray[np.int64]], num_workers: int
-) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
-    return DataLoader(
-        files,  # type: ignore[arg-type] # the collate function changes the item's type
-        batch_sampler=[part.tolist() for part in parts],
-        num_workers=num_workers,
-        collate_fn=_collate,
-        generator=torch.Generator(),  # torch's own would be drawn from, once an epoch
-        prefetch_factor=2 if num_workers else None,
-    )
-
-
-def _collate(items: list[_Decoded]) -> tuple[Tensor, Tensor, list[str]]:
-    errors = [error for _, _, error in items if error]
-    pictures = [torch.from_numpy(image) for image, _, _ in items if image is not None]
-    pixels = torch.stack(pictures) if pictures else torch.empty(0)
-    return pixels, torch.tensor([target for _, target, _ in items]), errors
+    def _prepared(self, index: int, epoch: int) -> npt.NDArray[np.uint8]:
+        """Return one picture, (H, W, channels)."""
+        if self.augmentation is None or self.augmentation.crop != "resized-crop":
+            image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)
+            return to_array(fit_image(image, self.preprocessing))
+        options = (self.preprocessing, self.augmentation, self.seed, epoch, index)
+        if self.pictures is not None:
+            return random_crop_array(self.pictures[index], *options)
+        return random_crop_image(open_image(self.samples.read(index)), *options)
 
 
 def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:

@@ -6,22 +6,33 @@ import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 
 from softonce.console import LOG, progress
+from softonce.data.cache import load_or_build
 from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.distributed import gather_json, largest, rank, world_size
+from softonce.distributed import (
+    gather_json,
+    largest,
+    local_rank,
+    rank,
+    together,
+    world_size,
+)
 from softonce.errors import DataError, ImageError
 from softonce.groups import gather_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
+    from softonce.data.cache import Cached, Pictures
     from softonce.data.samples import Samples
     from softonce.preprocessing import Preprocessing
 
@@ -66,12 +77,14 @@ class Scan:
         digests: (N, 16) uint8, a hash of each file's bytes.
         pixels: (N, channels, size, size) uint8 where every picture is small, else None.
         bad_files: what was left out.
+        pictures: decoded and resized ones, from the cache, for augmentation to cut from.
     """
 
     samples: Samples
     digests: npt.NDArray[np.uint8]
     pixels: npt.NDArray[np.uint8] | None
     bad_files: tuple[BadFile, ...]
+    pictures: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -79,7 +92,9 @@ class Scan:
     def take(self, indices: npt.NDArray[np.int64]) -> Scan:
         """Return the part at these indices."""
         pixels = None if self.pixels is None else self.pixels[indices]
-        return Scan(self.samples.take(indices), self.digests[indices], pixels, self.bad_files)
+        pictures = None if self.pictures is None else self.pictures.take(indices)
+        samples, digests = self.samples.take(indices), self.digests[indices]
+        return Scan(samples, digests, pixels, self.bad_files, pictures)
 
     def fingerprint(self) -> str:
         """Return a hash of all file contents and their targets, whatever the file names."""
@@ -97,8 +112,10 @@ def scan(
     max_bad_fraction: float,
     complete: bool = False,
     label: str = "reading",
+    cache: Path | None = None,
+    squares: bool = True,
 ) -> Scan:
-    """Read and decode every file once, in threads.
+    """Read and decode every file once, in threads; with a cache, once for all runs.
 
     Args:
         samples: what to read.
@@ -107,12 +124,19 @@ def scan(
             unreadable file is always left out and named.
         complete: whether every class must keep an image, as in train.
         label: shown beside the progress.
+        cache: a folder that keeps decoded pictures, or None.
+        squares: whether it keeps the network's squares, or what training cuts its boxes from.
 
     Raises:
         DataError: where too many files, or (complete) all of a class, cannot be read.
     """
     room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
     small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
+    sift = partial(_sift, samples, max_bad_fraction=max_bad_fraction, complete=complete)
+    if cache is not None:
+        make = partial(load_or_build, cache, samples, preprocessing, squares=squares, label=label)
+        together(make if local_rank() == 0 else lambda: None)  # the others of this machine wait
+        return _from_cache(samples, together(make), sift, preprocessing.size if squares else None)
     own = np.array_split(np.arange(len(samples)), world_size())[rank()].tolist()
     records: list[FileRecord] = []
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
@@ -120,15 +144,39 @@ def scan(
             records.append(record)
             advance(world_size())
     records = _gathered(records)
+    good, bad = sift(records)
+    kept = [records[i] for i in good]
+    digests = np.frombuffer(b"".join(r.digest for r in kept), np.uint8).reshape(len(kept), -1)
+    return Scan(samples.take(good), digests, _stack(kept), bad)
+
+
+def _from_cache(
+    samples: Samples, found: Cached, sift: Callable[..., _Sifted], size: int | None
+) -> Scan:
+    """Return the split as the cache has it: squares of side `size`, or whole pictures."""
+    rows = zip(found.digests, found.kinds, found.errors, strict=True)
+    good, bad = sift([FileRecord(bytes(digest), kind, None, why) for digest, kind, why in rows])
+    pictures = found.pictures
+    squares = None if size is None else pictures.squares(size)
+    return Scan(
+        samples.take(good), found.digests[good], squares, bad, pictures if size is None else None
+    )
+
+
+_Sifted: TypeAlias = "tuple[npt.NDArray[np.int64], tuple[BadFile, ...]]"
+
+
+def _sift(
+    samples: Samples, records: list[FileRecord], max_bad_fraction: float, *, complete: bool
+) -> _Sifted:
+    """Return the indices of the readable files and the others, if these are not too many."""
     good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
     bad = tuple(BadFile(samples.where(i), r.error) for i, r in enumerate(records) if r.error)
     _check_bad(samples, bad, max_bad_fraction)
     if complete:
         _check_classes(samples, good)
     _warn_of_odd_kinds(samples, records)
-    kept = [records[i] for i in good]
-    digests = np.frombuffer(b"".join(r.digest for r in kept), np.uint8).reshape(len(kept), -1)
-    return Scan(samples.take(good), digests, _stack(kept), bad)
+    return good, bad
 
 
 def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG
+from softonce.data.cache import default_folder
 from softonce.data.samples import Samples, list_samples, split_off_val
-from softonce.data.scan import BadFile, Scan, find_leaks, scan
+from softonce.data.scan import SMALL_SIDE, BadFile, Scan, find_leaks, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
@@ -92,6 +94,13 @@ def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
     return Listed(train.take(kept), train.take(chosen), test, True, train.listing())
 
 
+def cache_folder(config: TrainConfig) -> Path | None:
+    """Return where decoded pictures are kept, where `--cache` or `--cache-dir` asks for it."""
+    if config.cache_dir is not None:
+        return config.cache_dir
+    return default_folder() if config.cache else None
+
+
 def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> Splits:
     """Read every file once, and report identical files in train and another split.
 
@@ -99,14 +108,16 @@ def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> 
         DataError: where too many files cannot be read.
     """
     preprocessing = preprocessing_from(config, default)
-    limit = config.max_bad_fraction
-    train = scan(
-        listed.train, preprocessing, max_bad_fraction=limit, complete=True, label="reading train"
+    read = partial(
+        scan,
+        preprocessing=preprocessing,
+        max_bad_fraction=config.max_bad_fraction,
+        cache=None if preprocessing.size <= SMALL_SIDE else cache_folder(config),
     )
-    val = scan(listed.val, preprocessing, max_bad_fraction=limit, label="reading val")
-    test = None
-    if listed.test is not None:
-        test = scan(listed.test, preprocessing, max_bad_fraction=limit, label="reading test")
+    boxes = config.augment not in ("none", "pad-crop")
+    train = read(listed.train, complete=True, label="reading train", squares=not boxes)
+    val = read(listed.val, label="reading val")
+    test = None if listed.test is None else read(listed.test, label="reading test")
     leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
     if leaks:
         LOG.warning(

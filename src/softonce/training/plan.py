@@ -35,6 +35,7 @@ _FREE_ON_RESUME = (
     "output",
     "resume",
     "config",
+    "cache_dir",
     "overwrite",
     "workers",
     "checkpoint_seconds",
@@ -150,7 +151,8 @@ def resumed(config: TrainConfig) -> TrainConfig:
     assert config.resume is not None  # noqa: S101 - the caller has looked
     saved = from_toml(config.resume / "config.toml", TrainConfig)
     free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
-    free |= {"output": config.resume, "data": config.data or saved.data}
+    free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
+    free["output"] = config.resume
     if config.data is not None:
         _check_same(config, saved, config.resume)
     return dataclasses.replace(saved, **free)

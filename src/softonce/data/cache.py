@@ -1,0 +1,206 @@
+"""Pictures decoded and resized once, kept on disk as uint8 and mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from softonce.console import LOG, progress
+from softonce.data.images import decode, fit_image, open_image, resize_short
+from softonce.errors import ArtefactError, ImageError, StorageError
+from softonce.files import replacing
+from softonce.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+    from PIL import Image
+
+    from softonce.data.samples import Samples
+    from softonce.preprocessing import Preprocessing
+
+FORMAT = 1
+_AT_A_TIME = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded pictures of many sizes in one buffer.
+
+    Args:
+        buffer: (bytes,) uint8, picture after picture, (H, W, channels) each.
+        starts: (N,) where each begins.
+        sides: (N, 2) height and width of each.
+        mode: their colour mode.
+    """
+
+    buffer: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    sides: npt.NDArray[np.int64]
+    mode: str
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return one picture, (H, W, channels), without copying it."""
+        shape = (*self.sides[index].tolist(), len(self.mode))
+        start = int(self.starts[index])
+        return self.buffer[start : start + math.prod(shape)].reshape(shape)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Pictures:
+        """Return the pictures at these indices."""
+        return Pictures(self.buffer, self.starts[indices], self.sides[indices], self.mode)
+
+    def squares(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return pictures that are squares of this side as one array (N, channels, size, size)."""
+        shape = (-1, size, size, len(self.mode))
+        return self.buffer.reshape(shape).transpose(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What is known of each sample, and the pictures of those without an error.
+
+    Args:
+        digests: (N, 16) uint8, a hash of each file's bytes.
+        kinds: the format of each file.
+        errors: why a file cannot be used; empty where it can.
+        pictures: one for each sample without an error.
+    """
+
+    digests: npt.NDArray[np.uint8]
+    kinds: list[str]
+    errors: list[str]
+    pictures: Pictures
+
+
+def default_folder() -> Path:
+    """Return the folder of `--cache` where no `--cache-dir` is named."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "softonce" / "pictures"
+
+
+def load_or_build(
+    folder: Path, samples: Samples, preprocessing: Preprocessing, *, squares: bool, label: str
+) -> Cached:
+    """Return the pictures of these files, made now where they, or a file, are new.
+
+    Args:
+        folder: where the cache lies; another process may fill it at the same time.
+        samples: the files.
+        preprocessing: how they are resized.
+        squares: whether to keep the network's squares, as evaluation sees them, or whole pictures
+            whose short side is `preprocessing.resize`, from which training cuts its boxes.
+        label: shown beside the progress.
+
+    Raises:
+        StorageError: where the disk is full; what is there already stays.
+    """
+    stem = folder / _key(samples, preprocessing, squares)
+    found = _load(stem)
+    if found is None:
+        LOG.info("writing the cache of %d pictures to %s", len(samples), folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_room(folder, samples, preprocessing)
+        _build(stem, samples, preprocessing, squares, label)
+        found = _load(stem)
+    if found is None:
+        raise StorageError(f"expected the cache just written at {stem}.*, found it damaged")
+    return found
+
+
+def _key(samples: Samples, preprocessing: Preprocessing, squares: bool) -> str:
+    """Return a name made of the preprocessing and of what tells one file from another."""
+    record = {"format": FORMAT, "squares": squares, "place": samples.place}
+    wanted = asdict(preprocessing)
+    keep = ("size", "resize", "fit", "interpolation", "mode", "mean")
+    record |= {name: wanted[name] for name in (keep if squares else keep[1:5])}
+    digest = hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16)
+    digest.update(samples.names.offsets.tobytes())
+    digest.update(samples.names.buffer.tobytes())
+    digest.update(np.ascontiguousarray(samples.source.stamps(samples.names)).tobytes())
+    return digest.hexdigest()
+
+
+def _check_room(folder: Path, samples: Samples, preprocessing: Preprocessing) -> None:
+    side = preprocessing.resize
+    needed = len(samples) * side * side * 4 // 3 * preprocessing.in_channels
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise StorageError(
+            f"expected about {needed / 1e9:.1f} GB for the cache in {folder}, found "
+            f"{free / 1e9:.1f} GB free: name another place with --cache-dir, or leave it out"
+        )
+
+
+def _build(
+    stem: Path, samples: Samples, preprocessing: Preprocessing, squares: bool, label: str
+) -> None:
+    """Write the pixels, then the index: without it they are not looked at."""
+
+    def prepare(image: Image.Image) -> Image.Image:
+        decoded = decode(image, preprocessing.mode)
+        return (fit_image if squares else resize_short)(decoded, preprocessing)
+
+    digests, kinds, errors, sides = [], [], [], []
+    with replacing(stem.with_suffix(".pixels")) as temporary, temporary.open("wb") as file:
+        for digest, kind, error, picture in _read_all(samples, prepare, label):
+            digests.append(digest)
+            kinds.append(kind)
+            errors.append(error)
+            if picture is not None:
+                sides.append((picture.height, picture.width))
+                file.write(picture.tobytes())
+    tensors = {
+        "digests": torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8),
+        "sides": torch.tensor(sides, dtype=torch.int64).reshape(-1, 2),
+    }
+    record = {"kind": "cache", "mode": preprocessing.mode, "kinds": kinds, "errors": errors}
+    write_tensors(stem.with_suffix(".safetensors"), tensors, record)
+
+
+def _read_all(
+    samples: Samples, prepare: Callable[[Image.Image], Image.Image], label: str
+) -> Iterator[tuple[bytes, str, str, Image.Image | None]]:
+    def read(index: int) -> tuple[bytes, str, str, Image.Image | None]:
+        digest = bytes(16)
+        try:
+            data = samples.read(index)
+            digest = hashlib.blake2b(data, digest_size=16).digest()
+            image = open_image(data)
+            kind = image.format or ""
+            return digest, kind, "", prepare(image)
+        except ImageError as error:
+            return digest, "", str(error), None
+
+    with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
+        for start in range(0, len(samples), _AT_A_TIME):  # so that few wait in memory
+            some = range(start, min(start + _AT_A_TIME, len(samples)))
+            yield from threads.map(read, some)
+            advance(len(some))
+
+
+def _load(stem: Path) -> Cached | None:
+    """Return what is there, if it is whole."""
+    pixels = stem.with_suffix(".pixels")
+    try:
+        tensors, record = read_tensors(stem.with_suffix(".safetensors"))
+        sides = tensors["sides"].numpy()
+        areas = sides.prod(axis=1) * len(record["mode"])
+        if pixels.stat().st_size != areas.sum():
+            return None
+        buffer = np.memmap(pixels, np.uint8, "c") if len(sides) else np.empty(0, np.uint8)
+    except (ArtefactError, OSError, KeyError, ValueError):
+        return None
+    starts = np.concatenate([[0], np.cumsum(areas)[:-1]]).astype(np.int64)
+    pictures = Pictures(buffer, starts[: len(sides)], sides, record["mode"])
+    digests = tensors["digests"].numpy().reshape(-1, 16)
+    return Cached(digests, record["kinds"], record["errors"], pictures)
