@@ -79,7 +79,7 @@ def unreadable(*arguments: str) -> int:
     real = Samples.read
 
     def read(self: Samples, index: int) -> bytes:
-        if rank() == 1 and sys._getframe(1).f_code.co_name == "__getitem__":
+        if rank() == 1 and sys._getframe(1).f_globals["__name__"] == "softonce.data.loader":
             raise ImageError("gone")
         return real(self, index)
 
