@@ -1,21 +1,23 @@
 """How long `softonce check` takes: a small file, start included, and the package of timm.
 
-    python benchmarks/checker_speed.py
+    python benchmarks/checker_speed.py [--torchfix PATH]
 
-Where torchfix is on PATH, its time on the same files is measured, too.
+torchfix may live in an environment of its own; without it only our own times are measured.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.metadata
 import importlib.util
-import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
+
+from harness import interleaved, report
 
 SMALL_LIMIT = 0.25
 FACTOR = 25
@@ -29,16 +31,11 @@ def train(net, x, target):
 """
 
 
-def seconds(command: list[str], repeat: int) -> float:
-    """Return the least wall-clock time of a command; a finding's status 1 is no failure."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, check=False)
-        times.append(time.perf_counter() - start)
-        if done.returncode not in (0, 1):
-            raise SystemExit(done.stderr.decode())
-    return min(times)
+def run(command: list[str]) -> None:
+    """Run a command; a finding's status 1 is no failure."""
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr.decode())
 
 
 def package(name: str) -> Path | None:
@@ -47,27 +44,35 @@ def package(name: str) -> Path | None:
 
 
 def main() -> None:
+    """Time each in turn, and write the dated result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torchfix", default=shutil.which("torchfix"))
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
     check = [str(Path(sys.executable).parent / "softonce"), "check"]
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    figures: dict[str, object] = {
+        "goals": {"small file, s": SMALL_LIMIT, "torchfix / ours": FACTOR}
+    }
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.py"
         small.write_text(SMALL, encoding="utf-8")
-        took = seconds([*check, str(small)], 5)
-    print(f"one small file, start included: {took:.3f} s (goal: {SMALL_LIMIT} s)")
-    timm = package("timm")
-    if timm is None:
-        print("timm is not installed: not measured")
-        return
-    ours = seconds([*check, str(timm)], 3)
-    lines = sum(len(p.read_bytes().splitlines()) for p in timm.rglob("*.py"))
-    print(f"timm, {lines:,} lines: {ours:.2f} s")
-    torchfix = shutil.which("torchfix")
-    if torchfix is None:
-        print("torchfix is not on PATH: not measured")
-        return
-    theirs = seconds([torchfix, "--select=ALL", str(timm)], 1)
-    print(f"torchfix on the same files: {theirs:.1f} s, {theirs / ours:.0f} times as long", end=" ")
-    print(f"(goal: {FACTOR})")
+        took = interleaved({"small": partial(run, [*check, str(small)])}, rounds=9)
+    figures["one small file, start included, s"] = round(took["small"], 3)
+    timm, ratios = package("timm"), {}
+    if timm is not None:
+        cases = {"ours": partial(run, [*check, str(timm)])}
+        if options.torchfix:
+            cases["torchfix"] = partial(run, [options.torchfix, "--select=ALL", str(timm)])
+        took = interleaved(cases, rounds=options.rounds, warmup=0)
+        files = list(timm.rglob("*.py"))
+        figures["timm"] = importlib.metadata.version("timm")
+        figures["files, lines"] = [
+            len(files), sum(len(p.read_bytes().splitlines()) for p in files)
+        ]  # fmt: skip
+        figures |= {f"{name} on timm, s": round(value, 2) for name, value in took.items()}
+        if "torchfix" in took:
+            ratios["torchfix / ours"] = took["torchfix"] / took["ours"]
+    report("checker_speed", ratios=ratios, figures=figures, packages=("softonce",))
 
 
 if __name__ == "__main__":

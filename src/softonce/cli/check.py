@@ -24,6 +24,7 @@ def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
     paths = [str(path) for path in config.paths] or ["."]
     settings, baseline = settings_for(config, paths[0])
     checked = check_paths(paths, settings)
+    checked.leave_to_the_system()
     if config.write_baseline:
         write_baseline(baseline, checked)
         return 0

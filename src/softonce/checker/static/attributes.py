@@ -18,6 +18,7 @@ from softonce.checker.static.values import (
     External,
     Function,
     Instance,
+    Later,
     Layer,
     Maker,
     Mapping,
@@ -106,9 +107,11 @@ def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Val
 def _of_module(run: Interpreter, module: Module, name: str) -> Value:
     run.start(module)
     if name in module.scope:
-        return module.scope[name]
+        value = module.scope[name]
+        return value.now() if isinstance(value, Later) else value
     if name == "__dict__":
-        return Mapping(dict(module.scope), exact=False)
+        known = {k: v for k, v in module.scope.items() if not isinstance(v, Later)}
+        return Mapping(known, exact=False)
     if module.is_package:
         found = run.project.resolve(name, module, level=1)
         if found is not None:

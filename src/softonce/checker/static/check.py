@@ -6,7 +6,7 @@ import ast
 import gc
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,13 @@ class Checked:
 
     findings: tuple[Finding, ...]
     sources: dict[str, Source]
+    project: Project | None = field(default=None, repr=False, compare=False)
+
+    def leave_to_the_system(self) -> None:
+        """Never free the trees: a process that ends now saves a fifth of its time by that."""
+        cycle: list[object] = [self]
+        cycle.append(cycle)
+        gc.freeze()
 
     def read_line(self, path: str, line: int) -> str:
         """Return a line of one of the files."""
@@ -108,7 +115,7 @@ def check_sources(sources: list[Source], settings: Settings, *, on_disk: bool = 
         and settings.wants(finding)
         and not _is_silenced(finding, by_path)
     ]
-    return Checked(tuple(sorted(kept, key=lambda f: f.sort_key)), by_path)
+    return Checked(tuple(sorted(kept, key=lambda f: f.sort_key)), by_path, project)
 
 
 def _is_silenced(finding: Finding, sources: dict[str, Source]) -> bool:

@@ -10,6 +10,7 @@ from softonce.checker.static.values import (
     Const,
     External,
     Instance,
+    Later,
     Value,
     join_present,
     mark_optional,
@@ -55,7 +56,8 @@ class Frame:
         """Return what a name holds; a name that nobody binds is a builtin."""
         for scope in (self.scope, self.outer, self.module.scope):
             if name in scope:
-                return scope[name]
+                value = scope[name]
+                return value.now() if isinstance(value, Later) else value
         if name == "__name__":
             return Const("__main__")
         for prefix in self.module.stars:

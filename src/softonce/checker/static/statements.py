@@ -18,6 +18,7 @@ from softonce.checker.static.values import (
     UNKNOWN,
     Const,
     Function,
+    Later,
     Scores,
     Sequence,
     Value,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.interpreter import Interpreter
 
 MAX_UNROLLED = 24
+MAX_EAGER_LINES = 20
 MAX_DECORATOR_STEPS = 100
 """What registers something is short; what writes documentation is long."""
 _DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
@@ -75,7 +77,11 @@ def _changed_in_place(node: ast.expr) -> str | None:
 
 
 def _assign(run: Interpreter, frame: Frame, node: ast.Assign) -> bool:
-    value = evaluate(run, frame, node.value)
+    lines = (node.end_lineno or node.lineno) - node.lineno
+    if lines > MAX_EAGER_LINES and frame.scope is frame.module.scope:
+        value: Value = Later(lambda: evaluate(run, frame, node.value))
+    else:
+        value = evaluate(run, frame, node.value)
     for target in node.targets:
         bind(run, frame, target, value)
     return False

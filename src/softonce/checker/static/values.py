@@ -9,6 +9,7 @@ from softonce.checker.kinds import NOTHING, Kind
 
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Callable
 
     from softonce.checker.findings import Place
     from softonce.checker.static.project import Class, Module
@@ -106,6 +107,21 @@ class External(Value):
     """A name of another library, by its full dotted name."""
 
     name: str
+
+
+@dataclass(slots=True, eq=False)
+class Later(Value):
+    """A long literal at the top of a file, evaluated when its name is first read."""
+
+    evaluate: Callable[[], Value]
+    known: Value | None = None
+
+    def now(self) -> Value:
+        """Return what it is."""
+        if self.known is None:
+            self.known = UNKNOWN  # where it reads itself
+            self.known = self.evaluate()
+        return self.known
 
 
 @dataclass(slots=True, eq=False)
