@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from reference import draw, draw_target
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softonce.losses import chunks, class_blocks, linear_cross_entropy
+from softonce.losses import chunks, class_blocks, linear, linear_cross_entropy
 from softonce.losses.kernels import blocked
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
@@ -16,6 +16,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, tor
 @pytest.fixture(params=["rows", "classes"])
 def loop(request, monkeypatch):
     """Cut small problems as if they were large."""
+    monkeypatch.setattr(linear, "_SMALL", 0)
     if request.param == "rows":
         monkeypatch.setattr(chunks, "_MIN_ROWS", 3)
         monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)

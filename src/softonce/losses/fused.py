@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch.autograd import forward_ad
 
 from softonce.losses.kernels import find_kernel, kernel_for
-from softonce.losses.reduction import IndexTarget, accumulation_dtype
+from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.losses.objective import Loss, Objective
+
+
+_SMALL = 2**18
+"""Logits up to which the calls of a kernel's operators take longer than their work."""
+_CONFIDENT = 0.05
+"""A loss below which the roundings of torch's sum begin to show."""
 
 
 class Problem(Protocol):
@@ -169,9 +176,25 @@ def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
     """Return the loss of logits, (N, C) or (N, C, L), by the fastest way that is exact."""
     if accumulation_dtype(logits.dtype) != objective.compute_dtype:
         logits = logits.to(objective.compute_dtype)
-    if logits.numel() == 0:
+    if logits.numel() == 0 or not can_fuse(objective, logits):
         return objective.readable(logits)
+    if logits.numel() <= _SMALL and objective.is_ordinary and logits.dtype not in HALF_DTYPES:
+        loss = _by_torch(logits, objective)
+        if loss is not None:
+            return loss
     return fused(LogitsProblem(objective), logits)
+
+
+def _by_torch(logits: Tensor, objective: Objective) -> Loss | None:
+    """Return torch's loss, which costs less to call; None where a row is confident, or not finite.
+
+    Those rows torch gets wrong; and nothing else that it gets wrong is `is_ordinary`.
+    """
+    assert isinstance(objective.target, IndexTarget)  # noqa: S101 - it is ordinary
+    rows = F.cross_entropy(logits, objective.target.safe.squeeze(1), reduction="none")
+    if rows.detach().amin().item() > _CONFIDENT:
+        return objective.reduce_rows(rows)
+    return None
 
 
 def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:

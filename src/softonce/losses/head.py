@@ -115,9 +115,12 @@ class HeadProblem:
         target = self.objective.target
         if isinstance(target, IndexTarget) and target.ignored is not None:
             features = features.masked_fill(target.ignored, 0)  # 0 * inf would be NaN
-        features, weight = features.to(self.dtype), weight.to(self.dtype)
+        return self.objective.readable(self.logits(features, weight, bias))
+
+    def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return all logits."""
         bias = None if bias is None else bias.to(self.dtype)
-        return self.objective.readable(F.linear(features, weight, bias))
+        return F.linear(features.to(self.dtype), weight.to(self.dtype), bias)
 
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
         """Make the gradient with the loss where one number is upstream of it."""

@@ -9,7 +9,7 @@ from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
 from softonce.losses import ops
-from softonce.losses.fused import can_fuse, fused
+from softonce.losses.fused import can_fuse, fused, loss_of_logits
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
 from softonce.losses.overrides import overridable
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from softonce.losses.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
+
+
+_SMALL = 2**22
+"""Multiplications up to which a head gains nothing by being cut."""
 
 
 @overload
@@ -162,6 +166,8 @@ def _loss_of_head(
 ) -> Loss:
     """Return the loss of (N, D) features and a (C, D) weight; ignored rows cost nothing."""
     problem = HeadProblem(objective, dtype)
+    if features.numel() * len(weight) < _SMALL and objective.is_ordinary:
+        return loss_of_logits(problem.logits(features, weight, bias), objective)
     kept = objective.kept_rows()
     if 0 in (len(features) if kept is None else len(kept), features.shape[1]):
         return problem.readable(features, weight, bias)

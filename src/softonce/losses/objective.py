@@ -126,6 +126,14 @@ class Objective:
             total = torch.tensor(float(self.shape.numel()), device=self.device)
         return replace(self, target=target, total=total, shape=self.shape[:1])
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether every row has one class that is there, and nothing else is asked for."""
+        target = self.target
+        has_plain_rows = isinstance(target, IndexTarget) and target[1:] == (None, None)
+        has_options = self.weight is not None or self.label_smoothing > 0 or self.return_lse
+        return has_plain_rows and not has_options
+
     def mass(self, num_classes: int) -> Mass:
         """Return the effective target for the kernels."""
         weight = None if self.weight is None else self.weight.to(self.compute_dtype)
@@ -136,7 +144,7 @@ class Objective:
         logits = logits.to(self.compute_dtype)
         weight = per_class(self.weight, logits)
         rows, lse = cross_entropy_rows(logits, self.target, weight, self.label_smoothing)
-        return self._reduce(rows, lse if self.return_lse else None)
+        return self.reduce_rows(rows, lse if self.return_lse else None)
 
     def scale(self, num_rows: int) -> float | Tensor | None:
         """Return what the reduction multiplies each row with; None is 1."""
@@ -160,9 +168,10 @@ class Objective:
 
     def reduce(self, rows: Rows) -> Loss:
         """Return the loss, and the log-sum-exp where it is asked for, of all rows."""
-        return self._reduce(rows.loss, rows.lse if self.return_lse else None)
+        return self.reduce_rows(rows.loss, rows.lse if self.return_lse else None)
 
-    def _reduce(self, rows: Tensor, lse: Tensor | None) -> Loss:
+    def reduce_rows(self, rows: Tensor, lse: Tensor | None = None) -> Loss:
+        """Return the loss of tensors that hold one value for each row."""
         loss = reduce_rows(rows, self.total, self.reduction, self.shape).to(self.dtype)
         return loss if lse is None else (loss, lse.reshape(self.shape).to(self.dtype))
 
