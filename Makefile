@@ -27,7 +27,7 @@ prove: $(READY)  ## the long proofs: minutes to an hour
 	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests
 
 bench: $(READY)  ## every benchmark that needs no data of yours, one after the other
-	for name in train_step checker_speed watch_overhead; do \
+	for name in train_step sharded checker_speed watch_overhead; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-gpu: $(READY)  ## the losses on a GPU, against torch and the kernel packages that are installed

@@ -596,8 +596,9 @@ def rows_that_do_not_fit_are_refused_on_every_rank():
         ArgumentError, match=r"on rank \d of \d: expected features .* found .*: pass"
     ):
         gather_rows(features, target[:4] if last else target, averaged=True)
-    with pytest.raises(ArgumentError, match=r"features of one width.*found columns .*: use"):
-        gather_rows(features[:, :2] if last else features, target, averaged=True)
+    for rows, classes in ((features[:, :2], target), (features, target.int())):
+        with pytest.raises(ArgumentError, match=r"rows of one kind on every rank, found .*: use"):
+            gather_rows(rows if last else features, classes if last else target, averaged=True)
 
 
 CHECKS = (

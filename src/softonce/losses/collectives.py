@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Group = dist.ProcessGroup | None
 
+_ONE_KIND_OF_ROWS = ("feature width", "feature bytes", "target width", "target bytes")
+
 
 def gather_rows(
     features: Tensor,
@@ -39,7 +41,7 @@ def gather_rows(
 
     Args:
         features: this process's rows, (n, D); n may differ, and may be 0.
-        target: their class indices, (n,), or class probabilities, (n, ...).
+        target: their class indices, (n,), or class probabilities, (n, C).
         averaged: whether the gradients of the layers below will be averaged over the processes, as
             DistributedDataParallel does; they are then multiplied by the number of processes here,
             so that the average is the gradient of the one loss. False where they will be summed.
@@ -91,19 +93,27 @@ def apply(function: Any, *arguments: Any) -> Any:
 def _row_counts(features: Tensor, target: Tensor, group: Group) -> list[int]:
     """Return the number of rows of each process."""
     problem = None
-    if features.dim() != 2 or target.shape[:1] != features.shape[:1]:
+    facts = dict.fromkeys(("rows", *_ONE_KIND_OF_ROWS), 0.0)
+    if features.dim() != 2 or target.dim() == 0 or len(target) != len(features):
         problem = ArgumentError(
             "expected features of shape (n, D) and a target for each of the n rows, found features "
             f"{tuple(features.shape)} and target {tuple(target.shape)}: pass one target a row"
         )
-    facts = {"rows": len(features), "columns": features.shape[-1], "dims": target.dim()}
+    else:
+        facts = {
+            "rows": len(features),
+            "feature width": features.shape[1],
+            "feature bytes": features.dtype.itemsize,
+            "target width": target.shape[1] if target.dim() > 1 else 0,
+            "target bytes": target.dtype.itemsize,
+        }
     table = agree(facts, problem, group, device=features.device)
-    for name, words in (("columns", "features of one width"), ("dims", "targets of one kind")):
+    for name in _ONE_KIND_OF_ROWS:
         found = [int(row[name]) for row in table]
         if len(set(found)) > 1:
             raise ArgumentError(
-                f"expected {words} on every rank, found {name} {found} in the order of ranks: "
-                "use one model and one kind of target in all processes"
+                f"expected rows of one kind on every rank, found {name} {found} in the order of "
+                "ranks: use one model, one dtype and one kind of target in all processes"
             )
     return [int(row["rows"]) for row in table]
 
