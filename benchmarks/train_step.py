@@ -1,8 +1,10 @@
-"""Images per second of one training step: ours against torchvision's reference loop.
+"""Images per second of one training step: ours against torchvision's loop and timm's.
 
-The same network, batch, optimizer and images on both sides; in turn, in one process. torchvision's
-side is the body of `train_one_epoch` in its references/classification/train.py at its defaults:
-float32, contiguous, with the two accuracies and the meters that it updates each step.
+The same architecture, batch, optimizer and images on all sides; in turn, in one process.
+torchvision's side is the body of `train_one_epoch` in its references/classification/train.py at its
+defaults: float32, contiguous, with the two accuracies and the meters that it updates each step.
+timm's is the body of `train_one_epoch` in its train.py: at its defaults (float32, contiguous), and
+with what it offers for speed (--channels-last --amp --amp-dtype bfloat16).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +24,10 @@ from softonce import create_model
 from softonce.config import TrainConfig
 from softonce.engines import to_layout
 from softonce.hardware import has_native_bfloat16
-from softonce.losses import cross_entropy
+from softonce.training.layers import layers_of
+from softonce.training.objective import Objective
 from softonce.training.optim import build_optimizer
+from softonce.training.recipes import with_epochs, with_recipe
 from softonce.training.step import TrainStep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -30,30 +35,30 @@ from torchvision_beside import load_torchvision
 
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-4
 CPU = torch.device("cpu")
+Step = Callable[[], object]
 
 
-def our_step(name: str, images: Tensor, target: Tensor) -> Callable[[], object]:
+def our_step(name: str, images: Tensor, target: Tensor, *, compiled: bool = False) -> Step:
     """One step with the defaults of `softonce train` on this processor."""
     model = to_layout(create_model(name), CPU, torch.channels_last).train()
-    config = TrainConfig(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    asked = TrainConfig(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, opt="sgd")
+    config = with_epochs(with_recipe(asked, "none"))
     enabled = has_native_bfloat16(CPU)
     step = TrainStep(
-        model=model,
-        optimizer=build_optimizer(model, config),
-        loss_fn=cross_entropy,
+        model=torch.compile(model) if compiled else model,
+        optimizer=build_optimizer(layers_of(model), config),
+        objective=Objective(),
         autocast=partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=enabled),
     )
     images = images.contiguous(memory_format=torch.channels_last)
     return lambda: step(images, target, lr=LR)
 
 
-def torchvisions_step(name: str, images: Tensor, target: Tensor) -> Callable[[], object]:
+def torchvisions_step(name: str, images: Tensor, target: Tensor) -> Step:
     """One pass through the body of torchvision's loop."""
     model = getattr(load_torchvision().models, name)().train()
     criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
-    )
+    optimizer = _sgd(model)
     meters: list[float] = []
 
     def step() -> None:
@@ -70,13 +75,40 @@ def torchvisions_step(name: str, images: Tensor, target: Tensor) -> Callable[[],
     return step
 
 
+def timms_step(name: str, images: Tensor, target: Tensor, *, best: bool) -> Step:
+    """One pass through the body of timm's loop; it reads the loss at its log interval alone."""
+    load_torchvision()
+    import timm
+
+    layout = torch.channels_last if best else torch.contiguous_format
+    model = to_layout(timm.create_model(name), CPU, layout).train()
+    images = images.contiguous(memory_format=layout)
+    criterion, optimizer = nn.CrossEntropyLoss(), _sgd(model)
+    precision = partial(torch.autocast, "cpu", dtype=torch.bfloat16) if best else nullcontext
+
+    def step() -> None:
+        with precision():
+            logits = model(images)
+            loss = criterion(logits, target)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+
 def main() -> None:
-    """Time both, and print the ratios."""
+    """Time all, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["resnet18", "resnet50"])
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true", help="also time our compiled step")
     asked = parser.parse_args()
     torch.manual_seed(0)
     images = torch.randn(asked.batch_size, 3, asked.size, asked.size)
@@ -86,15 +118,22 @@ def main() -> None:
         cases = {
             "softonce": our_step(name, images, target),
             "torchvision": torchvisions_step(name, images, target),
+            "timm": timms_step(name, images, target, best=False),
+            "timm at its best": timms_step(name, images, target, best=True),
         }
+        if asked.compile:
+            cases["softonce compiled"] = our_step(name, images, target, compiled=True)
         seconds = interleaved(cases, rounds=asked.rounds, warmup=2)
         rates = {case: asked.batch_size / value for case, value in seconds.items()}
-        ratios[name] = rates["softonce"] / rates["torchvision"]
+        ours = [case for case in rates if case.startswith("softonce")]
+        others = [case for case in rates if case not in ours]
+        found = {f"{name}, {a} to {b}": rates[a] / rates[b] for a in ours for b in others}
+        ratios |= found
         figures[name] = {f"{case} img/s": round(rate, 1) for case, rate in rates.items()}
-        print(f"{name}: {figures[name]}, ratio {ratios[name]:.2f}")
+        print(f"{name}: {figures[name]}", *(f"{k} {v:.2f}" for k, v in found.items()), sep="\n  ")
     bfloat16 = has_native_bfloat16(CPU)
     figures |= {"px": asked.size, "batch": asked.batch_size, "native bfloat16": bfloat16}
-    report("train_step", ratios=ratios, figures=figures, packages=("torch", "torchvision"))
+    report("train_step", ratios=ratios, figures=figures, packages=("torch", "torchvision", "timm"))
 
 
 if __name__ == "__main__":

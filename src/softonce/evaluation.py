@@ -97,7 +97,11 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
     return measure(
-        Engine(model, preprocessing), loader, split, temperature=temperature, seed=config.seed
+        Engine(model, preprocessing, config.tta),
+        loader,
+        split,
+        temperature=temperature,
+        seed=config.seed,
     )
 
 

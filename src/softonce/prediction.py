@@ -53,7 +53,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
     model, metadata = load(config.artefact, device=config.device)
-    engine = Engine(model, metadata.preprocessing)
+    engine = Engine(model, metadata.preprocessing, config.tta)
     paths = iter(expand_paths(config.images))
     found = False
     while batch := list(islice(paths, config.batch_size)):

@@ -57,3 +57,15 @@ def permutation(seed: int, epoch: int, num_items: int) -> npt.NDArray[np.int64]:
     """
     keys = uniforms(seed, epoch, np.arange(num_items), num_draws=1)[:, 0]
     return np.argsort(keys, kind="stable").astype(np.int64)
+
+
+def generator(seed: int, *counters: int) -> np.random.Generator:
+    """Return a generator for draws whose number is not known before: a function of its arguments.
+
+    Example:
+        >>> generator(0, 3, 5).random() == generator(0, 3, 5).random()
+        True
+        >>> generator(0, 3, 5).random() == generator(0, 3, 6).random()
+        False
+    """
+    return np.random.default_rng([seed, *counters])

@@ -10,7 +10,7 @@ from PIL import Image
 from training.runs import small
 
 from softonce import train
-from softonce.cli.app import OTHER_NAMES, main
+from softonce.cli.app import main
 
 
 @pytest.fixture
@@ -123,12 +123,6 @@ def test_a_wrong_option(options: tuple[str, ...], message: str, train_fails, pho
     if "cuda" in options and torch.cuda.is_available():
         pytest.skip("this machine has one")
     assert message in train_fails(photos, *options)
-
-
-@pytest.mark.parametrize("flag", OTHER_NAMES)
-def test_a_flag_of_other_scripts_is_refused_with_our_name(flag: str, fails, photos: Path) -> None:
-    message = fails("train", photos, flag, "1")
-    assert f"{flag} is {OTHER_NAMES[flag]} here" in message
 
 
 def test_no_output_folder(fails, photos: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -32,12 +32,16 @@ def test_each_bound_is_allowed_and_what_lies_beyond_is_refused(
 
 
 def test_every_number_of_train_has_a_range() -> None:
-    config = TrainConfig(lr=0.1, weight_decay=0.1, lr_warmup_epochs=1, clip_grad_norm=1)
-    config = dataclasses.replace(config, size=1, train_size=1, workers=1)
+    hints = get_type_hints(TrainConfig)  # of int | None, too
     numbers = {
-        name for name, value in vars(config).items() if type(value) in {int, float}
-    }  # not bool
-    assert numbers == {name for name, *_ in _RANGES}
+        name
+        for name, kind in hints.items()
+        if get_origin(kind) is not tuple and {int, float} & {kind, *get_args(kind)}
+    }
+    assert numbers == {name for name, *_ in _RANGES} | {"batch_size", "lr"}  # words, too
+    for name in ("batch_size", "lr"):
+        with pytest.raises(ConfigError, match=f"expected --{name.replace('_', '-')} of at least"):
+            TrainConfig(**{name: -1})
 
 
 @pytest.mark.parametrize("name", ["scale", "ratio"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +13,19 @@ import pytest
 import torch
 from data.pictures import SMALL, encoded, noise
 from PIL import Image
+from torchvision_beside import load_torchvision
 
 from softonce.data.augment import Augmentation, augment_pixels, random_crop_image
 from softonce.data.images import open_image, to_pixels
+from softonce.data.loader import Loader
+from softonce.data.samples import list_samples
+from softonce.data.scan import scan
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
+from softonce.data.trivial_augment import NUM_STRENGTHS, OPERATIONS, trivial_augment
 
 if TYPE_CHECKING:
+    from softonce.data.augment import EraseFill
     from softonce.preprocessing import Interpolation
     from softonce.shapes import Pixels
 
@@ -59,18 +70,103 @@ def test_pad_crop_is_a_window_of_the_reflected_picture(side: int) -> None:
     assert len(places) == (2 * pad + 1) ** 2
 
 
+@pytest.mark.parametrize("fill", ["mean", "noise"])
 @pytest.mark.parametrize("random_erase", [0.0, 0.5, 1.0])
-def test_a_box_is_blanked_with_the_mean_colour(random_erase: float) -> None:
+def test_a_box_is_blanked(random_erase: float, fill: EraseFill) -> None:
     pixels = torch.full((400, 3, 32, 32), 255, dtype=torch.uint8)
-    found = augmented(pixels, replace(NOTHING, random_erase=random_erase))
-    blank = (found == torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None]).all(1)
-    assert ((found == 255).all(1) | blank).all()
-    rows, columns = blank.any(2), blank.any(1)
-    assert torch.equal(blank, rows[:, :, None] & columns[:, None, :])  # one rectangle each
+    how = replace(NOTHING, random_erase=random_erase, random_erase_fill=fill)
+    found = augmented(pixels, how)
+    blank = (found != 255).any(1)
+    if fill == "mean":
+        colour = torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None]
+        assert (found.movedim(1, 0)[:, blank] == colour).all()
+        rows, columns = blank.any(2), blank.any(1)
+        assert torch.equal(blank, rows[:, :, None] & columns[:, None, :])  # one rectangle each
+    elif random_erase:
+        values = found.movedim(1, 0)[:, blank].double()
+        assert values.mean().item() == pytest.approx(127.5, abs=1)
+        assert values.std().item() == pytest.approx(73.9, abs=1)
     share = blank.double().mean((1, 2))
     erased = share > 0
     assert erased.double().mean() == pytest.approx(random_erase, abs=0.1 * (random_erase == 0.5))
-    assert ((share[erased] > 0.01) & (share[erased] < 0.37)).all()
+    assert ((share[erased] > 0.01) & (share[erased] < 0.45)).all()
+
+
+def test_alternating_flip_shows_both_sides_in_any_two_epochs() -> None:
+    pixels = batch(600, side=4)
+    how = replace(NOTHING, hflip=0.5, alternating_flip=True)
+    epochs = [augmented(pixels, how, epoch) for epoch in range(4)]
+    mirrored = (epochs[0] == pixels.flip(-1)).flatten(1).all(1)
+    assert mirrored.double().mean() == pytest.approx(0.5, abs=0.09)
+    for before, after in itertools.pairwise(epochs):
+        assert torch.equal(before, after.flip(-1))
+
+
+# TrivialAugment
+
+
+THEIR_NAMES = {
+    "identity": "Identity", "shear-x": "ShearX", "shear-y": "ShearY",
+    "translate-x": "TranslateX", "translate-y": "TranslateY", "rotate": "Rotate",
+    "brightness": "Brightness", "colour": "Color", "contrast": "Contrast",
+    "sharpness": "Sharpness", "posterize": "Posterize", "solarize": "Solarize",
+    "autocontrast": "AutoContrast", "equalize": "Equalize",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_every_operation_is_torchvisions(name: str, mode: str) -> None:
+    theirs = load_torchvision().transforms
+    apply_op = theirs.autoaugment._apply_op
+    filter_ = theirs.InterpolationMode.BILINEAR
+    space = theirs.TrivialAugmentWide()._augmentation_space(NUM_STRENGTHS)
+    strengths, is_signed = space[THEIR_NAMES[name]]
+    image = noise(40, 32).convert(mode)
+    place = (list(OPERATIONS).index(name) + 0.5) / len(OPERATIONS)
+    for number in (0, 7, 15, 30):
+        strength = round(float(strengths[number]), 4) if strengths.ndim else 0.0
+        for sign, draw in ((-1, 0.2), (1, 0.8)):
+            draws = [place, (number + 0.5) / NUM_STRENGTHS, draw]
+            found = trivial_augment(image, draws, interpolation="bilinear")
+            signed = strength * (sign if is_signed else 1)
+            expected = apply_op(image, THEIR_NAMES[name], signed, filter_, None)
+            assert found.mode == mode
+            assert found.size == image.size
+            difference = np.asarray(found).astype(int) - np.asarray(expected).astype(int)
+            # strengths and matrices are rounded otherwise there
+            assert (np.abs(difference) > 1).mean() < (0.005 if "shear" in name else 1e-9), number
+
+
+def test_operations_strengths_and_signs_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, float]] = []
+    for name, (_, largest, is_signed) in list(OPERATIONS.items()):
+
+        def note(image, strength, _, name=name):
+            seen.append((name, strength))
+            return image
+
+        monkeypatch.setitem(OPERATIONS, name, (note, largest, is_signed))
+    for draws in np.random.default_rng(0).random((4000, 3)):
+        trivial_augment(noise(4, 4), draws.tolist(), interpolation="nearest")
+    counts = Counter(name for name, _ in seen)
+    assert set(counts) == set(OPERATIONS)
+    assert min(counts.values()) > 0.75 * 4000 / len(OPERATIONS)
+    rotations = {strength for name, strength in seen if name == "rotate"}
+    assert rotations == {sign * 135 * n / 30 for n in range(31) for sign in (-1, 1)}
+
+
+def test_pictures_in_memory_and_in_files_are_augmented_alike(photos: Path) -> None:
+    samples = list_samples(open_source(photos / "train"), WHOLE)
+    found = scan(samples, SMALL, max_bad_fraction=0.01)
+    how = replace(NOTHING, crop="pad-crop", size=SMALL.size, auto_augment="ta_wide", hflip=0.5)
+    loader = Loader(found, SMALL, 12, how, workers=0)
+    files = replace(loader, scan=replace(found, pixels=None))
+    plain = replace(loader, augmentation=replace(how, auto_augment="none"))
+    batches = [list(part.batches(1)) for part in (loader, files, plain)]
+    for ours, theirs, other in zip(*batches, strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert not torch.equal(ours[0], other[0])
 
 
 def test_a_sample_is_changed_alike_in_any_batch_and_otherwise_in_another_epoch() -> None:

@@ -15,11 +15,11 @@ from softonce.cli.app import main
 from softonce.data.samples import Samples
 from softonce.distributed import gather_json, process_group, rank, together, world_size
 from softonce.errors import DataError, ImageError
-from softonce.losses import cross_entropy
 from softonce.models.cifar import cifar_resnet20
 from softonce.models.classifier import Classifier
 from softonce.models.registry import register
 from softonce.training import loop
+from softonce.training.objective import Objective
 from softonce.training.step import TrainStep
 
 CPU = torch.device("cpu")
@@ -46,8 +46,7 @@ def weighted_step(output: str) -> None:
         step = TrainStep(
             model=network,
             optimizer=torch.optim.SGD(model.parameters()),
-            loss_fn=lambda logits, target: cross_entropy(logits, target, weight=weight),
-            denominator=lambda target: weight[target].sum(),
+            objective=Objective(weight=weight),
             world_size=world_size(),
         )
         own = slice(None) if world_size() == 1 else [slice(0, 5), slice(5, 7)][rank()]

@@ -16,6 +16,7 @@ def small(data: Path, run: Path, **options: Any) -> TrainConfig:
     """Two epochs of five steps; a state is saved at every step unless options say otherwise."""
     defaults = {
         "model": "cifar_resnet20",
+        "recipe": "none",
         "size": 16,
         "epochs": 2,
         "batch_size": 8,

@@ -8,6 +8,7 @@ import math
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -19,13 +20,23 @@ from training.runs import rows, small
 import softonce.training.run as run_module
 from softonce import TrainConfig, create_model, train
 from softonce.artefact import read_artefact
+from softonce.config.train import Opt
 from softonce.errors import ConfigError
 from softonce.inference import log_probs
 from softonce.losses import cross_entropy, softmax
 from softonce.metrics import Figures
 from softonce.training import loop
+from softonce.training.layers import layers_of
+from softonce.training.objective import Objective
 from softonce.training.optim import Schedule, build_average, build_optimizer
+from softonce.training.recipes import with_learning_rate, with_recipe
 from softonce.training.step import TrainStep
+
+
+def plain(**options) -> TrainConfig:
+    """Return a configuration with everything filled in."""
+    return with_learning_rate(with_recipe(TrainConfig(**options), "none"))
+
 
 # the learning rate
 
@@ -58,13 +69,13 @@ def test_the_rate_is_that_of_torch() -> None:
 # the parameters
 
 
-@pytest.mark.parametrize("opt", ["sgd", "adamw"])
+@pytest.mark.parametrize("opt", get_args(Opt))
 def test_norms_and_biases_are_not_decayed(opt: str) -> None:
     model = create_model("cifar_resnet20")
-    config = TrainConfig(opt=opt, lr=0.1, weight_decay=0.3)
+    config = plain(opt=opt, lr=0.1, weight_decay=0.3)
     decay = {
         id(p): group["weight_decay"]
-        for group in build_optimizer(model, config).param_groups
+        for group in build_optimizer(layers_of(model), config).param_groups
         for p in group["params"]
     }
     for name, parameter in model.named_parameters():
@@ -74,7 +85,7 @@ def test_norms_and_biases_are_not_decayed(opt: str) -> None:
 
 def test_the_average_is_exponential_over_weights_and_buffers() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    average = build_average(model, TrainConfig(model_ema=True, model_ema_decay=0.75))
+    average = build_average(model, plain(model_ema=True, model_ema_decay=0.75))
     average.update_parameters(model)  # the first sets it
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     for _ in range(3):
@@ -104,7 +115,7 @@ def made_step(**options) -> tuple[TrainStep, list[torch.Tensor]]:
         return cross_entropy(logits, target)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=99.0)
-    return TrainStep(model, optimizer, loss, **options), seen
+    return TrainStep(model, optimizer, Objective(loss), **options), seen
 
 
 def test_a_step_is_one_of_plain_gradient_descent() -> None:
@@ -240,7 +251,7 @@ def test_open_options_are_filled_in_and_said(
 ) -> None:
     caplog.set_level(logging.INFO, logger="softonce")
     train(small(photos, tmp_path / "run", epochs=1))
-    assert "cifar_resnet20 at 16 px, 1 epochs, batch 8, sgd with lr 0.00625" in caplog.text
+    assert "cifar_resnet20 at 16 px, 1 epochs, batch 8, sgd_nesterov with lr 0.00625" in caplog.text
     assert "pad-crop" in caplog.text
 
 

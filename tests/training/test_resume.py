@@ -19,10 +19,29 @@ from softonce.errors import CheckpointError, ConfigError, StorageError, Training
 from softonce.training import checkpoint, loop
 from softonce.training.step import TrainStep
 
+REGULARISED = {
+    "mixup_alpha": 0.2,
+    "cutmix_alpha": 1.0,
+    "auto_augment": "ta_wide",
+    "random_erase": 0.5,
+    "alternating_flip": True,
+    "stochastic_depth": 0.3,
+    "label_smoothing": 0.1,
+    "class_weights": ("ants=2",),
+    "model_ema": True,
+    "model_ema_warmup": True,
+    "model_ema_steps": 2,
+    "grad_accum_steps": 3,
+    "grad_checkpointing": True,
+    "epochs": 3,
+}
 VARIANTS = {
     "plain": {},
     "average": {"model_ema": True, "model_ema_decay": 0.9, "opt": "adamw"},
     "worker processes": {"workers": 2, "augment": "resized-crop", "random_erase": 0.5},
+    "everything in memory": REGULARISED | {"sampler": "balanced"},
+    "everything from files": REGULARISED | {"workers": 1, "augment": "resized-crop"},
+    "head first": {"head_epochs": 1, "layer_decay": 0.5, "opt": "rmsprop", "lr": 1e-3},
 }
 
 
@@ -196,7 +215,7 @@ def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: P
     def diverging(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return logits.sum() * float("nan")
 
-    with pytest.raises(TrainingError, match="expected a finite loss, found nan by step"):
+    with pytest.raises(TrainingError, match="expected a finite loss, found nan first in step 0"):
         train(small(photos, tmp_path / "run"), loss=diverging)
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert not list((tmp_path / "run").rglob("step-*"))
@@ -208,7 +227,7 @@ def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: P
 def start(photos: Path, run: Path) -> subprocess.Popen[str]:
     command = (
         f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 --workers 0"
-        f" --checkpoint-seconds 0 --output {run}"
+        f" --recipe none --checkpoint-seconds 0 --output {run}"
     )
     return subprocess.Popen(
         [sys.executable, "-m", "softonce", *command.split()],

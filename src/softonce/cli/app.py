@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 from softonce import __version__, console
+from softonce.cli.other_names import OTHER_NAMES
 from softonce.errors import MissingExtraError, SoftonceError
 
 if TYPE_CHECKING:
@@ -29,31 +30,6 @@ VERBS = {
     "watch": "Run a script and report which of its losses are given the wrong kind of scores.",
     "explain": "Explain a rule of the checker, or where the softmax of a row of logits is.",
     "inspect": "Show what a model file says of itself.",
-}
-
-# What other scripts call it -> what to write here.
-OTHER_NAMES = {
-    "--data-dir": "DATA, as the first argument",
-    "--train_dir": "DATA, as the first argument",
-    "--pretrained": "--weights DEFAULT",
-    "--pretrained-path": "--weights FILE",
-    "--initial-checkpoint": "--weights FILE",
-    "--sched": "nothing: a warm-up and a cosine are what there is",
-    "--warmup-epochs": "--lr-warmup-epochs",
-    "--warmup-lr": "--lr-warmup-decay",
-    "--min-lr": "--lr-min",
-    "--smoothing": "--label-smoothing",
-    "--reprob": "--random-erase",
-    "--clip-grad": "--clip-grad-norm",
-    "--img-size": "--size",
-    "--imgsz": "--size",
-    "--torchcompile": "--compile",
-    "--no-aug": "--augment none",
-    "--fliplr": "--hflip",
-    "--topk": "--top-k",
-    "--test-only": "the verb evaluate",
-    "--results-format": "--format",
-    "--output-type": "--emit",
 }
 
 

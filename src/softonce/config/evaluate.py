@@ -20,6 +20,7 @@ from softonce.config.fields import (
     Quiet,
     Resize,
     Size,
+    TtaFlag,
     Weights,
     Workers,
     check_range,
@@ -61,6 +62,8 @@ class EvaluateConfig:
     """Standard deviation per channel."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which the figures are refused; a single one never is."""
+    tta: TtaFlag = "none"
+    """Flip: average the logits of each picture and its mirror image."""
     batch_size: BatchSize = 128
     """Images at a time; the figures do not depend on it."""
     workers: Workers = None

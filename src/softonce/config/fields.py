@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -22,6 +22,7 @@ OUTPUT = Group("Output", sort_key=7)
 Data: TypeAlias = str | Path
 """A path, a URL that fsspec knows, or idx:DIR; from the command line always text."""
 
+Tta: TypeAlias = Literal["none", "flip"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 Numbers: TypeAlias = Annotated[
@@ -37,7 +38,17 @@ Resize: TypeAlias = Annotated[
 ]
 Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), group=OUTPUT, negative=())]
 Weights: TypeAlias = Annotated[str | None, Parameter(group=MODEL, negative=())]
+TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]
 OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
+
+
+Value = TypeVar("Value")
+
+
+def known(value: Value | None) -> Value:
+    """Return an option that the plan has filled in before."""
+    assert value is not None, "the plan fills every option in"  # noqa: S101 - our own mistake
+    return value
 
 
 def check_range(config: Any, name: str, low: float, high: float = float("inf")) -> None:

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     BatchSize,
     Device,
     Quiet,
+    TtaFlag,
     check_range,
 )
 
@@ -41,6 +42,8 @@ class PredictConfig:
     """What to print."""
     emit: Annotated[Literal["probs", "logits"], Parameter(group=OUTPUT)] = "probs"
     """What the table and the CSV show; jsonl always has both."""
+    tta: TtaFlag = "none"
+    """Flip: average the logits of each picture and its mirror image."""
     batch_size: BatchSize = 32
     """Images at a time."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"

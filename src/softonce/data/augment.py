@@ -10,27 +10,33 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from softonce.data.images import crop_and_resize, decode, random_box, to_array
-from softonce.randomness import uniforms
+from softonce.data.trivial_augment import trivial_augment
+from softonce.randomness import generator, uniforms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
-    from PIL import Image
 
-    from softonce.preprocessing import Preprocessing
+    from softonce.preprocessing import Interpolation, Preprocessing
     from softonce.shapes import Pixels
 
 CropKind: TypeAlias = Literal["pad-crop", "resized-crop", "none"]
+AutoAugment: TypeAlias = Literal["none", "ta_wide"]
+EraseFill: TypeAlias = Literal["noise", "mean"]
 
-_NUM_DRAWS = 12
+_NUM_DRAWS = 11
 _BOX_DRAWS = slice(0, 4)
 _SHIFT_DRAWS = slice(4, 6)
 _FLIP_DRAW = 6
 _ERASE_DRAW = 7
-_ERASE_BOX_DRAWS = slice(8, 12)
+_AUTO_DRAWS = slice(8, 11)
+_ERASE_AREA = (0.02, 0.4)
+_ERASE_RATIO = (0.3, 1 / 0.3)
+_ERASE_TRIES = 100
 _ORIENTATION = 0x0112
 
 
@@ -44,11 +50,16 @@ class Augmentation:
         scale: area of the random box, as a share of the picture.
         ratio: width over height of the random box.
         hflip: probability of a mirrored picture.
+        alternating_flip: mirror by chance in the first epoch, then every picture in every second.
+        auto_augment: `ta_wide` is TrivialAugment, before everything but a resized crop.
         random_erase: probability of a blanked box.
+        random_erase_fill: `noise` draws every value of the box, `mean` is one colour.
+        fill: the mean colour, in [0, 1].
 
     Source:
-        Pad-crop and flip: He et al. 2015 (arXiv 1512.03385), section 4.2. Random erasing: Zhong et
-        al. 2017 (arXiv 1708.04896), with the mean colour as the fill.
+        Pad-crop and flip: He et al. 2015 (arXiv 1512.03385), section 4.2. Alternating flip: Jordan
+        2024 (arXiv 2404.00498), section 3.6. Random erasing: Zhong et al. 2017 (arXiv 1708.04896),
+        section 3.2 and algorithm 1.
     """
 
     crop: CropKind
@@ -56,7 +67,10 @@ class Augmentation:
     scale: tuple[float, float] = (0.25, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: float = 0.5
+    alternating_flip: bool = False
+    auto_augment: AutoAugment = "none"
     random_erase: float = 0.0
+    random_erase_fill: EraseFill = "noise"
     fill: tuple[float, ...] = (0.5,)
 
 
@@ -115,6 +129,22 @@ def _needed(side: int, box_side: float, size: int) -> int:
     return max(1, math.floor(side * size / box_side))
 
 
+def auto_augment_array(
+    picture: npt.NDArray[np.uint8],
+    augmentation: Augmentation,
+    interpolation: Interpolation,
+    seed: int,
+    epoch: int,
+    index: int,
+) -> npt.NDArray[np.uint8]:
+    """Apply `--auto-augment` to one picture, (H, W, 1 or 3)."""
+    if augmentation.auto_augment == "none":
+        return picture
+    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _AUTO_DRAWS]
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+    return to_array(trivial_augment(image, draws.tolist(), interpolation=interpolation))
+
+
 def augment_pixels(
     pixels: Pixels,
     augmentation: Augmentation,
@@ -126,10 +156,19 @@ def augment_pixels(
     draws = uniforms(seed, epoch, indices, num_draws=_NUM_DRAWS)
     if augmentation.crop == "pad-crop":
         pixels = _pad_crop(pixels, draws[:, _SHIFT_DRAWS])
-    flipped = torch.from_numpy(np.flatnonzero(draws[:, _FLIP_DRAW] < augmentation.hflip))
-    pixels = pixels.index_copy(0, flipped, pixels[flipped].flip(-1))
+    flipped = draws[:, _FLIP_DRAW] < augmentation.hflip
+    if augmentation.alternating_flip:
+        first = uniforms(seed, 0, indices, num_draws=_NUM_DRAWS)[:, _FLIP_DRAW]
+        flipped = (first < augmentation.hflip) ^ (epoch % 2 == 1)
+    mirrored = torch.from_numpy(np.flatnonzero(flipped))
+    pixels = pixels.index_copy(0, mirrored, pixels[mirrored].flip(-1))
     erased = np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase)
-    return _erase(pixels, erased, draws[:, _ERASE_BOX_DRAWS], augmentation.fill)
+    if len(erased) == 0:
+        return pixels
+    pixels = pixels.clone()
+    for row in erased:
+        _erase_(pixels[row], generator(seed, epoch, int(indices[row])), augmentation)
+    return pixels
 
 
 def _pad_crop(pixels: Pixels, draws: npt.NDArray[np.float64]) -> Pixels:
@@ -148,20 +187,22 @@ def _pad_crop(pixels: Pixels, draws: npt.NDArray[np.float64]) -> Pixels:
     )
 
 
-def _erase(
-    pixels: Pixels,
-    erased: npt.NDArray[np.int64],
-    draws: npt.NDArray[np.float64],
-    fill: tuple[float, ...],
-) -> Pixels:
-    """Blank a box of 2 to 33 % of the picture with the mean colour."""
-    if len(erased) == 0:
-        return pixels
-    pixels = pixels.clone()
-    colour = torch.tensor([round(255 * value) for value in fill], dtype=torch.uint8)
-    for row in erased:
-        height, width = pixels.shape[2:]
-        box = random_box(width, height, draws[row], scale=(0.02, 0.33), ratio=(0.3, 3.3))
-        left, top, right, bottom = (round(edge) for edge in box)
-        pixels[row, :, top:bottom, left:right] = colour[:, None, None]
-    return pixels
+def _erase_(pixels: Pixels, rng: np.random.Generator, augmentation: Augmentation) -> None:
+    """Blank a box of 2 to 40 % of one picture, drawn again until it fits."""
+    channels, height, width = pixels.shape
+    for _ in range(_ERASE_TRIES):
+        area, ratio = height * width * rng.uniform(*_ERASE_AREA), rng.uniform(*_ERASE_RATIO)
+        box_height, box_width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < box_height < height and 0 < box_width < width:
+            break
+    else:
+        return
+    top = rng.integers(height - box_height + 1)
+    left = rng.integers(width - box_width + 1)
+    if augmentation.random_erase_fill == "noise":
+        noise = rng.integers(256, size=(channels, box_height, box_width), dtype=np.uint8)
+        colour = torch.from_numpy(noise)
+    else:
+        values = [round(255 * value) for value in augmentation.fill]
+        colour = torch.tensor(values, dtype=torch.uint8)[:, None, None]
+    pixels[:, top : top + box_height, left : left + box_width] = colour

@@ -29,7 +29,7 @@ MAX_ASPECT = 256
 MAX_BYTES = 256 * 2**20
 """Files above this are not read as pictures."""
 
-_FILTERS = {
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -130,7 +130,7 @@ def fit_image(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
     With `crop` it equals torchvision's `Resize(resize, antialias=True)` and `CenterCrop(size)`.
     """
-    size, resample = preprocessing.size, _FILTERS[preprocessing.interpolation]
+    size, resample = preprocessing.size, FILTERS[preprocessing.interpolation]
     if preprocessing.fit == "squash":
         return image.resize((size, size), resample)
     if preprocessing.fit == "pad":
@@ -148,7 +148,7 @@ def resize_short(image: Image.Image, preprocessing: Preprocessing) -> Image.Imag
         return image
     larger = int(short * max(width, height) / min(width, height))
     shape = (short, larger) if width <= height else (larger, short)
-    return image.resize(shape, _FILTERS[preprocessing.interpolation])
+    return image.resize(shape, FILTERS[preprocessing.interpolation])
 
 
 def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
@@ -156,7 +156,7 @@ def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     size = preprocessing.size
     scale = size / max(image.size)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    image = image.resize(inner, _FILTERS[preprocessing.interpolation])
+    image = image.resize(inner, FILTERS[preprocessing.interpolation])
     colour = tuple(round(255 * value) for value in preprocessing.mean)
     canvas = Image.new(image.mode, (size, size), colour if len(colour) > 1 else colour[0])
     canvas.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))

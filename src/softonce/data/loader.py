@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from softonce.data.augment import augment_pixels, random_crop_array, random_crop_image
+from softonce.data.augment import (
+    augment_pixels,
+    auto_augment_array,
+    random_crop_array,
+    random_crop_image,
+)
 from softonce.data.images import decode, fit_image, open_image, to_array
 from softonce.errors import DataError, ImageError
 from softonce.randomness import permutation
@@ -49,6 +54,7 @@ class Loader(Sized):
         workers: processes that decode; None is one a core, at most 8, shared by all ranks.
         rank: which share of each batch is this process's.
         world_size: how many processes share it; the batches are the same for any number.
+        balanced: whether every class is drawn equally often while training.
     """
 
     scan: Scan
@@ -59,6 +65,7 @@ class Loader(Sized):
     workers: int | None = None
     rank: int = 0
     world_size: int = 1
+    balanced: bool = False
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -87,12 +94,16 @@ class Loader(Sized):
     def _parts(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         """Return this process's share of each batch; in evaluation, batches of its share."""
         if self.augmentation is not None:
-            order = permutation(self.seed, epoch, len(self.scan))
-            parts = np.array_split(order, len(self))
+            parts = np.array_split(self._order(epoch), len(self))
             return [np.array_split(part, self.world_size)[self.rank] for part in parts]
         own = np.array_split(np.arange(len(self.scan)), self.world_size)[self.rank]
         num = math.ceil(len(own) * self.world_size / self.batch_size)
         return np.array_split(own, num) if num else []
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        if self.balanced:
+            return balanced_order(self.seed, epoch, self.scan.samples.target)
+        return permutation(self.seed, epoch, len(self.scan))
 
     @property
     def _fits_memory(self) -> bool:
@@ -100,10 +111,27 @@ class Loader(Sized):
 
     def _from_memory(self, part: npt.NDArray[np.int64], epoch: int) -> Batch:
         assert self.scan.pixels is not None  # noqa: S101 - the caller has looked
-        pixels = torch.from_numpy(self.scan.pixels[part])
-        if self.augmentation is not None:
-            pixels = augment_pixels(pixels, self.augmentation, self.seed, epoch, part)
-        return pixels, torch.from_numpy(self.scan.samples.target[part])
+        rows = part % len(self.scan)
+        pixels = self.scan.pixels[rows]
+        target = torch.from_numpy(self.scan.samples.target[rows])
+        if self.augmentation is None:
+            return torch.from_numpy(pixels), target
+        if self.augmentation.auto_augment != "none":
+            pixels = self._auto_augmented(pixels, part, epoch)
+        augmented = torch.from_numpy(pixels)
+        return augment_pixels(augmented, self.augmentation, self.seed, epoch, part), target
+
+    def _auto_augmented(
+        self, pixels: npt.NDArray[np.uint8], part: npt.NDArray[np.int64], epoch: int
+    ) -> npt.NDArray[np.uint8]:
+        assert self.augmentation is not None  # noqa: S101 - the caller has looked
+        filter_ = self.preprocessing.interpolation
+        pictures = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+        changed = [
+            auto_augment_array(picture, self.augmentation, filter_, self.seed, epoch, key)
+            for picture, key in zip(pictures, part.tolist(), strict=True)
+        ]
+        return np.stack(changed).transpose(0, 3, 1, 2)
 
     def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
         self._parts_to_do[:] = [(epoch, part) for part in parts]
@@ -122,7 +150,7 @@ class Loader(Sized):
     @cached_property
     def _worked(self) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
         """The worker processes: they live as long as the loader, and take whole batches."""
-        num = self._num_workers
+        num = self.num_workers
         return DataLoader(
             _Files(self),
             sampler=self._parts_to_do,  # a list is a sampler
@@ -134,8 +162,14 @@ class Loader(Sized):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def paths(self, epoch: int, batch: int) -> list[str]:
+        """Return the files of one batch."""
+        keys = self._parts(epoch)[batch] % len(self.scan)
+        return [str(self.scan.samples.where(index)) for index in keys.tolist()]
+
     @property
-    def _num_workers(self) -> int:
+    def num_workers(self) -> int:
+        """How many processes decode."""
         if self.workers is not None:
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -154,35 +188,72 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
         self.augmentation, self.seed = loader.augmentation, loader.seed
 
     def __getitem__(self, part: _Part) -> tuple[Tensor, Tensor, list[str]]:
-        epoch, indices = part
+        epoch, keys = part
         errors = []
         pixels = None
-        for place, index in enumerate(indices.tolist()):
+        for place, key in enumerate(keys.tolist()):
             try:
-                picture = self._prepared(index, epoch)
+                picture = self._prepared(key, epoch)
             except ImageError as error:
-                errors.append(f"{self.samples.where(index)}: {error}")
+                errors.append(f"{self.samples.where(key % len(self.samples))}: {error}")
                 continue
             if pixels is None:
-                pixels = np.empty((len(indices), *picture.shape), np.uint8)
+                pixels = np.empty((len(keys), *picture.shape), np.uint8)
             pixels[place] = picture
-        target = torch.from_numpy(self.samples.target[indices])
+        target = torch.from_numpy(self.samples.target[keys % len(self.samples)])
         if errors or pixels is None:
             return torch.empty(0), target, errors
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last, as networks like it
         if self.augmentation is not None:
-            images = augment_pixels(images, self.augmentation, self.seed, epoch, indices)
+            images = augment_pixels(images, self.augmentation, self.seed, epoch, keys)
         return images, target, errors
 
-    def _prepared(self, index: int, epoch: int) -> npt.NDArray[np.uint8]:
+    def _prepared(self, key: int, epoch: int) -> npt.NDArray[np.uint8]:
         """Return one picture, (H, W, channels)."""
-        if self.augmentation is None or self.augmentation.crop != "resized-crop":
-            image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)
-            return to_array(fit_image(image, self.preprocessing))
-        options = (self.preprocessing, self.augmentation, self.seed, epoch, index)
-        if self.pictures is not None:
-            return random_crop_array(self.pictures[index], *options)
-        return random_crop_image(open_image(self.samples.read(index)), *options)
+        index = key % len(self.samples)
+        if self.augmentation is None:
+            return self._fitted(index)
+        draws = (self.seed, epoch, key)
+        if self.augmentation.crop != "resized-crop":
+            picture = self._fitted(index)
+        elif self.pictures is not None:
+            options = (self.preprocessing, self.augmentation, *draws)
+            picture = random_crop_array(self.pictures[index], *options)
+        else:
+            image = open_image(self.samples.read(index))
+            picture = random_crop_image(image, self.preprocessing, self.augmentation, *draws)
+        filter_ = self.preprocessing.interpolation
+        return auto_augment_array(picture, self.augmentation, filter_, *draws)
+
+    def _fitted(self, index: int) -> npt.NDArray[np.uint8]:
+        image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)
+        return to_array(fit_image(image, self.preprocessing))
+
+
+def balanced_order(seed: int, epoch: int, target: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return an epoch's order in which every class comes equally often, give or take one image.
+
+    A class with few images starts over; of one with many, each epoch sees others.
+
+    Returns:
+        As many keys as there are samples. `key % N` is the sample; a repeated one has another key,
+        so that its augmentation differs.
+
+    Example:
+        >>> keys = balanced_order(0, 0, np.array([0, 0, 0, 0, 0, 1]))
+        >>> np.bincount(np.array([0, 0, 0, 0, 0, 1])[keys % 6]).tolist(), len(set(keys.tolist()))
+        ([3, 3], 6)
+    """
+    num, classes = len(target), np.unique(target)
+    shuffled = permutation(seed, epoch, num)
+    drawn = []
+    for place, index in enumerate(np.roll(classes, epoch)):
+        members = shuffled[target[shuffled] == index]
+        wanted = num // len(classes) + (place < num % len(classes))
+        rounds = np.arange(-(-wanted // len(members)))
+        drawn.append((members + num * rounds[:, None]).ravel()[:wanted])
+    keys = np.concatenate(drawn)
+    return keys[permutation(seed + 1, epoch, num)]
 
 
 def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:

@@ -6,10 +6,13 @@ arXiv 1512.03385, section 3.2 and figure 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from softonce.errors import ArgumentError
 
@@ -54,9 +57,15 @@ class ResidualBlock(nn.Module):
         base_width: number of channels in a group where `planes` is 64.
         dilation: of the 3x3 convolution.
         norm_layer: number of channels -> normalisation; None is batch normalisation.
+
+    Attributes:
+        drop_path: probability that an image's residual is left out while training.
+        recompute: whether the backward pass computes the block again instead of keeping its maps.
     """
 
     expansion: ClassVar[int]
+    drop_path: float = 0.0
+    recompute: bool = False
     relu: nn.Module
     downsample: nn.Module | None
 
@@ -71,10 +80,78 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Images) -> Images:
         """Return maps of shape (N, planes * expansion, H / stride, W / stride)."""
+        if self.recompute and self.training:
+            again: Images = checkpoint(
+                self._run, maps, use_reentrant=False, context_fn=self._contexts
+            )
+            return again
+        return self._run(maps)
+
+    def _run(self, maps: Images) -> Images:
         out = self.residual(maps)
+        if self.drop_path and self.training:
+            out = drop_path(out, self.drop_path)
         out += maps if self.downsample is None else self.downsample(maps)
         activated: Images = self.relu(out)
         return activated
+
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _without_statistics(self)
+
+
+def drop_path(residual: Images, probability: float) -> Images:
+    """Leave each image's residual out with this probability; scale the others up to match.
+
+    Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", arXiv 1603.09382, section 3;
+        scaled while training, so that nothing changes in evaluation.
+    """
+    keep = 1 - probability
+    kept = residual.new_empty(len(residual), 1, 1, 1).bernoulli_(keep)
+    return residual * kept.div_(keep)
+
+
+def set_stochastic_depth_(model: nn.Module, rate: float) -> int:
+    """Let the residual blocks drop out with a probability that grows evenly to `rate` at the last.
+
+    Returns:
+        The number of residual blocks.
+
+    Source: Huang et al. 2016, arXiv 1603.09382, equation 4.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    for number, block in enumerate(blocks, start=1):
+        block.drop_path = rate * number / len(blocks)
+    return len(blocks)
+
+
+def set_recompute_(model: nn.Module) -> int:
+    """Let the residual blocks trade time for memory: the backward pass computes them again.
+
+    Values and gradients stay the same, and so do running statistics, which are updated once.
+
+    Returns:
+        The number of residual blocks.
+
+    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    for block in blocks:
+        block.recompute = True
+    return len(blocks)
+
+
+@contextmanager
+def _without_statistics(block: nn.Module) -> Iterator[None]:
+    """Keep the running statistics as they are: the first pass has updated them."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, num_batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, num_batches
 
 
 class BasicBlock(ResidualBlock):

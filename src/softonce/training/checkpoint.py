@@ -37,6 +37,7 @@ class Progress:
         num_rows: rows of `metrics.jsonl` that are behind this state.
         best: epoch, top1 and nll of the best epoch so far.
         plateau: epochs in a row at the floor of a double softmax.
+        least_loss: that of the epoch with the smallest one.
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class Progress:
     num_rows: int = 0
     best: dict[str, float] = field(default_factory=dict)
     plateau: int = 0
+    least_loss: float | None = None
 
 
 @dataclass

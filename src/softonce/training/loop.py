@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from softonce.artefact import Metadata, write_artefact
+from softonce.config.fields import known
 from softonce.console import EPOCHS, LOG, progress
 from softonce.data.loader import Loader, normalize
 from softonce.distributed import (
@@ -23,25 +24,29 @@ from softonce.distributed import (
 from softonce.engines import Engine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
-from softonce.floors import double_softmax_floor
 from softonce.metrics import figures, score_rows
+from softonce.tensors import write_tensors
 from softonce.training.checkpoint import State, save_checkpoint
+from softonce.training.profiling import in_section, profiled
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
+from softonce.training.watching import Watch, watch_floor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
     from softonce.config import TrainConfig
     from softonce.metrics import Figures
+    from softonce.training.layers import Layers
     from softonce.training.metrics_file import MetricsFile
+    from softonce.training.mixing import Mixing
     from softonce.training.optim import Schedule
+    from softonce.training.sinks import Sink
     from softonce.training.step import TrainStep
 
 MAX_SAVING_SHARE = 0.05
-_PLATEAU_EPOCHS = 3
 _DETAIL_EVERY = 10
 
 
@@ -60,6 +65,9 @@ class Job:
         metadata: of the artefacts that are written.
         metrics: the rows of the run.
         device: where to compute.
+        layers: of the network: which learn, and when.
+        mixing: mixup and cutmix, or None.
+        sinks: where the rows go, besides `metrics`.
     """
 
     config: TrainConfig
@@ -72,11 +80,27 @@ class Job:
     metadata: Metadata
     metrics: MetricsFile
     device: torch.device
+    layers: Layers
+    mixing: Mixing | None = None
+    sinks: Sequence[Sink] = ()
     saver: _Saver = field(init=False)
+    watch: Watch = field(init=False)
+    first_bad: Tensor = field(init=False)
+    end_step: Callable[[], None] = field(init=False, default=lambda: None)
 
     def __post_init__(self) -> None:
         """Start the clock of the saved states."""
         self.saver = _Saver(self)
+        self.watch = Watch(self.metadata.classes, self.train.num_workers)
+        self.first_bad = torch.tensor(-1, device=self.device)
+
+    def note(self, sums: Tensor) -> None:
+        """Add a step's sums, and note on the device which batch's loss was the first bad one."""
+        self.state.sums += sums
+        is_first = ~sums[0].isfinite() & (self.first_bad < 0)
+        self.first_bad = self.first_bad.masked_fill(is_first, self.state.progress.batch)
+        if self.device.type == "cpu":  # where looking costs nothing
+            check_finite(self)
 
     @property
     def deployed(self) -> nn.Module:
@@ -94,31 +118,45 @@ def fit(job: Job) -> None:
         SystemExit: after SIGTERM, with the state saved.
     """
     on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
-    remaining = (job.config.epochs - job.state.progress.epoch) * len(job.train.scan)
+    epochs = known(job.config.epochs)
+    remaining = (epochs - job.state.progress.epoch) * len(job.train.scan)
     done = job.state.sums[2].item()
+    trace = job.run / "profile.json" if job.config.profile and rank() == 0 else None
     with (
         stop_requests(patient=world_size() > 1) as stop,
+        profiled(trace) as job.end_step,
         progress("training", max(1, int(remaining - done))) as advance,
     ):
-        while job.state.progress.epoch < job.config.epochs:
+        while job.state.progress.epoch < epochs and not _is_out_of_patience(job):
             speed = _train_epoch(job, stop, advance)
             _finish_epoch(job, speed)
+
+
+def _is_out_of_patience(job: Job) -> bool:
+    """Say whether `--patience` epochs have passed since the best one."""
+    where, patience = job.state.progress, job.config.patience
+    if patience is None or not where.best or where.epoch - where.best["epoch"] < patience:
+        return False
+    LOG.info("stopping early: no better top-1 on val since epoch %d", where.best["epoch"])
+    return True
 
 
 def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> float:
     """Make the epoch's remaining steps; return the speed in images a second."""
     state, where = job.state, job.state.progress
-    job.step.model.train()
+    job.layers.begin_epoch(job.step.model, where.epoch)
     start, num_images = time.monotonic(), 0
-    for pixels, target in each_together(job.train.batches(where.epoch, start=where.batch)):
-        state.sums += _step(job, pixels, target)
-        if state.average is not None:
-            state.average.update_parameters(state.model)
+    batches = each_together(job.train.batches(where.epoch, start=where.batch))
+    for pixels, target in in_section("data", job.watch.timed(batches)):
+        job.note(_step(job, pixels, target))
         num = job.train.num_images(where.batch)
         where.batch += 1
         where.step += 1
+        if state.average is not None and where.step % job.config.model_ema_steps == 0:
+            state.average.update_parameters(state.model)
         num_images += num
         advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
+        job.end_step()
         signal, is_due = largest(stop.signal or 0, job.saver.is_due())
         if signal or is_due:
             job.saver.save()
@@ -127,17 +165,25 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
 
 
 def _step(job: Job, pixels: Tensor, target: Tensor) -> Tensor:
+    step = job.state.progress.step
+    return make_step(job, pixels, target, step=step, lr=job.schedule.lr(step))
+
+
+def make_step(job: Job, pixels: Tensor, target: Tensor, *, step: int, lr: float) -> Tensor:
+    """Normalise, mix and learn from one batch; return the step's sums."""
     images = normalize(pixels.to(job.device, non_blocking=True), job.train.preprocessing)
+    target = target.to(job.device, non_blocking=True)
+    if job.mixing is not None:
+        images, target = job.mixing(images, target, step=step)
     layout = torch.channels_last if job.config.channels_last else torch.contiguous_format
-    return job.step(
-        images.contiguous(memory_format=layout),
-        target.to(job.device, non_blocking=True),
-        lr=job.schedule.lr(job.state.progress.step),
-    )
+    return job.step(images.contiguous(memory_format=layout), target, lr=lr)
 
 
 def _detail(job: Job) -> str:
     loss_sum, correct, num = job.state.sums.tolist()
+    check_finite(job)
+    if job.state.progress.batch > _DETAIL_EVERY and job.step.objective.loss_fn is None:
+        job.watch.loss(loss_sum / num, job.state.progress.least_loss)
     epoch = f"epoch {job.state.progress.epoch + 1}/{job.config.epochs}"
     return f"{epoch}  loss {loss_sum / num:.3f}  top-1 {correct / num:.1%}"
 
@@ -147,7 +193,7 @@ def _finish_epoch(job: Job, speed: float) -> None:
     where = job.state.progress
     loss_sum, correct, num = job.state.sums.tolist()
     loss, top1 = loss_sum / num, correct / num
-    _check_finite(loss, where.step)
+    check_finite(job)
     copy_buffers_from_first(job.deployed)
     found = _evaluate(job)
     where.epoch, where.batch = where.epoch + 1, 0
@@ -155,7 +201,7 @@ def _finish_epoch(job: Job, speed: float) -> None:
     if not where.best or (found.top1, -found.nll) > (where.best["top1"], -where.best["nll"]):
         where.best = {"epoch": where.epoch, "top1": found.top1, "nll": found.nll}
         on_first(lambda: write_best(job))
-    _watch_floor(job, loss, top1)
+    _watch(job, loss, top1, found)
     on_first(lambda: _write_rows(job, loss, top1, found, speed))
     where.num_rows += 2
     job.saver.save()
@@ -175,6 +221,12 @@ def _evaluate(job: Job) -> Figures:
     job.deployed.eval()
     engine = Engine(job.deployed, job.val.preprocessing)
     logits, target = collect_logits(engine, job.val, label="validating")
+    if not logits.isfinite().all():
+        raise TrainingError(
+            f"expected finite logits on val after step {job.state.progress.step}, found NaN or "
+            "infinity: the training has diverged; lower --lr, raise --lr-warmup-epochs or set "
+            "--clip-grad-norm 1; the saved state is from before"
+        )
     rows = score_rows(logits, target)
     return figures(rows, job.metadata.classes, num_resamples=0)
 
@@ -194,32 +246,48 @@ def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float
     lr = job.schedule.lr(where.step - 1)
     trained = {"split": "train", "loss": loss, "top1": top1, "lr": lr}
     validated = {"split": "val", "top1": found.top1, "nll": found.nll, "ece": found.ece}
-    job.metrics.append(common | trained | {"images_per_second": round(speed, 1)})
-    job.metrics.append(common | validated)
+    for row in (common | trained | {"images_per_second": round(speed, 1)}, common | validated):
+        job.metrics.append(row)
+        for sink in job.sinks:
+            sink.write(row)
 
 
-def _watch_floor(job: Job, loss: float, top1: float) -> None:
-    """Say when a loss sits where only a second softmax keeps it: nearly all right, yet so high."""
-    floor = double_softmax_floor(len(job.metadata.classes))
+def _watch(job: Job, loss: float, top1: float, found: Figures) -> None:
     where = job.state.progress
-    where.plateau = where.plateau + 1 if floor <= loss <= 1.05 * floor and top1 >= 0.9 else 0
-    if where.plateau == _PLATEAU_EPOCHS:
-        LOG.warning(
-            "the loss has stood at %.3f for %d epochs, with %.0f %% right: that is the floor "
-            "ln(1 + (C-1)/e) = %.3f of a network with its own softmax; give logits to the loss",
-            loss,
-            _PLATEAU_EPOCHS,
-            100 * top1,
-            floor,
-        )
+    job.watch.predictions(found)
+    if job.step.objective.loss_fn is None:
+        job.watch.loss(loss, where.least_loss)
+    where.least_loss = min(loss, math.inf if where.least_loss is None else where.least_loss)
+    if not job.config.label_smoothing and job.mixing is None:  # these have floors of their own
+        where.plateau = watch_floor(where.plateau, len(job.metadata.classes), loss, top1)
 
 
-def _check_finite(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"expected a finite loss, found {loss} by step {step}: lower --lr, raise "
-            "--lr-warmup-epochs or set --clip-grad-norm 1; the saved state is from before"
-        )
+def check_finite(job: Job) -> None:
+    """Stop at a loss that is no number, with the batch that made the first one in the run folder.
+
+    Raises:
+        TrainingError: the saved state is from before.
+    """
+    loss_sum = job.state.sums[0].item()
+    if math.isfinite(loss_sum):
+        return
+    where, batch = job.state.progress, int(job.first_bad.item())
+    path = job.run / "bad_batch.safetensors"
+    step = where.step - where.batch + batch
+    on_first(lambda: _write_batch(job, batch, path, step))
+    raise TrainingError(
+        f"expected a finite loss, found {loss_sum} first in step {step}, whose images are in "
+        f"{path}: look at them; lower --lr, raise --lr-warmup-epochs or set --clip-grad-norm 1; "
+        "the saved state is from before"
+    )
+
+
+def _write_batch(job: Job, batch: int, path: Path, step: int) -> None:
+    """Make the epoch's batch again, as every batch can be, and write it with its files' names."""
+    epoch, whole = job.state.progress.epoch, replace(job.train, rank=0, world_size=1)
+    pixels, target = next(iter(whole.batches(epoch, start=batch)))
+    record = {"kind": "batch", "epoch": epoch, "step": step, "paths": whole.paths(epoch, batch)}
+    write_tensors(path, {"pixels": pixels, "target": target}, record)
 
 
 class _Saver:
@@ -244,7 +312,7 @@ class _Saver:
 
     def save(self) -> None:
         """Write the state; one with a loss that is no number is refused, the last one stays."""
-        _check_finite(self.job.state.sums[0].item(), self.job.state.progress.step)
+        check_finite(self.job)
         before = time.monotonic()
         self.job.state.progress.seconds = self.seconds()
         save_checkpoint(self.job.run, self.job.state)

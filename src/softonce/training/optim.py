@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from softonce.config.fields import known
+
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
     from torch.optim import Optimizer
 
     from softonce.config import TrainConfig
+    from softonce.config.train import Scheduler
+    from softonce.training.layers import Layers
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up, then half a cosine; no state, so nothing to save.
+    """A warm-up, then a fall; no state, so nothing to save.
 
     Args:
         peak: the largest learning rate.
         num_steps: steps of the whole run.
         num_warmup_steps: steps of the warm-up.
         start: share of `peak` at the first step.
-        end: the learning rate that the cosine reaches.
+        end: the learning rate that the fall ends at.
+        steps_per_epoch: for `steplr` and `exponentiallr`.
+        kind: half a cosine, steps down, or an exponential, each as torch's scheduler of that name.
+        step_size: epochs between two steps of `steplr`.
+        gamma: factor of a step of `steplr`, or of an epoch of `exponentiallr`.
+        rising: whether the warm-up is linear; else it stays at `start`.
 
     Example:
         >>> schedule = Schedule(peak=1.0, num_steps=10, num_warmup_steps=4, start=0.0, end=0.0)
@@ -42,48 +52,105 @@ class Schedule:
     num_warmup_steps: int
     start: float
     end: float
+    steps_per_epoch: int = 1
+    kind: Scheduler = "cosineannealinglr"
+    step_size: int = 30
+    gamma: float = 0.1
+    rising: bool = True
 
     def lr(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
         if step < self.num_warmup_steps:
-            done = step / self.num_warmup_steps
+            done = step / self.num_warmup_steps if self.rising else 0.0
             return self.peak * (self.start + (1 - self.start) * done)
-        left = max(1, self.num_steps - self.num_warmup_steps)
-        done = (step - self.num_warmup_steps) / left
-        return self.end + (self.peak - self.end) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        since = step - self.num_warmup_steps
+        if self.kind == "cosineannealinglr":
+            done = since / max(1, self.num_steps - self.num_warmup_steps)
+            return self.end + (self.peak - self.end) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
+        epochs = since / self.steps_per_epoch
+        if self.kind == "steplr":
+            epochs = float(math.floor(epochs) // self.step_size)
+        return max(self.end, self.peak * math.pow(self.gamma, epochs))
 
 
 def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
     """Return the schedule that a resolved configuration asks for."""
-    assert config.lr is not None  # noqa: S101 - resolved before
-    assert config.lr_warmup_epochs is not None  # noqa: S101 - resolved before
+    assert config.lr != "find"  # noqa: S101 - found before
+    epochs, warmup = known(config.epochs), known(config.lr_warmup_epochs)
     return Schedule(
-        peak=config.lr,
-        num_steps=config.epochs * steps_per_epoch,
-        num_warmup_steps=round(min(config.lr_warmup_epochs, config.epochs) * steps_per_epoch),
+        peak=known(config.lr),
+        num_steps=epochs * steps_per_epoch,
+        num_warmup_steps=round(min(warmup, epochs) * steps_per_epoch),
         start=config.lr_warmup_decay,
         end=config.lr_min,
+        steps_per_epoch=steps_per_epoch,
+        kind=known(config.lr_scheduler),
+        step_size=known(config.lr_step_size),
+        gamma=config.lr_gamma,
+        rising=config.lr_warmup_method == "linear",
     )
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """Return Nesterov SGD or AdamW; norm parameters and biases have their own decay."""
-    assert config.lr is not None  # noqa: S101 - resolved before
-    assert config.weight_decay is not None  # noqa: S101 - resolved before
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": config.norm_weight_decay},
-    ]
+def build_optimizer(layers: Layers, config: TrainConfig) -> Optimizer:
+    """Return the optimizer of `--opt`; frozen layers have no part in it.
+
+    Norm parameters and biases have decays of their own; each layer has its own `lr_scale`, by
+    which `--layer-decay` slows it down.
+    """
+    assert config.lr != "find"  # noqa: S101 - found before
+    groups = parameter_groups(layers, config)
+    lr, momentum = known(config.lr), config.momentum
+    fused: Any = {"fused": True}
     if config.opt == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
-    nesterov = config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), **fused)
+    if config.opt == "rmsprop":  # torchvision's two constants
+        return torch.optim.RMSprop(groups, lr=lr, momentum=momentum, eps=0.0316, alpha=0.9)
+    nesterov = config.opt == "sgd_nesterov" and momentum > 0
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, **fused)
+
+
+def parameter_groups(layers: Layers, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return groups of parameters that share a decay and a learning rate."""
+    norm = known(config.norm_weight_decay)
+    bias = norm if config.bias_weight_decay is None else config.bias_weight_decay
+    decays = {"weight": known(config.weight_decay), "norm": norm, "bias": bias}
+    grouped: dict[tuple[float, float], list[Tensor]] = {}
+    for depth, layer in enumerate(reversed(layers.trained)):
+        scale = known(config.layer_decay) ** depth
+        for kind, parameter in _kinds(layer):
+            grouped.setdefault((decays[kind], scale), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+        for (decay, scale), parameters in grouped.items()
+    ]
+
+
+def _kinds(layer: list[nn.Module]) -> list[tuple[str, Tensor]]:
+    """Name the kind of each parameter: weight, norm or bias."""
+    return [
+        ("bias" if name == "bias" else "weight" if parameter.ndim > 1 else "norm", parameter)
+        for part in layer
+        for module in part.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.requires_grad
+    ]
 
 
 def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
-    """Return the moving average of weights and buffers, where `--model-ema` asks for it."""
+    """Return the moving average of weights and buffers, where `--model-ema` asks for it.
+
+    With `--model-ema-warmup`, update n keeps at most (1 + n) / (10 + n).
+
+    Source:
+        The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
+    """
     if not config.model_ema:
         return None
-    average = get_ema_multi_avg_fn(config.model_ema_decay)  # type: ignore[no-untyped-call] # torch's
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    decay = known(config.model_ema_decay)
+
+    def average_(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
+        count = int(num_averaged)
+        kept = min(decay, (1 + count) / (10 + count)) if config.model_ema_warmup else decay
+        get_ema_multi_avg_fn(kept)(averaged, current, num_averaged)  # type: ignore[no-untyped-call] # torch's
+
+    return AveragedModel(model, multi_avg_fn=average_, use_buffers=True)

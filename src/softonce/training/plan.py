@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from softonce.config import TrainConfig
-from softonce.config.fields import preprocessing_from
+from softonce.config.fields import known, preprocessing_from
 from softonce.config.toml import from_toml
 from softonce.console import LOG
 from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
 from softonce.errors import ConfigError
 from softonce.hardware import has_native_bfloat16, pick_device
+from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +41,9 @@ _FREE_ON_RESUME = (
     "workers",
     "checkpoint_seconds",
     "quiet",
+    "track",
+    "profile",
 )
-
-_LR_PER_128_IMAGES = {"sgd": (0.1, 0.01), "adamw": (1e-3, 1e-4)}
-_WEIGHT_DECAY = {"sgd": 5e-4, "adamw": 0.05}
 
 
 @dataclass(frozen=True)
@@ -55,49 +55,40 @@ class Resolved:
     augmentation: Augmentation | None
 
 
-def resolve(config: TrainConfig, default: Preprocessing, *, small: bool) -> Resolved:
-    """Fill in every option that was left open, and say what was chosen.
+def resolve(
+    config: TrainConfig, default: Preprocessing, *, small: bool, num_train: int
+) -> Resolved:
+    """Fill in every option that was left open; `--lr find` and `-b auto` stay for `measure`.
 
     Args:
         config: as asked.
         default: what the network or its weights expect.
         small: whether every picture is small and kept in memory.
+        num_train: how many images there are to learn from.
 
     Raises:
         ConfigError: where two options contradict each other.
     """
     preprocessing = preprocessing_from(config, default)
+    small = small and preprocessing.size <= SMALL_SIDE
+    config = with_recipe(config, choose_recipe(config, small=small, num_train=num_train))
     augment = config.augment
     if augment == "auto":
-        augment = "pad-crop" if small and preprocessing.size <= SMALL_SIDE else "resized-crop"
-    chosen = {
-        "size": preprocessing.size,
-        "resize": preprocessing.resize,
-        "train_size": config.train_size or preprocessing.size,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
-        "augment": augment,
-        "lr": _default_lr(config) if config.lr is None else config.lr,
-        "weight_decay": config.weight_decay,
-        "lr_warmup_epochs": config.lr_warmup_epochs,
-        "amp": config.amp,
-    }
-    if config.weight_decay is None:
-        chosen["weight_decay"] = _WEIGHT_DECAY[config.opt]
-    if config.lr_warmup_epochs is None:
-        chosen["lr_warmup_epochs"] = min(5.0, config.epochs / 10)
-    if config.amp is None:
-        chosen["amp"] = has_native_bfloat16(pick_device(config.device))
-    resolved = dataclasses.replace(config, **chosen)  # type: ignore[arg-type] # named above
+        augment = "pad-crop" if small else "resized-crop"
+    resolved = dataclasses.replace(
+        config,
+        size=preprocessing.size,
+        resize=preprocessing.resize,
+        train_size=config.train_size or preprocessing.size,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        augment=augment,
+        amp=has_native_bfloat16(pick_device(config.device)) if config.amp is None else config.amp,
+    )
+    if resolved.batch_size != "auto":
+        resolved = with_learning_rate(resolved)
     _check(resolved)
-    _say(resolved)
     return Resolved(resolved, preprocessing, _augmentation(resolved, preprocessing))
-
-
-def _default_lr(config: TrainConfig) -> float:
-    """The field's usual rates per 128 images, ten times lower for weights that have learned."""
-    fresh, tuned = _LR_PER_128_IMAGES[config.opt]
-    return (tuned if config.weights else fresh) * config.batch_size / 128
 
 
 def _check(config: TrainConfig) -> None:
@@ -110,11 +101,26 @@ def _check(config: TrainConfig) -> None:
             f"expected --train-size {config.size} with --augment {config.augment}, found "
             f"{config.train_size}: only resized-crop trains at another size"
         )
+    if config.alternating_flip and config.hflip != 0.5:
+        raise ConfigError(
+            f"expected --hflip 0.5 with --alternating-flip, found {config.hflip}: leave one out"
+        )
+    if config.compile and config.grad_checkpointing:
+        raise ConfigError(
+            "expected --compile or --grad-checkpointing, found both: the compiler decides by "
+            "itself what to keep"
+        )
+    if "balanced" in config.class_weights and config.sampler == "balanced":
+        raise ConfigError(
+            "expected --class-weights balanced or --sampler balanced, found both: rare classes "
+            "would count twice over"
+        )
 
 
-def _say(config: TrainConfig) -> None:
+def say_plan(config: TrainConfig) -> None:
+    """Say in one line what will be done."""
     LOG.info(
-        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then cosine), "
+        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then %s), "
         "weight decay %g, %s%s",
         config.model,
         config.size,
@@ -123,6 +129,7 @@ def _say(config: TrainConfig) -> None:
         config.opt,
         config.lr,
         config.lr_warmup_epochs,
+        "cosine" if config.lr_scheduler == "cosineannealinglr" else config.lr_scheduler,
         config.weight_decay,
         config.augment if config.augment != "none" else "no augmentation",
         ", bfloat16" if config.amp else ", float32",
@@ -130,14 +137,17 @@ def _say(config: TrainConfig) -> None:
 
 
 def _augmentation(config: TrainConfig, preprocessing: Preprocessing) -> Augmentation:
-    assert config.train_size is not None  # noqa: S101 - resolved above
+    plain = config.augment == "none"
     return Augmentation(
         crop=cast("CropKind", config.augment),
-        size=config.train_size,
-        scale=config.scale,
+        size=known(config.train_size),
+        scale=known(config.scale),
         ratio=config.ratio,
-        hflip=config.hflip if config.augment != "none" else 0.0,
-        random_erase=config.random_erase,
+        hflip=0.0 if plain else config.hflip,
+        alternating_flip=config.alternating_flip and not plain,
+        auto_augment="none" if plain else known(config.auto_augment),
+        random_erase=0.0 if plain else known(config.random_erase),
+        random_erase_fill=config.random_erase_fill,
         fill=preprocessing.mean,
     )
 

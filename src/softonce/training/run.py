@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce.config.fields import known
 from softonce.config.toml import to_toml
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
@@ -32,12 +34,15 @@ from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
 from softonce.files import write_text
 from softonce.hardware import pick_device
-from softonce.losses import cross_entropy
 from softonce.models import architecture_of
+from softonce.models.blocks import set_recompute_, set_stochastic_depth_
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
+from softonce.training.layers import Layers, layers_of
 from softonce.training.loop import Job, fit
 from softonce.training.metrics_file import MetricsFile
+from softonce.training.mixing import Mixing
+from softonce.training.objective import LossFunction, Objective, class_weights
 from softonce.training.optim import build_average, build_optimizer, build_schedule
 from softonce.training.plan import (
     Resolved,
@@ -48,16 +53,22 @@ from softonce.training.plan import (
     is_begun,
     resolve,
     resumed,
+    say_plan,
 )
-from softonce.training.step import LossFunction, TrainStep
+from softonce.training.recipes import with_epochs, with_sizes
+from softonce.training.sinks import TensorBoard
+from softonce.training.step import TrainStep
+from softonce.training.trials import measured
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from softonce.config import TrainConfig
     from softonce.models import Classifier
+    from softonce.training.sinks import Sink
 
 
 @dataclass(frozen=True)
@@ -77,13 +88,16 @@ class TrainResult:
     evaluation: Evaluation
 
 
-def train(config: TrainConfig, *, loss: LossFunction | None = None) -> TrainResult:
+def train(
+    config: TrainConfig, *, loss: LossFunction | None = None, sinks: Sequence[Sink] = ()
+) -> TrainResult:
     """Train a classifier on a folder of images, or go on with a run that was stopped.
 
     Args:
         config: the options of `softonce train`.
         loss: (logits, target) -> mean loss in nats; None is `cross_entropy` with the
-            configuration's label smoothing.
+            configuration's class weights and label smoothing.
+        sinks: where the rows of `metrics.jsonl` go, too.
 
     Returns:
         The paths of what was written, and the figures.
@@ -100,12 +114,19 @@ def train(config: TrainConfig, *, loss: LossFunction | None = None) -> TrainResu
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
     with process_group(pick_device(config.device)), collected_notes() as notes:
-        return _run(config, loss, notes)
+        return _run(config, loss, sinks, notes)
 
 
-def _run(config: TrainConfig, loss: LossFunction | None, notes: list[str]) -> TrainResult:
+def _run(
+    config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink], notes: list[str]
+) -> TrainResult:
     job, splits = _prepare(together(lambda: _asked(config)), loss)
-    fit(job)
+    job.sinks = [*sinks, *_tracker(config, job)] if rank() == 0 else []
+    try:
+        fit(job)
+    finally:
+        for sink in job.sinks:
+            sink.close()
     return _finish(job, splits, notes)
 
 
@@ -119,11 +140,20 @@ def _asked(config: TrainConfig) -> TrainConfig:
     return config
 
 
+def _tracker(config: TrainConfig, job: Job) -> list[Sink]:
+    if config.track == "none":
+        return []
+    return [TensorBoard(job.run, step=job.state.progress.step)]
+
+
 def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Splits]:
     """Read the data, resolve the options, build the network, put a saved state back."""
-    if config.data is None:
+    data = config.data
+    if data is None:
         raise ConfigError("expected DATA, a folder of images, found none")
-    data, fraction, seed = config.data, config.val_fraction, config.seed
+    torch.use_deterministic_algorithms(config.use_deterministic_algorithms)
+    config = together(lambda: with_sizes(config))
+    fraction, seed = config.val_fraction, config.seed
     listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
     torch.manual_seed(config.seed)
     model, default = together(
@@ -138,10 +168,19 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     if rank() > 0:
         torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
     splits = read_splits(listed, config, default)
-    resolved = resolve(config, default, small=splits.train.pixels is not None)
-    config = dataclasses.replace(resolved.config, data=absolute(config.data))
+    small, num_train = splits.train.pixels is not None, len(splits.train)
+    resolved = together(lambda: resolve(config, default, small=small, num_train=num_train))
+    settled = dataclasses.replace(resolved.config, data=absolute(data))
     if config.resume is None:
-        on_first(lambda: _begin(config))
+        on_first(lambda: claim_output(settled))
+    config = with_epochs(
+        measured(
+            settled, lambda trial: _build_job(resolved, trial, copy.deepcopy(model), splits, loss)
+        )
+    )
+    say_plan(config)
+    if config.resume is None:
+        on_first(lambda: _write_config(config))
     job = _build_job(resolved, config, model, splits, loss)
     if config.resume is not None and not together(lambda: load_checkpoint(job.run, job.state)):
         LOG.info("%s has no saved state yet: starting it again", config.resume)
@@ -149,10 +188,9 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     return job, splits
 
 
-def _begin(config: TrainConfig) -> None:
-    run = claim_output(config)
+def _write_config(config: TrainConfig) -> None:
     saved = dataclasses.replace(config, output=None, config=None, overwrite=False)
-    write_text(run / "config.toml", to_toml(saved))
+    write_text(known(config.output) / "config.toml", to_toml(saved))
 
 
 def _build_job(
@@ -168,17 +206,22 @@ def _build_job(
     make_loader = partial(
         Loader,
         preprocessing=resolved.preprocessing,
-        batch_size=config.batch_size,
+        batch_size=cast("int", config.batch_size),
         seed=config.seed,
         workers=config.workers,
         rank=rank(),
         world_size=world_size(),
     )
-    train_loader = make_loader(splits.train, augmentation=resolved.augmentation)
+    train_loader = make_loader(
+        splits.train, augmentation=resolved.augmentation, balanced=config.sampler == "balanced"
+    )
     check_shares(train_loader)
     if config.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
-    optimizer = build_optimizer(model, config)
+    layers = _prepare_layers(model, config)
+    optimizer = build_optimizer(layers, config)
+    # Whatever was measured before, the run begins alike; random layers differ between processes.
+    torch.manual_seed(config.seed + rank())
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     state = State(
         model, optimizer, build_average(model, config), sums, Progress(), splits.train.fingerprint()
@@ -188,7 +231,9 @@ def _build_job(
         config=config,
         run=config.output,
         state=state,
-        step=_build_step(config, model, optimizer, loss, device),
+        step=_build_step(config, model, optimizer, _objective(config, splits, loss, device)),
+        layers=layers,
+        mixing=_mixing(config, len(splits.listed.classes)),
         schedule=build_schedule(config, len(train_loader)),
         train=train_loader,
         val=make_loader(splits.val),
@@ -198,22 +243,52 @@ def _build_job(
     )
 
 
+def _prepare_layers(model: Classifier, config: TrainConfig) -> Layers:
+    """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
+    num_blocks = set_stochastic_depth_(model, known(config.stochastic_depth))
+    if config.grad_checkpointing:
+        set_recompute_(model)
+    if num_blocks == 0 and (config.stochastic_depth or config.grad_checkpointing):
+        raise ConfigError(
+            f"expected a network with residual blocks for --stochastic-depth and "
+            f"--grad-checkpointing, found none in {config.model}: leave these options out"
+        )
+    return layers_of(model, freeze=config.freeze, head_epochs=known(config.head_epochs))
+
+
+def _mixing(config: TrainConfig, num_classes: int) -> Mixing | None:
+    mixup, cutmix = known(config.mixup_alpha), known(config.cutmix_alpha)
+    return Mixing(num_classes, mixup, cutmix, config.seed) if mixup or cutmix else None
+
+
+def _objective(
+    config: TrainConfig, splits: Splits, loss: LossFunction | None, device: torch.device
+) -> Objective:
+    target = splits.train.samples.target
+    weight = class_weights(config.class_weights, target, splits.listed.classes)
+    if loss is not None:
+        return Objective(loss)
+    return Objective(
+        weight=None if weight is None else weight.to(device),
+        label_smoothing=known(config.label_smoothing),
+    )
+
+
 def _build_step(
-    config: TrainConfig,
-    model: Classifier,
-    optimizer: torch.optim.Optimizer,
-    loss: LossFunction | None,
-    device: torch.device,
+    config: TrainConfig, model: Classifier, optimizer: torch.optim.Optimizer, objective: Objective
 ) -> TrainStep:
-    enabled = bool(config.amp)
-    trained = DistributedDataParallel(model) if world_size() > 1 else model
+    kind = next(model.parameters()).device.type
+    trained: nn.Module = model
+    if world_size() > 1:
+        trained = DistributedDataParallel(model, find_unused_parameters=bool(config.head_epochs))
     return TrainStep(
         model=torch.compile(trained) if config.compile else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
-        loss_fn=loss or partial(cross_entropy, label_smoothing=config.label_smoothing),
-        autocast=partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=enabled),
+        objective=objective,
+        autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=bool(config.amp)),
         clip_grad_norm=config.clip_grad_norm,
         world_size=world_size(),
+        num_parts=config.grad_accum_steps,
     )
 
 

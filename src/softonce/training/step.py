@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from softonce.distributed import sum_over_processes_
+from softonce.training.profiling import section
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.optim import Optimizer
 
-    from softonce.shapes import ClassIndex, Images, Logits
-
-LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""(logits, target) -> mean loss in nats."""
+    from softonce.shapes import ClassIndex, Images, Probs
+    from softonce.training.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -28,50 +28,64 @@ class TrainStep:
     Args:
         model: gives logits.
         optimizer: over the model's parameters.
-        loss_fn: (logits, target) -> mean loss in nats; it sees float32 logits.
+        objective: (logits, target) -> mean loss in nats; it sees float32 logits.
         autocast: a factory of the precision that the forward pass runs in.
         clip_grad_norm: the largest norm of the gradient, or None.
-        denominator: target -> what `loss_fn` divides its sum by; None is the number of rows.
         world_size: the number of processes, over whom the gradients are averaged.
+        num_parts: parts that a batch is worked through in; the gradient is the whole batch's.
     """
 
     model: nn.Module
     optimizer: Optimizer
-    loss_fn: LossFunction
+    objective: Objective
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
     clip_grad_norm: float | None = None
-    denominator: Callable[[Tensor], Tensor] | None = None
     world_size: int = 1
+    num_parts: int = 1
 
-    def __call__(self, images: Images, target: ClassIndex, *, lr: float) -> Tensor:
+    def __call__(self, images: Images, target: ClassIndex | Probs, *, lr: float) -> Tensor:
         """Make one step.
 
-        The loss of this process counts for its share of the global denominator, so that the step
-        is the one of a single process with all rows, however unevenly they are spread.
+        Each part of each process counts for its share of the global mass, so that the step is the
+        one of a single process with all rows at once, however unevenly they are spread.
 
         Returns:
             A float64 tensor of three sums over all processes: loss in nats, correct predictions,
             images.
         """
-        with self.autocast():
-            logits = self.model(images)
-        logits = logits.float()
-        loss = self.loss_fn(logits, target)
-        sums = self._sums(logits.detach(), target, loss.detach())
-        own, total = sums[3].clone(), sum_over_processes_(sums)[3]
-        share = (self.world_size * own / total).to(loss.dtype)
-        (loss * share).backward()  # type: ignore[no-untyped-call] # torch's own
+        own = self.objective.mass(target).double()
+        mass, num = sum_over_processes_(torch.stack([own, own.new_tensor(len(target))]))
+        sums = torch.zeros(2, dtype=torch.float64, device=target.device)
+        parts = list(zip(images.chunk(self.num_parts), target.chunk(self.num_parts), strict=True))
+        for number, part in enumerate(parts, start=1):
+            with self._unsynchronised() if number < len(parts) else nullcontext():
+                sums += self._accumulate(*part, mass)
+        sum_over_processes_(sums)
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return torch.stack([sums[0] / total * sums[2], sums[1], sums[2]])
+            group["lr"] = lr * group.get("lr_scale", 1.0)
+        with section("optimizer"):
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return torch.stack([sums[0] * num, sums[1], num])
 
-    def _sums(self, logits: Logits, target: ClassIndex, loss: Tensor) -> Tensor:
-        """Return this process's own: loss, correct predictions, rows, denominator."""
-        correct = (logits.argmax(dim=1) == target).sum().double()
-        num = correct.new_tensor(len(target))
-        denominator = num if self.denominator is None else self.denominator(target).double()
-        return torch.stack([loss.double() * denominator, correct, num, denominator])
+    def _accumulate(self, images: Images, target: ClassIndex | Probs, mass: Tensor) -> Tensor:
+        """Add a part's gradient; return its share of the mean loss, and its correct predictions."""
+        share = self.objective.mass(target) / mass
+        with section("forward"), self.autocast():
+            logits = self.model(images)
+        with section("loss"):
+            logits = logits.float()
+            loss = self.objective(logits, target) * share.float()
+        with section("backward"):
+            (loss * self.world_size).backward()  # type: ignore[no-untyped-call] # torch's own
+        classes = target if target.ndim == 1 else target.argmax(dim=1)
+        correct = (logits.detach().argmax(dim=1) == classes).sum()
+        return torch.stack([loss.detach().double(), correct.double()])
+
+    def _unsynchronised(self) -> AbstractContextManager[object]:
+        """Return a block in which gradients stay in their process."""
+        no_sync = getattr(self.model, "no_sync", nullcontext)
+        block: AbstractContextManager[object] = no_sync()
+        return block

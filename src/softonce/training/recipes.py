@@ -1,0 +1,134 @@
+"""Named recipes: TOML files that fill in what was left open; and which one fits the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from softonce.config.fields import known
+from softonce.console import LOG
+from softonce.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from softonce.config import TrainConfig
+
+AUTO, PLAIN = "auto", "none"
+_MANY = 100_000
+_IN_EPOCHS = ("lr_warmup_epochs", "head_epochs", "lr_step_size")
+_SIZES = ("size", "resize", "train_size")
+
+
+@cache
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the options of a recipe, on top of those of `none`.
+
+    Raises:
+        UnknownNameError: where there is no such recipe.
+
+    Example:
+        >>> read_recipe("imagenet-90")["lr_scheduler"]
+        'steplr'
+    """
+    if name not in recipe_names():
+        raise UnknownNameError.of("recipe", name, [AUTO, *recipe_names()])
+    plain, own = (_read(part) for part in (PLAIN, name))
+    return plain | own
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    folder = files("softonce").joinpath("recipes")
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def choose_recipe(config: TrainConfig, *, small: bool, num_train: int) -> str:
+    """Pick a recipe where `--recipe auto` leaves it open, and say which, and why."""
+    if config.recipe != AUTO:
+        return config.recipe
+    if config.weights is not None:
+        name, why = "finetune", f"the network starts from {config.weights}"
+    elif small:
+        name, why = "scratch-small", f"{num_train:,} small images, no weights"
+    else:
+        name, why = "imagenet-90", f"{num_train:,} large images, no weights"
+    LOG.info("recipe %s: %s; --recipe NAME picks another, none is plain", name, why)
+    if name == "imagenet-90" and num_train < _MANY:
+        LOG.warning(
+            "%s images are few for learning from nothing: --weights DEFAULT starts from published "
+            "weights, and usually ends far better",
+            f"{num_train:,}",
+        )
+    return name
+
+
+def with_sizes(config: TrainConfig) -> TrainConfig:
+    """Fill the sizes in that a named recipe sets: they must be known before the images are read."""
+    if config.recipe == AUTO or config.size is not None:
+        return config
+    options = read_recipe(config.recipe)
+    return _filled(config, {name: options.get(name) for name in _SIZES})
+
+
+def with_recipe(config: TrainConfig, name: str) -> TrainConfig:
+    """Fill in every open option that the recipe sets, but for those that depend on others."""
+    later = {*_SIZES, *_IN_EPOCHS, "lr"}
+    options = {k: v for k, v in read_recipe(name).items() if k not in later}
+    return _filled(dataclasses.replace(config, recipe=name), options)
+
+
+def with_learning_rate(config: TrainConfig) -> TrainConfig:
+    """Fill the learning rate in: the recipe's, in proportion to the batch.
+
+    Another optimizer than the recipe's, or weights that it does not expect, has the usual rate.
+
+    Source:
+        The proportion: Goyal et al. 2017 (arXiv 1706.02677), section 2.1.
+    """
+    options = read_recipe(config.recipe)
+    rate, batch = options["lr"], options["batch_size"]
+    if (config.opt == "adamw") != (options["opt"] == "adamw"):
+        rate, batch = 1e-3, 128
+    elif config.opt == "rmsprop" and options["opt"] != "rmsprop":
+        rate = rate / 10
+    if config.weights is not None and config.recipe != "finetune":
+        rate = rate / 10
+    size = known(config.batch_size)
+    assert size != "auto"  # noqa: S101 - measured before
+    return _filled(config, {"lr": rate * size / batch})
+
+
+def with_epochs(config: TrainConfig) -> TrainConfig:
+    """Fill in what the recipe says in epochs, in proportion to the epochs that there are."""
+    options = read_recipe(config.recipe)
+    share = known(config.epochs) / options["epochs"]
+    fewer = min(1.0, share)
+    chosen = {
+        "lr_warmup_epochs": fewer * options["lr_warmup_epochs"],
+        "head_epochs": math.floor(fewer * options["head_epochs"]),
+        "lr_step_size": max(1, round(share * options["lr_step_size"])),
+    }
+    return _filled(config, chosen)
+
+
+def _filled(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
+    chosen: Any = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if getattr(config, name) is None
+    }
+    return dataclasses.replace(config, **chosen)
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = (
+        files("softonce").joinpath("recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    )
+    return tomllib.loads(text)

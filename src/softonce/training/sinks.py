@@ -1,0 +1,54 @@
+"""Where the rows of a run go besides `metrics.jsonl`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from softonce.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Sink(Protocol):
+    """Receives each row of `metrics.jsonl`, as it is written.
+
+    A row has `step`, `epoch`, `split`, and what was measured. After a resume, rows of steps that
+    were sent before may come again. `examples/track_elsewhere.py` is one.
+    """
+
+    def write(self, row: Mapping[str, Any], /) -> None:
+        """Take one row."""
+
+    def close(self) -> None:
+        """Send what is still held back; the run is over, or has stopped."""
+
+
+class TensorBoard:
+    """Writes a curve for every number of a row, named `split/number`, into the run folder.
+
+    Args:
+        run: the run folder.
+        step: where the run goes on; what was written of later steps is taken back.
+
+    Raises:
+        MissingExtraError: where TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path, *, step: int = 0) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError.of("tensorboard", "track") from error
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: Mapping[str, Any], /) -> None:
+        """Add the row's numbers at its step."""
+        for name, value in row.items():
+            if isinstance(value, (int, float)) and name != "step":
+                self.writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
+
+    def close(self) -> None:
+        """Flush the curves."""
+        self.writer.close()
