@@ -1,9 +1,10 @@
 PYTHON ?= python3
+FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test check docs prove bench bench-gpu clean
+.PHONY: demo test check docs prove bench bench-gpu bench-accuracy clean
 
 demo: $(READY)  ## the main job on handwritten digits
 	$(BIN)/softonce demo
@@ -32,6 +33,9 @@ bench: $(READY)  ## every benchmark that needs no data of yours, one after the o
 
 bench-gpu: $(READY)  ## the losses on a GPU, against torch and the kernel packages that are installed
 	$(BIN)/python benchmarks/gpu_losses.py
+
+bench-accuracy: $(READY)  ## Fashion-MNIST with and without random erasing; goes on where it was
+	$(BIN)/python benchmarks/accuracy.py idx:$(FASHION_MNIST) --work accuracy
 
 clean:
 	rm -rf .venv softonce-demo build docs/generated
