@@ -82,6 +82,22 @@ def test_two_processes_make_the_run_of_one(data: Path, pair: Path) -> None:
         assert shared == pytest.approx(alone, rel=1e-5)
 
 
+def test_parts_weights_averages_and_frozen_layers_do_not_depend_on_the_processes(
+    data: Path,
+) -> None:
+    options = {
+        "epochs": 2, "grad-accum-steps": 3, "class-weights": "ants=3", "head-epochs": 1,
+        "layer-decay": 0.5, "model-ema-steps": 2, "sampler": "balanced", "auto-augment": "ta_wide",
+        "random-erase": 0.5, "label-smoothing": 0.1,
+    }  # fmt: skip
+    found = []
+    for num in (1, 2):
+        done = torchrun(num, "run", *asked(data, data / f"all-{num}", **options))
+        assert done.returncode == 0, done.stderr
+        found.append(whole(data / f"all-{num}"))
+    assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-5
+
+
 def test_every_sample_is_evaluated_once(pair: Path) -> None:
     metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
     assert metrics["n"] == 15  # eight in one process, seven in the other

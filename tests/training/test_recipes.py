@@ -14,7 +14,7 @@ from training.runs import rows, small, weights
 
 from softonce import TrainConfig, create_model, train
 from softonce.config.toml import from_toml
-from softonce.errors import ConfigError, UnknownNameError
+from softonce.errors import ConfigError, SoftonceError, UnknownNameError
 from softonce.training import trials
 from softonce.training.layers import layers_of
 from softonce.training.optim import Schedule, parameter_groups
@@ -265,5 +265,6 @@ def test_a_run_stops_when_val_does_not_get_better(photos: Path, tmp_path: Path, 
     ],
 )
 def test_contradictions_are_refused(options, message: str, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(SoftonceError, match=message):
         train(small(photos, tmp_path / "run", **options))
+    assert not (tmp_path / "run").exists()

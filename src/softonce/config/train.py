@@ -172,7 +172,8 @@ class TrainConfig:
     label_smoothing: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Share of the target that is spread over all classes. [recipe]"""
     class_weights: Annotated[
-        tuple[str, ...], Parameter(group=OPTIMISATION, consume_multiple=True, negative=())
+        tuple[str, ...],
+        Parameter(group=OPTIMISATION, consume_multiple=True, negative=(), show_default=" ".join),
     ] = ("none",)
     """Factors of the classes in the loss: none, balanced, or NAME=WEIGHT ..."""
     sampler: Annotated[Literal["shuffle", "balanced"], Parameter(group=OPTIMISATION)] = "shuffle"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mixes every picture with its neighbour in the batch, in a share that the step draws.
+    """Mixes every picture with its neighbour in the process's batch, in a share of the step's own.
 
     Where both are on, a step draws one of them with even chances.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -171,17 +171,22 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     small, num_train = splits.train.pixels is not None, len(splits.train)
     resolved = together(lambda: resolve(config, default, small=small, num_train=num_train))
     settled = dataclasses.replace(resolved.config, data=absolute(data))
-    if config.resume is None:
+
+    @cache
+    def claim() -> None:  # once, and not before every option has proved to be usable
         on_first(lambda: claim_output(settled))
-    config = with_epochs(
-        measured(
-            settled, lambda trial: _build_job(resolved, trial, copy.deepcopy(model), splits, loss)
-        )
-    )
+
+    def build_trial(trial: TrainConfig) -> Job:
+        job = _build_job(resolved, trial, copy.deepcopy(model), splits, loss)
+        claim()
+        return job
+
+    config = with_epochs(measured(settled, build_trial))
+    job = _build_job(resolved, config, model, splits, loss)
     say_plan(config)
     if config.resume is None:
+        claim()
         on_first(lambda: _write_config(config))
-    job = _build_job(resolved, config, model, splits, loss)
     if config.resume is not None and not together(lambda: load_checkpoint(job.run, job.state)):
         LOG.info("%s has no saved state yet: starting it again", config.resume)
         return _prepare(dataclasses.replace(config, resume=None, overwrite=True), loss)
