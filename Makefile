@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test check docs prove bench bench-gpu bench-accuracy clean
+.PHONY: demo test check docs prove bench bench-gpu bench-input bench-accuracy clean
 
 demo: $(READY)  ## the main job on handwritten digits
 	$(BIN)/softonce demo
@@ -30,6 +30,9 @@ prove: $(READY)  ## the long proofs: minutes to an hour
 bench: $(READY)  ## every benchmark that needs no data of yours, one after the other
 	for name in train_step sharded checker_speed watch_overhead; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-input: $(READY)  ## the input pipeline on pictures made of your photos: make bench-input PHOTOS=folder
+	$(BIN)/python benchmarks/input_pipeline.py $(PHOTOS)
 
 bench-gpu: $(READY)  ## the losses on a GPU, against torch and the kernel packages that are installed
 	$(BIN)/python benchmarks/gpu_losses.py

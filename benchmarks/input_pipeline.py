@@ -1,11 +1,11 @@
 """Pictures per second on one core: our loader against torchvision's v2 transforms and timm's.
 
-ImageNet-sized JPEGs (about 500 x 375, quality 90, cut and resized from real photos), a random
-resized crop to 224 and a flip, uint8 tensors out: what a training step is fed. All sides read the
-same files in the same order, in this process, in turn. torchvision's side is its ImageFolder's
-reader and RandomResizedCrop, RandomHorizontalFlip, PILToTensor of v2; timm's is its own training
-transform with the interpolation and crop of the others, to its uint8 `ToNumpy`, as its fast loader
-does; both collate into one batch, as their loaders do.
+From files to what a training step is given: a batch of normalised float32 images at 224 px, after a
+random resized crop and a flip. ImageNet-sized JPEGs (about 500 x 375, quality 90, cut and resized
+from real photos); the same files in the same order, in this process, in turn. torchvision's side is
+its reference preset with v2 on Pillow images: RandomResizedCrop, RandomHorizontalFlip, PILToTensor,
+ToDtype, Normalize, then its loader's stack. timm's is its own training transform with the filter
+and the crops of the others. Ours is the loader of `softonce train` and the `normalize` of its step.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from harness import interleaved, report
 from PIL import Image
 
 from softonce.data.augment import Augmentation
-from softonce.data.loader import Loader
+from softonce.data.loader import Loader, normalize
 from softonce.data.samples import list_samples
 from softonce.data.scan import scan
 from softonce.data.sources import open_source
-from softonce.preprocessing import Preprocessing
+from softonce.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from torchvision_beside import load_torchvision
@@ -64,7 +64,7 @@ def our_epoch(folder: Path, cache: Path | None) -> Callable[[], int]:
     found = scan(samples, preprocessing, max_bad_fraction=0, cache=cache, squares=False)
     augmentation = Augmentation(crop="resized-crop", size=SIZE, scale=SCALE, ratio=RATIO)
     loader = Loader(found, preprocessing, BATCH, augmentation, workers=0)
-    return lambda: sum(len(target) for _, target in loader.batches(0))
+    return lambda: sum(len(normalize(pixels, preprocessing)) for pixels, _ in loader.batches(0))
 
 
 def torchvisions_epoch(paths: list[Path]) -> Callable[[], int]:
@@ -78,6 +78,8 @@ def torchvisions_epoch(paths: list[Path]) -> Callable[[], int]:
             v2.RandomResizedCrop(SIZE, scale=SCALE, ratio=RATIO, antialias=True),
             v2.RandomHorizontalFlip(),
             v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean=IMAGENET_MEAN, std=IMAGENET_STD),
         ]
     )
     return lambda: sum(
@@ -89,21 +91,18 @@ def torchvisions_epoch(paths: list[Path]) -> Callable[[], int]:
 def timms_epoch(paths: list[Path]) -> Callable[[], int]:
     """One pass over the files through timm's training transform."""
     load_torchvision()
-    from timm.data.loader import fast_collate
     from timm.data.transforms_factory import transforms_imagenet_train
 
     transform = transforms_imagenet_train(
         SIZE, scale=SCALE, ratio=RATIO, hflip=0.5, color_jitter=None, auto_augment=None,
-        interpolation="bilinear", use_prefetcher=True,
+        interpolation="bilinear",
     )  # fmt: skip
 
-    def read(path: Path) -> np.ndarray:
+    def read(path: Path) -> torch.Tensor:
         with path.open("rb") as file:
             return transform(Image.open(file).convert("RGB"))
 
-    return lambda: sum(
-        len(fast_collate([(read(path), 0) for path in batch])[0]) for batch in batches(paths)
-    )
+    return lambda: sum(len(torch.stack([read(path) for path in batch])) for batch in batches(paths))
 
 
 def batches(paths: list[Path]) -> list[list[Path]]:

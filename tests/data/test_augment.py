@@ -17,12 +17,13 @@ from torchvision_beside import load_torchvision
 
 from softonce.data.augment import Augmentation, augment_pixels, random_crop_image
 from softonce.data.images import open_image, to_pixels
-from softonce.data.loader import Loader
+from softonce.data.loader import Loader, normalize
 from softonce.data.samples import list_samples
 from softonce.data.scan import scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.data.trivial_augment import NUM_STRENGTHS, OPERATIONS, trivial_augment
+from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from softonce.data.augment import EraseFill
@@ -215,3 +216,15 @@ def test_a_crop_of_a_turned_jpeg_is_that_of_the_upright_picture() -> None:
         for data in (turned, encoded(upright))
     )
     assert np.abs(found - expected).mean() < 3
+
+
+def test_the_memory_layout_changes_no_pixel() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 3, 20, 20), np.uint8))
+    last = pixels.contiguous(memory_format=torch.channels_last)
+    augmentation = Augmentation(crop="none", size=20, random_erase=0.5)
+    ours, theirs = (augment_pixels(p, augmentation, 3, 1, np.arange(9)) for p in (last, pixels))
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, pixels)
+    assert torch.equal(last, pixels)  # what came in is as it was
+    wanted = Preprocessing(size=20)
+    assert torch.equal(normalize(last, wanted), normalize(pixels, wanted))

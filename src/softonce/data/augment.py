@@ -160,14 +160,24 @@ def augment_pixels(
     if augmentation.alternating_flip:
         first = uniforms(seed, 0, indices, num_draws=_NUM_DRAWS)[:, _FLIP_DRAW]
         flipped = (first < augmentation.hflip) ^ (epoch % 2 == 1)
-    mirrored = torch.from_numpy(np.flatnonzero(flipped))
-    pixels = pixels.index_copy(0, mirrored, pixels[mirrored].flip(-1))
+    pixels = _mirrored(pixels, np.flatnonzero(flipped))
     erased = np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase)
     if len(erased) == 0:
         return pixels
     pixels = pixels.clone()
     for row in erased:
         _erase_(pixels[row], generator(seed, epoch, int(indices[row])), augmentation)
+    return pixels
+
+
+def _mirrored(pixels: Pixels, rows: npt.NDArray[np.int64]) -> Pixels:
+    """Return the batch with some of its pictures mirrored."""
+    if pixels.is_contiguous():
+        chosen = torch.from_numpy(rows)
+        return pixels.index_copy(0, chosen, pixels[chosen].flip(-1))
+    pixels = pixels.clone()
+    for row in rows.tolist():  # with the channels last, ten times as fast as all at once
+        pixels[row] = pixels[row].flip(-1)
     return pixels
 
 

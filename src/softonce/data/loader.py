@@ -267,6 +267,12 @@ def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:
         >>> normalize(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), grey).item()
         1.0
     """
-    mean = torch.tensor(preprocessing.mean, device=pixels.device).view(-1, 1, 1)
-    std = torch.tensor(preprocessing.std, device=pixels.device).view(-1, 1, 1)
-    return pixels.float().div_(255).sub_(mean).div_(std)
+    num, channels, height, width = pixels.shape
+    mean = torch.tensor(preprocessing.mean, device=pixels.device)
+    std = torch.tensor(preprocessing.std, device=pixels.device)
+    if pixels.is_contiguous():
+        return pixels.float().div_(255).sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+    # With the channels last, a row of the picture is the longest run that mean and std fit to.
+    rows = pixels.permute(0, 2, 3, 1).reshape(num, height, width * channels).float()
+    rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
+    return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
