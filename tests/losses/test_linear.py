@@ -5,6 +5,7 @@ import reference
 import torch
 import torch.nn.functional as F
 
+from softonce.errors import ArgumentError
 from softonce.losses import cross_entropy, linear_cross_entropy
 
 
@@ -48,6 +49,13 @@ def test_it_equals_the_textbook_in_value_and_gradients(
     torch.testing.assert_close(
         torch.autograd.grad(loss.sum(), leaves), torch.autograd.grad(truth.sum(), leaves)
     )
+
+
+def test_a_sharded_head_refuses_the_lse():
+    features, weight, _, target = head_and_batch()
+    weight.placements = weight.device_mesh = ()  # what a DTensor is known by
+    with pytest.raises(ArgumentError, match="no return_lse with a linear_weight that is sharded"):
+        linear_cross_entropy(features, weight, target, return_lse=True)
 
 
 def test_positions_share_the_features():

@@ -145,6 +145,18 @@ def test_autocast_sums_the_head_in_single_precision(loop):
     assert_near((loss, *found), (truth, *torch.autograd.grad(truth, rounded)), torch.bfloat16)
 
 
+def test_autocast_rounds_nothing_but_the_factors_of_the_head(loop):
+    leaves, target = problem(torch.bfloat16)
+    features, weight, bias = (leaf.detach() for leaf in leaves)
+    options = {"label_smoothing": 0.3, "reduction": "none"}
+    exact = linear_cross_entropy(features, weight, target, linear_bias=bias, **options)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(
+            features.float(), weight.float(), target, linear_bias=bias.float(), **options
+        )
+    torch.testing.assert_close(loss, exact, rtol=1e-6, atol=1e-6)
+
+
 def test_a_loss_scale_keeps_small_gradients_of_half_precision(loop):
     (features, weight, _), target = problem(torch.float16)
     rows = features.repeat(3000, 1)

@@ -61,9 +61,7 @@ class Problem(Protocol):
 
 
 def fused(problem: Problem, *tensors: Tensor | None) -> Loss:
-    """Return the loss of the tensors, by its kernels where they can do it."""
-    if not can_fuse(problem.objective, *tensors):
-        return problem.readable(*tensors)
+    """Return the loss of the tensors by its kernels, where `can_fuse` says that they can do it."""
     loss: Loss = _Fused.apply(problem, *tensors)  # type: ignore[no-untyped-call] # torch's own
     return loss
 
@@ -94,7 +92,8 @@ class _Fused(torch.autograd.Function):
         ctx.problem = problem
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
-        loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
+        with torch.autocast(problem.objective.device.type, enabled=False):  # it chose the dtypes
+            loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
         return loss
 
     @staticmethod

@@ -109,6 +109,7 @@ def linear_cross_entropy(
         tensor(0.3133)
     """
     if is_distributed(linear_weight):  # its classes lie on several devices
+        _check_distributed(return_lse)
         return distributed_linear_cross_entropy(
             features,
             linear_weight,
@@ -169,9 +170,10 @@ def _loss_of_head(
     if features.numel() * len(weight) < _SMALL and objective.is_ordinary:
         return loss_of_logits(problem.logits(features, weight, bias), objective)
     kept = objective.kept_rows()
-    if 0 in (len(features) if kept is None else len(kept), features.shape[1]):
+    has_rows = 0 not in (len(features) if kept is None else len(kept), features.shape[1])
+    if not has_rows or not can_fuse(objective, features, weight, bias):
         return problem.readable(features, weight, bias)
-    if kept is None or not can_fuse(objective, features, weight, bias):
+    if kept is None:
         return fused(problem, features, weight, bias)
     problem = HeadProblem(objective.rows(kept), dtype)
     return objective.widen(fused(problem, features[kept], weight, bias), kept)
@@ -195,6 +197,14 @@ def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
             f"{linear_weight.dtype}: convert one of them, or use torch.autocast"
         )
     return features.dtype
+
+
+def _check_distributed(return_lse: bool) -> None:
+    if return_lse:
+        raise ArgumentError(
+            "expected no return_lse with a linear_weight that is sharded over devices, found True: "
+            "leave it out, or take logits.logsumexp(1) of the gathered logits"
+        )
 
 
 def _check_torch_options(options: LinearCrossEntropyOptions | None) -> None:
