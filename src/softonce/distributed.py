@@ -23,7 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from softonce import errors
 from softonce.errors import SoftonceError
-from softonce.groups import gather_rows, gather_stacked
+from softonce.groups import gather_rows, gather_stacked, num_processes, own_rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +81,7 @@ def _of_this_start(store: Store) -> Store:
 
 def rank() -> int:
     """Return this process's number, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return own_rank()
 
 
 def local_rank() -> int:
@@ -91,7 +91,7 @@ def local_rank() -> int:
 
 def world_size() -> int:
     """Return the number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return num_processes()
 
 
 def is_restarted() -> bool:

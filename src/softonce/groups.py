@@ -105,16 +105,6 @@ def gather_stacked(part: Tensor, group: dist.ProcessGroup | None = None) -> Tens
     return stacked
 
 
-def gather_counts(count: int, group: dist.ProcessGroup | None = None) -> list[int]:
-    """Return every process's `count`, in the order of ranks.
-
-    Args:
-        count: this process's number.
-        group: the processes that take part; None is all of them.
-    """
-    return [int(own["count"]) for own in agree({"count": count}, None, group)]
-
-
 def gather_rows(
     rows: Tensor, counts: Sequence[int], group: dist.ProcessGroup | None = None
 ) -> Tensor:

@@ -68,15 +68,6 @@ class Samples:
         return digest.hexdigest()
 
 
-def read_classes(source: Source, split: str) -> tuple[str, ...]:
-    """Return the class map that a split makes.
-
-    Raises:
-        DataError: where there are fewer than two classes, or where a name is no UTF-8.
-    """
-    return _checked(source, source.list_split(split))
-
-
 def list_samples(
     source: Source, split: str, classes: tuple[str, ...] | None = None, *, complete: bool = False
 ) -> Samples:

@@ -1,6 +1,6 @@
 """Row kernels: the loss and the gradient of many rows at once, faster than the readable form.
 
-Each kernel equals `cross_entropy` of `functional.py`, and its tests say so. With the mass
+Each kernel equals `cross_entropy_rows` of `readable.py`, and its tests say so. With the mass
 `a[n, c] = keep[c] q[n, c] + spread[c]`, where q is the one-hot or the given target, `s = sum(a)`,
 `d = logits - m` and `S = sum(exp(d))`, a row has the loss `s log S - sum(a d)` and the gradient
 `s p - a`, with `p = exp(d) / S`. A kernel is a module of two functions:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import TypeIs
 
-    Factor: TypeAlias = float | Tensor
+    from softonce.losses.kernels import Factor
+
     Block: TypeAlias = tuple[slice, ...]
 
 _BLOCK_BYTES = 2**21
