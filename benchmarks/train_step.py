@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from softonce import create_model
 from softonce.config import TrainConfig
-from softonce.engines import to_layout
+from softonce.engines.networks import to_layout
 from softonce.hardware import has_native_bfloat16
 from softonce.training.layers import layers_of
 from softonce.training.objective import Objective

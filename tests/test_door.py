@@ -56,3 +56,18 @@ def test_without_torch_the_help_still_answers() -> None:
     done = run(WITHOUT_TORCH + "sys.exit(app.main(['train', '--help']))")
     assert done.returncode == 0
     assert "--label-smoothing" in done.stdout
+
+
+def test_a_picture_is_read_and_named_without_torch() -> None:
+    loaded = loaded_after("""
+from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.engines import open_engine
+from softonce.inference import top_predictions
+from softonce.preprocessing import Preprocessing
+import io, numpy, PIL.Image
+PIL.Image.new("P", (9, 7)).save(file := io.BytesIO(), "PNG")
+pixels = to_pixels(fit_image(decode(open_image(file.getvalue()), "RGB"), Preprocessing(size=4)))
+assert pixels.shape == (3, 4, 4)
+top_predictions(numpy.array([[0.0, 1.0]]), ["a", "b"], temperature=2.0)
+""")
+    assert loaded == {"numpy", "PIL"}

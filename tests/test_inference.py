@@ -126,8 +126,21 @@ def test_top_predictions_are_records_of_plain_values() -> None:
         assert len(row["top"]) == 2
         assert (row["pred"], row["prob"]) == (row["top"][0]["index"], row["top"][0]["prob"])
         for candidate in row["top"]:
-            assert candidate["prob"] == row_probs[candidate["index"]].item()
+            assert candidate["prob"] == pytest.approx(row_probs[candidate["index"]].item())
             assert candidate["logit"] == row_logits[candidate["index"]].item()
+
+
+@quick
+@given(seed=seeds, temperature=temperatures)
+def test_an_array_and_a_tensor_of_the_same_logits_give_the_same_records(
+    seed: int, temperature: float
+) -> None:
+    logits = random_logits(seed)
+    classes = [str(index) for index in range(logits.shape[1])]
+    records = inference.top_predictions(logits, classes, temperature=temperature)
+    assert inference.top_predictions(logits.numpy(), classes, temperature=temperature) == records
+    for record, row in zip(records, textbook_probs(logits, temperature), strict=True):
+        assert record["prob"] == pytest.approx(row.max().item(), rel=1e-12)
 
 
 def test_top_k_is_clipped_to_the_number_of_classes() -> None:
@@ -154,8 +167,9 @@ def test_a_row_that_is_not_finite_is_named(call, bad: float) -> None:
     logits[2, 1] = bad
     with pytest.raises(ArgumentError, match=r"in row 2 \(class 1; 1 of 4 rows"):
         call(logits)
-    with pytest.raises(ArgumentError, match="in row 2"):
-        inference.top_predictions(logits, ["a", "b", "c"])
+    for either in (logits, logits.numpy()):
+        with pytest.raises(ArgumentError, match=r"in row 2 \(class 1"):
+            inference.top_predictions(either, ["a", "b", "c"])
 
 
 def test_logits_that_overflow_after_the_temperature_are_named() -> None:

@@ -5,7 +5,7 @@ from .config import EvaluateConfig as EvaluateConfig
 from .config import InspectConfig as InspectConfig
 from .config import PredictConfig as PredictConfig
 from .config import TrainConfig as TrainConfig
-from .engines import load as load
+from .engines.networks import load as load
 from .evaluation import evaluate as evaluate
 from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import LinearCrossEntropyLoss as LinearCrossEntropyLoss

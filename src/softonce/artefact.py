@@ -1,4 +1,8 @@
-"""The artefact: one .safetensors file that says by itself what it is and how to use it."""
+"""The artefact: one .safetensors file that says by itself what it is and how to use it.
+
+An exported file carries the same record, and is served where safetensors is not installed: it is
+imported where a file is read or written.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.errors import ArgumentError, ArtefactError
 from softonce.preprocessing import Preprocessing
-from softonce.tensors import read_record, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +80,8 @@ def write_artefact(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata
     Raises:
         StorageError: where the disk is full or the folder cannot be written.
     """
+    from softonce.tensors import write_tensors
+
     write_tensors(path, tensors, metadata.to_dict())
 
 
@@ -86,6 +91,8 @@ def read_artefact(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     Raises:
         ArtefactError: where the file is missing, damaged, or no artefact.
     """
+    from softonce.tensors import read_tensors
+
     tensors, record = read_tensors(path)
     return tensors, _metadata(path, record)
 
@@ -96,6 +103,8 @@ def read_metadata(path: Path) -> Metadata:
     Raises:
         ArtefactError: where the file is missing, damaged, or no artefact.
     """
+    from softonce.tensors import read_record
+
     return _metadata(path, read_record(path))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from softonce.artefact import Metadata
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG, progress
 from softonce.data.loader import Loader
@@ -15,18 +16,20 @@ from softonce.data.scan import Scan, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.distributed import together
-from softonce.engines import Engine, as_evaluated, build_network, load
+from softonce.engines.engine import with_tta
+from softonce.engines.networks import as_evaluated, build_network
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import DataError
 from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from softonce.config import EvaluateConfig
     from softonce.data.samples import Samples
-    from softonce.preprocessing import Preprocessing
+    from softonce.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -87,36 +90,39 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
     if config.artefact is None:
-        model, default, split, samples = _foreign(config)
-        temperature = 1.0
+        engine, split, samples = _foreign(config)
     else:
-        model, metadata = load(config.artefact, device=config.device)
-        default, temperature = metadata.preprocessing, metadata.temperature
-        split, samples = _samples(config, metadata.classes, metadata.training)
-    preprocessing = preprocessing_from(config, default)
+        engine = TorchEngine.open(config.artefact, device=config.device)
+        split, samples = _samples(config, engine.metadata.classes, engine.metadata.training)
+    preprocessing = preprocessing_from(config, engine.metadata.preprocessing)
+    engine = replace(engine, metadata=replace(engine.metadata, preprocessing=preprocessing))
     readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
     return measure(
-        Engine(model, preprocessing, config.tta),
+        with_tta(engine, config.tta),
         loader,
         split,
-        temperature=temperature,
+        temperature=engine.metadata.temperature,
         seed=config.seed,
     )
 
 
-def _foreign(config: EvaluateConfig) -> tuple[nn.Module, Preprocessing, str, Samples]:
+def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples]:
     """Build the named network with foreign weights, whose classes are DATA's own folders."""
     assert config.model is not None  # noqa: S101 - checked by the configuration
     split, samples = _samples(config, None, {})
-    model, default = build_network(
+    model, preprocessing = build_network(
         config.model,
         num_classes=len(samples.classes),
         in_channels=3,
         weights=config.weights,
         fresh_head=False,
     )
-    return as_evaluated(model, pick_device(config.device)), default, split, samples
+    metadata = Metadata(
+        arch=config.model, arch_args={}, classes=samples.classes, preprocessing=preprocessing
+    )
+    network = as_evaluated(model, pick_device(config.device))
+    return TorchEngine(network, metadata), split, samples
 
 
 def measure(
@@ -162,7 +168,7 @@ def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
     logits = [torch.empty(0, len(loader.scan.samples.classes))]
     with progress(label, len(loader.scan)) as advance:
         for pixels, target in loader.batches():
-            logits.append(engine.logits(pixels))
+            logits.append(torch.from_numpy(engine.logits(pixels.numpy())))
             advance(len(target) * loader.world_size)
     return torch.cat(logits)
 

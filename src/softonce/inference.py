@@ -7,15 +7,16 @@ probability afterwards (predictions, figures, the fit of the temperature) is nor
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import torch
+import numpy as np
 
 from softonce.errors import ArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from softonce.shapes import Logits, LogProbs, Probs
@@ -45,6 +46,7 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
             holds NaN or infinity (not checked while a graph is compiled or exported).
 
     Example:
+        >>> import torch
         >>> log_probs(torch.tensor([[0.0, 0.0], [1000.0, 0.0]]))
         tensor([[-6.9315e-01, -6.9315e-01],
                 [ 0.0000e+00, -1.0000e+03]])
@@ -52,6 +54,8 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
     Source:
         Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
+    import torch
+
     return torch.log_softmax(_scaled(logits, temperature), dim=-1)
 
 
@@ -72,24 +76,32 @@ def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
         ArgumentError: as `log_probs` does.
 
     Example:
+        >>> import torch
         >>> probs(torch.tensor([[0.0, 0.0], [2.0, 0.0]]), temperature=2.0)
         tensor([[0.5000, 0.5000],
                 [0.7311, 0.2689]])
     """
+    import torch
+
     return torch.softmax(_scaled(logits, temperature), dim=-1)
 
 
 def top_predictions(
-    logits: Logits, classes: Sequence[str], *, temperature: float = 1.0, top_k: int = 5
+    logits: NDArray[np.floating] | Logits,
+    classes: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    top_k: int = 5,
 ) -> list[Prediction]:
     """Name the most probable classes of every row.
 
-    The first of `top` equals `pred`, and the probabilities are those of `probs`. The order is that
-    of the logits, so classes whose probability rounds to the same number keep their rank; equal
-    logits are ranked by the lower index.
+    The first of `top` equals `pred`, and the probabilities are those of `probs` in float64. The
+    order is that of the logits, so classes whose probability rounds to the same number keep their
+    rank; equal logits are ranked by the lower index.
 
     Args:
-        logits: N rows of C unnormalised class scores, all finite.
+        logits: N rows of C unnormalised class scores, all finite; a tensor, or an array, for which
+            torch is not needed.
         classes: the C class names, in index order.
         temperature: positive divisor of the logits.
         top_k: how many classes to name for a row; C where it is larger.
@@ -103,11 +115,12 @@ def top_predictions(
             less than 1.
 
     Example:
-        >>> record, = top_predictions(torch.tensor([[0.0, 2.0]]), ["cat", "dog"], top_k=1)
+        >>> record, = top_predictions(np.array([[0.0, 2.0]]), ["cat", "dog"], top_k=1)
         >>> record["class"], round(record["prob"], 4), record["top"][0]["logit"]
         ('dog', 0.8808, 2.0)
     """
-    row_probs = probs(logits, temperature=temperature)
+    logits = _as_array(logits)
+    row_probs = _array_probs(logits, temperature)
     if len(classes) != logits.shape[1]:
         raise ArgumentError(
             f"expected one class name for each of the {logits.shape[1]} columns of logits, "
@@ -115,8 +128,8 @@ def top_predictions(
         )
     if top_k < 1:
         raise ArgumentError(f"expected top_k >= 1, found {top_k}: ask for at least one class")
-    order = torch.sort(logits, dim=1, descending=True, stable=True).indices[:, :top_k]
-    top_probs, top_logits = row_probs.gather(1, order), logits.gather(1, order)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
+    top_probs, top_logits = (np.take_along_axis(rows, order, 1) for rows in (row_probs, logits))
     rows = zip(order.tolist(), top_probs.tolist(), top_logits.tolist(), strict=True)
     return [_prediction(*row, classes=classes) for row in rows]
 
@@ -147,8 +160,27 @@ def check_logits(logits: Tensor) -> None:
     _check_finite(logits)
 
 
+def _as_array(logits: NDArray[np.floating] | Tensor) -> NDArray[np.float64]:
+    """Return checked float64 rows."""
+    _check_shape(logits)
+    return np.asarray(
+        logits if isinstance(logits, np.ndarray) else logits.detach().double().cpu(), np.float64
+    )
+
+
+def _array_probs(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return what `probs` does, without torch."""
+    check_temperature(temperature)
+    _check_finite(logits)
+    terms = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    shares: NDArray[np.float64] = terms / terms.sum(axis=1, keepdims=True)
+    return shares
+
+
 def _scaled(logits: Tensor, temperature: float) -> Tensor:
     """Divide by the temperature, in float32 at least."""
+    import torch
+
     check_temperature(temperature)
     _check_shape(logits)
     scaled = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
@@ -157,19 +189,22 @@ def _scaled(logits: Tensor, temperature: float) -> Tensor:
     return scaled
 
 
-def _check_shape(logits: Tensor) -> None:
-    if logits.ndim != 2 or logits.shape[1] == 0 or not logits.is_floating_point():
+def _check_shape(logits: Any) -> None:
+    kind = str(logits.dtype).removeprefix("torch.")
+    if logits.ndim != 2 or logits.shape[1] == 0 or "float" not in kind:
         raise ArgumentError(
             "expected floating-point logits of shape (N, C) with C >= 1, found "
             f"{logits.dtype} of shape {tuple(logits.shape)}: pass the network's output as it is"
         )
 
 
-def _check_finite(logits: Tensor) -> None:
-    bad_rows = ~torch.isfinite(logits).all(dim=1)
+def _check_finite(logits: Any) -> None:
+    """Check an array or a tensor, whichever it is, in its own terms."""
+    bad = ~(abs(logits) < math.inf)
+    bad_rows = bad.any(1)
     if bad_rows.any():
-        row = int(bad_rows.int().argmax())
-        column = int((~torch.isfinite(logits[row])).int().argmax())
+        row = int(bad_rows.nonzero()[0][0])
+        column = int(bad[row].nonzero()[0][0])
         raise ArgumentError(
             f"expected finite logits, found {logits[row, column].item()} in row {row} "
             f"(class {column}; {int(bad_rows.sum())} of {len(logits)} rows are not finite): "

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from softonce.data.images import decode, fit_image, open_image, to_pixels
 from softonce.data.storage import images_below, read_bytes
-from softonce.engines import Engine, load
+from softonce.engines import open_engine
+from softonce.engines.engine import with_tta
 from softonce.errors import DataError, ImageError
 from softonce.inference import top_predictions
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softonce.config import PredictConfig
+    from softonce.engines import Engine
     from softonce.preprocessing import Preprocessing
 
 STANDARD_INPUT = ("-", "/dev/stdin")
@@ -52,15 +53,12 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
-    model, metadata = load(config.artefact, device=config.device)
-    engine = Engine(model, metadata.preprocessing, config.tta)
+    engine = with_tta(open_engine(config.artefact, device=config.device), config.tta)
     paths = iter(expand_paths(config.images))
     found = False
     while batch := list(islice(paths, config.batch_size)):
         found = True
-        yield from _predict_batch(
-            engine, batch, metadata.classes, metadata.temperature, config.top_k
-        )
+        yield from _predict_batch(engine, batch, config.top_k)
     if not found:
         raise DataError(
             "expected images to classify, found none: name files, folders or glob patterns, "
@@ -96,16 +94,18 @@ def read_pixels(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint
     return to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
 
 
-def _predict_batch(
-    engine: Engine, paths: list[Path], classes: tuple[str, ...], temperature: float, top_k: int
-) -> Iterator[dict[str, Any]]:
+def _predict_batch(engine: Engine, paths: list[Path], top_k: int) -> Iterator[dict[str, Any]]:
+    metadata = engine.metadata
     with ThreadPoolExecutor() as threads:
-        read = list(threads.map(lambda path: _try_read(path, engine.preprocessing), paths))
+        read = list(threads.map(lambda path: _try_read(path, metadata.preprocessing), paths))
     pixels = [picture for picture in read if not isinstance(picture, str)]
     records: Iterator[Any] = iter(())
     if pixels:
-        logits = engine.logits(torch.from_numpy(np.stack(pixels)))
-        records = iter(top_predictions(logits, classes, temperature=temperature, top_k=top_k))
+        logits = engine.logits(np.stack(pixels))
+        named = top_predictions(
+            logits, metadata.classes, temperature=metadata.temperature, top_k=top_k
+        )
+        records = iter(named)
     for path, picture in zip(paths, read, strict=True):
         if isinstance(picture, str):
             yield {"path": str(path), **_EMPTY, "error": picture}

@@ -11,9 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from softonce import TrainConfig, create_model
-from softonce.engines import Engine
 from softonce.models.blocks import ResidualBlock, drop_path, set_recompute_, set_stochastic_depth_
-from softonce.preprocessing import Preprocessing
 from softonce.training.mixing import Mixing
 from softonce.training.objective import Objective, class_weights
 from softonce.training.optim import build_average
@@ -184,16 +182,3 @@ def test_the_average_forgets_faster_at_the_start() -> None:
         kept = min(0.5, (1 + number) / (10 + number)) if number else 0.0
         expected = kept * expected + (1 - kept) * number
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
-
-
-# flip test-time augmentation
-
-
-def test_a_mirrored_picture_has_the_same_logits_with_tta() -> None:
-    model = create_model("cifar_resnet20").eval()
-    pixels = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    plain, flipped = (Engine(model, Preprocessing(size=32), tta) for tta in ("none", "flip"))
-    mean = (plain.logits(pixels) + plain.logits(pixels.flip(-1))) / 2
-    torch.testing.assert_close(flipped.logits(pixels), mean)
-    torch.testing.assert_close(flipped.logits(pixels), flipped.logits(pixels.flip(-1)))
-    assert not torch.allclose(plain.logits(pixels), plain.logits(pixels.flip(-1)))

@@ -1,4 +1,7 @@
-"""Bytes to pixels: decoding, orientation, colour modes, fitting to a square, random crops."""
+"""Bytes to pixels: decoding, orientation, colour modes, fitting to a square, random crops.
+
+A served picture is decoded here too, without torch: only training imports it, for its crops.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from softonce.errors import ImageError
@@ -212,6 +213,9 @@ def crop_and_resize(
     Returns:
         (size, size, channels).
     """
+    import torch
+    import torch.nn.functional as F
+
     height, width, _ = picture.shape
     left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
     right, bottom = max(round(box[2]), left + 1), max(round(box[3]), top + 1)

@@ -21,7 +21,7 @@ from softonce.distributed import (
     rank,
     world_size,
 )
-from softonce.engines import Engine
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
@@ -219,8 +219,9 @@ def _finish_epoch(job: Job, speed: float) -> None:
 
 def _evaluate(job: Job) -> Figures:
     job.deployed.eval()
-    engine = Engine(job.deployed, job.val.preprocessing)
-    logits, target = collect_logits(engine, job.val, label="validating")
+    logits, target = collect_logits(
+        TorchEngine(job.deployed, job.metadata), job.val, label="validating"
+    )
     if not logits.isfinite().all():
         raise TrainingError(
             f"expected finite logits on val after step {job.state.progress.step}, found NaN or "

@@ -29,7 +29,8 @@ from softonce.distributed import (
     together,
     world_size,
 )
-from softonce.engines import Engine, as_evaluated, build_network, to_layout
+from softonce.engines.networks import as_evaluated, build_network, to_layout
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
 from softonce.files import write_text
@@ -327,7 +328,7 @@ def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     on_first(lambda: write_artefact(last, job.deployed.state_dict(), job.metadata))
     on_first(lambda: job.deployed.load_state_dict(read_artefact(artefact)[0]))
     copy_from_first(job.deployed)
-    engine = Engine(as_evaluated(job.deployed, job.device), job.metadata.preprocessing)
+    engine = TorchEngine(as_evaluated(job.deployed, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
     temperature = _fit_temperature(val_logits, val_target)
     seed = job.config.seed

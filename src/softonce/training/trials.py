@@ -19,7 +19,7 @@ from softonce.config.fields import known
 from softonce.config.train import seconds_of
 from softonce.console import LOG
 from softonce.distributed import gather_json, largest, on_first
-from softonce.engines import Engine
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.files import replacing
 from softonce.hardware import available_bytes
@@ -236,8 +236,8 @@ def _step_seconds(job: Job, *, limit: float) -> float:
 def _evaluation_seconds(job: Job) -> float:
     """Return the time of one batch of val."""
     job.deployed.eval()
-    engine = Engine(job.deployed, job.val.preprocessing)
-    pixels, _ = next(iter(job.val.batches()))
+    engine = TorchEngine(job.deployed, job.metadata)
+    pixels = next(iter(job.val.batches()))[0].numpy()
     engine.logits(pixels)
     begin = time.perf_counter()
     engine.logits(pixels)

@@ -1,8 +1,7 @@
-"""An artefact, or a network with foreign weights, becomes something that gives logits."""
+"""An artefact, or a name with foreign weights, becomes a network that gives logits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ import torch
 
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
-from softonce.data.loader import normalize
 from softonce.errors import ArtefactError, WeightsError
 from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
@@ -18,41 +16,8 @@ from softonce.models import create_model, load_weights
 if TYPE_CHECKING:
     from torch import nn
 
-    from softonce.config.fields import Tta
     from softonce.models import Classifier
     from softonce.preprocessing import Preprocessing
-    from softonce.shapes import Images, Logits, Pixels
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A network in evaluation mode and the preprocessing that it wants.
-
-    Args:
-        model: gives logits.
-        preprocessing: how its pictures are prepared.
-        tta: `flip` also looks at each picture's mirror image, and averages the **logits**. They
-            stay logits that way: the softmax still happens once, after it, and dividing by the
-            temperature before or after the average is the same.
-    """
-
-    model: nn.Module
-    preprocessing: Preprocessing
-    tta: Tta = "none"
-
-    @torch.inference_mode()
-    def logits(self, pixels: Pixels) -> Logits:
-        """Return the logits of uint8 pixels, float32, on the CPU."""
-        parameter = next(self.model.parameters())
-        images = normalize(pixels.to(parameter.device), self.preprocessing)
-        logits = self._forward(images)
-        if self.tta == "flip":
-            logits = (logits + self._forward(images.flip(-1))) / 2
-        return logits.cpu()
-
-    def _forward(self, images: Images) -> Logits:
-        logits: Logits = self.model(images.contiguous(memory_format=torch.channels_last))
-        return logits.float()
 
 
 def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata]:

@@ -6,12 +6,15 @@ import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
 from softonce.artefact import Metadata, write_artefact
 from softonce.data.loader import normalize
-from softonce.engines import Engine, build_network, load
+from softonce.engines import Flipped, open_engine
+from softonce.engines.networks import build_network, load
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
 from softonce.models import create_model
 from softonce.models.classifier import architecture_of
@@ -20,7 +23,9 @@ from softonce.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from pathlib import Path
 
-PIXELS = torch.randint(256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+PIXELS = (
+    torch.randint(256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte().numpy()
+)
 SQUARE = Preprocessing(size=16)
 
 
@@ -58,14 +63,28 @@ def test_a_loaded_artefact_gives_the_logits_of_the_model_that_was_written(
     assert found_metadata == metadata
     assert not found.training
     with torch.no_grad():
-        expected = model(normalize(PIXELS, SQUARE))
-    logits = Engine(found, SQUARE).logits(PIXELS)
-    assert torch.allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    assert logits.dtype == torch.float32
-    assert not logits.requires_grad
+        expected = model(normalize(torch.from_numpy(PIXELS), SQUARE)).numpy()
+    engine = open_engine(artefact, device="cpu")
+    assert (engine.name, engine.metadata) == ("torch", metadata)
+    np.testing.assert_allclose(engine.logits(PIXELS), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_engine_gives_float32_whatever_the_network_computes_in(model: Any) -> None:
+def test_a_flipped_engine_gives_the_mean_logits_of_a_picture_and_its_mirror_image(
+    artefact: Path,
+) -> None:
+    engine = open_engine(artefact, device="cpu")
+    mirrored = np.flip(PIXELS, -1).copy()
+    plain, flipped = engine.logits(PIXELS), Flipped(engine)
+    np.testing.assert_allclose(
+        flipped.logits(PIXELS), (plain + engine.logits(mirrored)) / 2, rtol=1e-5
+    )
+    np.testing.assert_allclose(flipped.logits(PIXELS), flipped.logits(mirrored), rtol=1e-5)
+    assert not np.allclose(plain, engine.logits(mirrored))
+
+
+def test_an_engine_gives_float32_whatever_the_network_computes_in(
+    model: Any, metadata: Metadata
+) -> None:
     class Half(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -74,8 +93,7 @@ def test_an_engine_gives_float32_whatever_the_network_computes_in(model: Any) ->
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.network(images.bfloat16())
 
-    logits = Engine(Half(), SQUARE).logits(PIXELS)
-    assert logits.dtype == torch.float32
+    assert TorchEngine(Half(), metadata).logits(PIXELS).dtype == np.float32
 
 
 @pytest.mark.parametrize(
