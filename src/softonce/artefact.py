@@ -69,9 +69,25 @@ class Metadata:
             raise ArgumentError(f"expected the fields {sorted(names)}, found {sorted(values)}")
         if values["output"] != "logits":
             raise ArgumentError(f"expected the output 'logits', found {values['output']!r}")
+        _check_kinds(values)
         values["classes"] = tuple(values["classes"])
         values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
         return cls(**values)
+
+
+def _check_kinds(values: dict[str, Any]) -> None:
+    """Raise an `ArgumentError` where a field of the record is of another kind than it must be."""
+    kinds = {
+        "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
+        "temperature": (int, float), "training": dict,
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        if not isinstance(values[name], kind):
+            raise ArgumentError(f"expected another kind of {name}, found {values[name]!r:.60}")
+    if not all(isinstance(name, str) for name in values["classes"]):
+        raise ArgumentError("expected class names as text, found others")
+    if not 0 < values["temperature"] < float("inf"):
+        raise ArgumentError(f"expected a temperature above 0, found {values['temperature']}")
 
 
 def write_artefact(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata) -> None:

@@ -116,6 +116,8 @@ def test_an_unknown_model_gets_the_nearest_names(train_fails, photos: Path) -> N
         (("--device", "cuda"), "expected --device cuda, found no such device"),
         (("--no-such-flag",), "--no-such-flag"),
         (("--epochs", "many"), "many"),
+        (("--epochs", "2.5"), "expected a whole number for --epochs, found 2.5"),
+        (("-b", "0.5"), "expected a whole number for --batch-size, found 0.5"),
         (("--opt", "lion"), "lion"),
     ],
 )

@@ -20,11 +20,21 @@ TORCHVISION = """
 --resume --start-epoch --cache-dataset --test-only --auto-augment --ra-magnitude
 --augmix-severity --random-erase --amp --world-size --dist-url --model-ema --model-ema-steps
 --model-ema-decay --use-deterministic-algorithms --interpolation --val-resize-size --val-crop-size
---train-crop-size --clip-grad-norm --ra-sampler --ra-reps --weights --backend --use-v2
+--train-crop-size --clip-grad-norm --ra-sampler --ra-reps --weights --backend --use-v2 --sync-bn
+--pretrained
 """
 
-# timm's that mean here what they mean there, or that we have another name for
+# of all its versions since 2022
 TIMM = """
+-c --config -d -vb --dr --data --train-num-samples --val-num-samples --input-key --target-key
+--fuser --fast-norm --model-kwargs --head-init-scale --head-init-bias --no-resume-opt --opt-eps
+--opt-kwargs --layer-decay-min-scale --layer-decay-no-opt-scale --lr-base-size --lr-base-scale
+--lr-noise --lr-noise-pct --lr-noise-std --lr-cycle-mul --lr-cycle-decay --lr-cycle-limit
+--lr-k-decay --epoch-repeats --color-jitter-prob --grayscale-prob --gaussian-blur-prob
+--aug-splits --bce-sum --bce-target-thresh --bce-pos-weight --resplit --bn-momentum --bn-eps
+--sync-bn --split-bn --save-images --no-ddp-bb --dist-backend --synchronize-step
+--device-modules --no-prefetcher --tta --use-multi-epochs-loader --wandb-project --wandb-tags
+--wandb-resume-id --native-amp --apex-amp --local_rank
 --data-dir --dataset --train-split --val-split --dataset-download --class-map --input-img-mode
 --dataset-trust-remote-code --model -m --pretrained --pretrained-path --initial-checkpoint --resume
 --num-classes --in-chans --gp --img-size --input-size --crop-pct --mean --std --interpolation -b

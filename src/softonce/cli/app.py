@@ -39,7 +39,7 @@ def build_app() -> App:
         name="softonce",
         help="Image classifiers whose softmax happens exactly once.",
         version=__version__,
-        config=[_merge_toml],
+        config=[_merge_toml, _refuse_fractions],
     )
     for verb, text in VERBS.items():
         app.command(f"softonce.cli.{verb}:{verb}", name=verb, help=text)
@@ -90,6 +90,14 @@ def _merge_toml(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
         from softonce.config.toml import merge_toml
 
         merge_toml(TrainConfig, arguments, app)
+
+
+def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 2.5 epochs; what is needed for it is imported when a verb is called."""
+    if commands:
+        from softonce.config.fields import refuse_fractions
+
+        refuse_fractions(app, commands, arguments)
 
 
 def _usage(error: CycloptsError, tokens: list[str]) -> str:

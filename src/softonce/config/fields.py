@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from cyclopts import Group, Parameter
 
 from softonce.errors import ConfigError
 from softonce.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from cyclopts import App, ArgumentCollection
 
 DATA = Group("Data", sort_key=1)
 MODEL = Group("Model", sort_key=2)
@@ -65,6 +68,28 @@ def check_range(config: Any, name: str, low: float, high: float = float("inf")) 
         return
     bound = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
     raise ConfigError(f"expected --{name.replace('_', '-')} of {bound}, found {value}")
+
+
+def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001 - the parser's signature
+    """Raise a `ConfigError` where a fraction is given for a whole number; the parser would round.
+
+    It is one of the parser's `config` functions, and sees the command line and the TOML file.
+    """
+    for argument in arguments:
+        kinds = {argument.hint, *get_args(argument.hint)}
+        for token in argument.tokens if int in kinds and float not in kinds else ():
+            if _is_fraction(token.value):
+                place = "" if token.source == "cli" else f" in {token.source}"
+                raise ConfigError(
+                    f"expected a whole number for {argument.name}, found {token.value}{place}"
+                )
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except ValueError:
+        return False  # a word, or no number at all: the parser says so
 
 
 def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
+from softonce.config.fields import refuse_fractions
 from softonce.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def from_toml(path: Path, config_class: type[Config]) -> Config:
     Raises:
         ConfigError: as `read_toml`, and where a value is of the wrong type or out of its range.
     """
-    app = App(config=[toml_source(path, config_class)])
+    app = App(config=[toml_source(path, config_class), refuse_fractions])
     app.default(config_class)
     try:
         command, bound, _ = app.parse_args([], exit_on_error=False, print_error=False)
