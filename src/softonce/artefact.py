@@ -77,7 +77,7 @@ class Metadata:
 
 def _check_kinds(values: dict[str, Any]) -> None:
     """Raise an `ArgumentError` where a field of the record is of another kind than it must be."""
-    kinds = {
+    kinds: dict[str, Any] = {
         "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
         "temperature": (int, float), "training": dict,
     }  # fmt: skip
