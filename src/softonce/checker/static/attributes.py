@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.findings import Place
 from softonce.checker.kinds import Kind
+from softonce.checker.static import options
 from softonce.checker.static.operations import apply, index_scores
 from softonce.checker.static.project import Class, FunctionNode, Module
 from softonce.checker.static.values import (
@@ -23,6 +24,7 @@ from softonce.checker.static.values import (
     Maker,
     Mapping,
     Method,
+    Options,
     Scores,
     Sequence,
     Super,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
+_MODULES = (Instance, Layer, Chain, Backbone)
 _PROPERTIES = frozenset({"data", "T", "mT"})
 _HEAD_NAMES = frozenset(
     {"fc", "classifier", "head", "heads", "last_linear", "_fc", "output", "linear", "out"}
@@ -67,6 +70,9 @@ def attribute(
         return _of_class(value, name)
     if isinstance(value, Super):
         return _of_super(value, name)
+    if isinstance(value, Options):
+        known = options.read(run, value, name)
+        return Method(value, name) if known is None else known
     return _of_object(value, name)
 
 
@@ -74,7 +80,7 @@ def _of_object(value: Value, name: str) -> Value:
     """Return an attribute of a container or of a module of torch."""
     if isinstance(value, Mapping) and name in value.items:
         return value.items[name]
-    if isinstance(value, Sequence) and name in ("values", "indices", "logits"):
+    if isinstance(value, Sequence) and name in ("values", "indices", "logits", "data"):
         return value.items[name == "indices"] if len(value.items) > 1 else UNKNOWN
     if isinstance(value, Backbone) and name in _HEAD_NAMES:
         return value.attrs.get(name, value.head)
@@ -146,6 +152,8 @@ def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> 
         return value.attrs[name]
     if name == "training":
         return UNKNOWN if value.training is None else Const(value.training)
+    if name == "_modules":
+        return Mapping({k: v for k, v in value.attrs.items() if isinstance(v, _MODULES)})
     found = value.cls.find(name)
     if found is not None:
         return _method(run, frame, value, *found)
@@ -204,7 +212,8 @@ def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Val
             elif name in _HEAD_NAMES:
                 target.head = Chain([target.attrs[name]])
         elif isinstance(target, Mapping):
-            target.items[name] = value
+            old = target.items.get(name)
+            target.items[name] = join_present(old, value) if frame.uncertain else value
         elif isinstance(target, Chain) and name in target.names:
             target.items[target.names.index(name)] = value
 
@@ -236,23 +245,35 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
     if isinstance(receiver, Choice):
         return join_all([item(run, frame, o, key, node) for o in options_of(receiver)])
     if isinstance(receiver, Mapping):
-        if isinstance(key, Const) and receiver.exact and _hashable(key.value):
-            return receiver.items.get(key.value, UNKNOWN)
-        if isinstance(key, Const) and _hashable(key.value) and key.value in receiver.items:
-            return receiver.items[key.value]
-        values = list(receiver.items.values())
-        return mark_optional(join_all(values)) if values else UNKNOWN
+        return _of_mapping(run, receiver, key)
     if isinstance(receiver, (Sequence, Chain)):
         return _of_sequence(receiver, key)
     if isinstance(receiver, Instance) and receiver.base is not None:
         return item(run, frame, receiver.base, key, node)
     if isinstance(receiver, External) and receiver.name.endswith(".models.__dict__"):
         return External("torchvision.models.any")
-    return UNKNOWN
+    return _of_text(receiver, key)
 
 
-def _hashable(value: object) -> bool:
-    return not isinstance(value, slice)
+def _of_mapping(run: Interpreter, receiver: Mapping, key: Value) -> Value:
+    if isinstance(key, Const) and isinstance(receiver, Options):
+        return options.read(run, receiver, str(key.value)) or UNKNOWN
+    name = key.value if isinstance(key, Const) and not isinstance(key.value, slice) else key
+    if name in receiver.items or (receiver.exact and name is not key):
+        return receiver.items.get(name, UNKNOWN)
+    values = list(receiver.items.values())
+    return mark_optional(join_all(values)) if values else UNKNOWN
+
+
+def _of_text(receiver: Value, key: Value) -> Value:
+    if not (isinstance(receiver, Const) and isinstance(key, Const)):
+        return UNKNOWN
+    if not isinstance(receiver.value, str):
+        return UNKNOWN
+    try:
+        return Const(receiver.value[key.value])
+    except (TypeError, IndexError, ValueError):
+        return UNKNOWN
 
 
 def _of_sequence(receiver: Sequence | Chain, key: Value) -> Value:

@@ -146,7 +146,8 @@ def call_backbone(run: Interpreter, frame: Frame, module: Backbone, node: ast.ex
     """Return raw scores, or what the replaced head makes."""
     if module.output == "fixed":
         return module.attrs["value"]
-    raw = scores(Kind.LOGITS, module.maker, dim=-1, rank=2, num_classes=module.num_classes)
+    dim, rank = (1, 4) if module.output == "image" else (-1, 2)
+    raw = scores(Kind.LOGITS, module.maker, dim=dim, rank=rank, num_classes=module.num_classes)
     start = UNKNOWN if module.attrs else raw
     result = call_chain(run, frame, module.head, [start], node) if module.head.items else raw
     if module.output == "mapping":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import gc
 import re
 import sys
@@ -20,7 +19,10 @@ from softonce.checker.static.sources import Source, read, walk
 from softonce.checker.static.values import Function
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import ast
+    from collections.abc import Callable, Iterable, Iterator
+
+    _Loaded = tuple[Module, bool]
 
 RECURSION_LIMIT = 12_000
 _SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit", re.IGNORECASE)
@@ -130,27 +132,42 @@ def _analyse(
     project: Project, sources: list[Source], reporter: Reporter, settings: Settings
 ) -> None:
     run = Interpreter(project, reporter, settings.softmax_addresses)
-    relevant = list(relevant_files(sources))
-    loaded = []
-    for source, whole in relevant:
-        module = project.module(source.path)
-        if module is not None:
-            loaded.append((module, whole))
-    num_functions = sum(module.num_functions() for module, whole in loaded if whole)
-    run.share_steps(num_functions)
+    loaded = _loaded(project, sources)
+    run.share_steps(sum(module.num_functions() for module, whole in loaded if whole))
     for module, _ in loaded:
         _guarded(run, module, lambda module=module: run.start(module))
-    for module, whole in loaded:
-        for function in _entries(run, module, whole=whole):
-            if function.node not in run.called:
-                _guarded(run, module, lambda function=function: run.enter(function))
+    _enter(run, loaded, lambda node: node not in run.called)
+    if run.has_options:
+        _take_other_choices(run, [entry for entry in loaded if entry[1]])
     reporter.surely_only = True
-    for module, whole in loaded:
-        for function in _entries(run, module, whole=whole):
-            if _has_unseen_branch(run, function.node):
-                _guarded(run, module, lambda function=function: run.enter(function))
+    _enter(run, loaded, run.has_unseen)
     reporter.surely_only = False
     run.rules.finish()
+
+
+def _loaded(project: Project, sources: list[Source]) -> list[_Loaded]:
+    """Return the modules worth running, and whether all of their functions are."""
+    pairs = [(project.module(s.path), whole) for s, whole in relevant_files(sources)]
+    return [(module, whole) for module, whole in pairs if module is not None]
+
+
+def _enter(
+    run: Interpreter, loaded: list[_Loaded], is_wanted: Callable[[FunctionNode], bool]
+) -> None:
+    """Run the functions that are wanted as if called from nowhere."""
+    for module, whole in loaded:
+        for function in _entries(run, module, whole=whole):
+            if is_wanted(function.node):  # type: ignore[arg-type] # no entry is a lambda
+                _guarded(run, module, lambda function=function: run.enter(function))
+
+
+def _take_other_choices(run: Interpreter, loaded: list[_Loaded]) -> None:
+    """Run what nobody calls once more, with options that somebody sets."""
+    called = set(run.called)
+    run.assumes_defaults = False
+    for module, _ in loaded:
+        _guarded(run, module, lambda module=module: run.rerun(module))
+    _enter(run, loaded, lambda node: node not in called)
 
 
 def _guarded(run: Interpreter, module: Module, action: object) -> None:
@@ -181,16 +198,20 @@ def _methods(run: Interpreter, cls: Class, *, whole: bool) -> Iterator[Function]
         if method.name != "__init__" and (whole or _mentions_scores(cls.module, method)):
             instance = run.some_instance(cls)
             yield Function(method, cls.module, None, cls, instance)
+    if whole and cls.methods:
+        yield from _inherited(run, cls)
+
+
+def _inherited(run: Interpreter, cls: Class) -> Iterator[Function]:
+    """Yield the methods of the bases that call a loss, for the network that this class puts in."""
+    seen = set(cls.methods)
+    for base in cls.order()[1:]:
+        for name, method in base.loss_methods().items():
+            if name not in seen:
+                yield Function(method, base.module, None, base, run.some_instance(cls))
+        seen |= base.methods.keys()
 
 
 def _mentions_scores(module: Module, node: FunctionNode | ast.ClassDef) -> bool:
     lines = module.source.lines[node.lineno - 1 : node.end_lineno]
     return any(map(_SCORE_TEXT.search, lines))
-
-
-def _has_unseen_branch(run: Interpreter, node: ast.AST) -> bool:
-    return any(
-        isinstance(child, ast.stmt) and child not in run.visited
-        for child in ast.walk(node)
-        if isinstance(child, (ast.Expr, ast.Assign, ast.Return, ast.AugAssign))
-    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.static import attributes
 from softonce.checker.static.calls import call
-from softonce.checker.static.operations import binary, compare, unary
+from softonce.checker.static.comparisons import compare
+from softonce.checker.static.operations import binary, unary
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
@@ -263,7 +264,7 @@ def _text(run: Interpreter, frame: Frame, node: ast.JoinedStr) -> Value:
         inner = part.value if isinstance(part, ast.FormattedValue) else part
         value = evaluate(run, frame, inner)
         texts.append(value.value if isinstance(value, Const) else None)
-    whole = all(isinstance(text, str) for text in texts)
+    whole = all(isinstance(text, (str, int)) for text in texts)
     return Const("".join(map(str, texts))) if whole else UNKNOWN
 
 

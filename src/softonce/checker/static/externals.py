@@ -1,27 +1,22 @@
-"""Names of other libraries: torch's operations and modules, Python's own functions, wrappers."""
+"""Names of other libraries: torch's operations, modules and containers, and what wraps them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS, Kind, canonical
-from softonce.checker.static import attributes
-from softonce.checker.static.libraries import call_library
+from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS, canonical
+from softonce.checker.static.libraries import PREPARERS, call_library, prepared
 from softonce.checker.static.operations import apply, maker_of
-from softonce.checker.static.project import Module
+from softonce.checker.static.standard import call_standard
 from softonce.checker.static.values import (
+    BLANK,
     UNKNOWN,
     Chain,
     Const,
-    External,
     Layer,
     Mapping,
-    Partial,
-    Scores,
     Sequence,
-    Super,
     Value,
-    int_of,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +36,7 @@ FUNCTION_HOMES = frozenset(
         "torchvision.ops", "torchvision.ops.focal_loss", "torch._C._nn",
     }
 )  # fmt: skip
+OPERATIONS = frozenset([*ROWS, *SINKS, *JOINS, "add", "sub", "mul", "div", "matmul"])
 # Other spellings of an operation, by full name.
 ALIASES = {
     "scipy.special.softmax": "softmax",
@@ -72,6 +68,7 @@ _WRAPPERS = frozenset(
 )  # fmt: skip
 # Calls that call their first argument -> where its own arguments begin.
 _CALLERS = {"data_parallel": 1, "checkpoint": 1, "checkpoint_sequential": 2}
+BLANKS = frozenset({"zeros", "empty", "zeros_like", "empty_like", "new_zeros", "new_empty"})
 _WRAPPER_HOMES = ("torch", "copy", "apex", "ray", "horovod", "fairscale", "deepspeed")
 
 
@@ -80,48 +77,54 @@ def call_external(
 ) -> Value:
     """Return what a call of another library's function or class gives."""
     home, _, last = name.rpartition(".")
-    if home == "builtins":
-        handler = _BUILTINS.get(last)
-        return UNKNOWN if handler is None else handler(run, frame, args, kwargs, node)
+    made = call_standard(run, frame, name, args, kwargs, node)
+    if made is None and home.startswith("torch"):
+        made = _call_torch(run, frame, home, last, args, kwargs, node)
+    if made is None and name in ALIASES:
+        made = apply(run, frame, ALIASES[name], args, kwargs, node)
+    if made is None:
+        made = _passed_on(run, frame, name, args, kwargs, node)
+    return call_library(run, frame, name, args, kwargs, node) if made is None else made
+
+
+def _call_torch(
+    run: Interpreter,
+    frame: Frame,
+    home: str,
+    last: str,
+    args: Args,
+    kwargs: Kwargs,
+    node: ast.expr,
+) -> Value | None:
+    """Return what an operation, a module or a container of torch gives; None for the rest."""
+    if home == "torch" and last in BLANKS:
+        return BLANK
     if home.startswith("torch.nn") and last in _CONTAINERS:
         return _CONTAINERS[last](args, kwargs)
     if home.startswith("torch.nn") and last in MODULES and home != "torch.nn.functional":
         return layer(run, frame, last, args, kwargs, node)
-    op = ALIASES.get(name) or (canonical(last) if home in FUNCTION_HOMES else "")
-    if op and (op in ROWS or op in SINKS or op in JOINS or op in _PAIR_FUNCTIONS):
+    return None
+
+
+def _passed_on(
+    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value | None:
+    """Return what a wrapper gives: its argument, or what that makes of the others."""
+    home, _, last = name.rpartition(".")
+    op = canonical(last) if home in FUNCTION_HOMES else ""
+    if op in OPERATIONS:
         return apply(run, frame, op, args, kwargs, node)
     if last in _WRAPPERS and name.partition(".")[0] in _WRAPPER_HOMES:
         return args[0] if args else kwargs.get("module", kwargs.get("model", UNKNOWN))
+    if last in PREPARERS:
+        return prepared(args, kwargs)
+    if last == "pack_padded_sequence" and args:
+        return Sequence([args[0], *[UNKNOWN] * 3])
     if last in _CALLERS and name.startswith("torch.") and len(args) > 1:
         from softonce.checker.static.calls import call
 
         return call(run, frame, args[0], args[_CALLERS[last] :], {}, node)
-    if name == "importlib.import_module" and args:
-        return _import_module(run, frame, [getattr(arg, "value", None) for arg in args])
-    if name == "functools.partial" and args:
-        return Partial(args[0], args[1:], kwargs)
-    if last in ("OrderedDict", "defaultdict", "EasyDict", "Munch") and home:
-        return _dict(run, frame, args, kwargs, node)
-    return call_library(run, frame, name, args, kwargs, node)
-
-
-def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value:
-    """Return the module of a name that is written there, with its package where it is relative."""
-    name, package = names[0], names[1] if len(names) > 1 else None
-    if not isinstance(name, str):
-        return UNKNOWN
-    dotted = name.lstrip(".")
-    level = len(name) - len(dotted)
-    if level == 1 and isinstance(package, str):
-        dotted, level = f"{package}.{dotted}", 0
-    found = run.project.resolve(dotted, frame.module, level)
-    if found is None:
-        return External(dotted)
-    run.start(found)
-    return found
-
-
-_PAIR_FUNCTIONS = frozenset({"add", "sub", "mul", "div", "matmul"})
+    return None
 
 
 def layer(
@@ -168,131 +171,4 @@ _CONTAINERS: dict[str, Callable[[Args, Kwargs], Value]] = {
     "Sequential": _sequential,
     "ModuleList": _module_list,
     "ModuleDict": _module_dict,
-}
-
-
-def _super(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    if frame.self_value is None or frame.owner is None:
-        return UNKNOWN
-    return Super(frame.self_value, frame.owner)
-
-
-def _list(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    if not args:
-        return Sequence([])
-    known = attributes.entries(run, args[0])
-    if known is not None:
-        return Sequence(known)
-    return Sequence([attributes.entry(run, frame, args[0])], exact=False)
-
-
-def _reversed(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    known = attributes.entries(run, args[0]) if args else None
-    return Sequence(known[::-1]) if known is not None else _list(run, frame, args, kwargs, node)
-
-
-def _dict(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    if args and isinstance(args[0], Mapping):
-        return Mapping({**args[0].items, **kwargs}, args[0].exact)
-    pairs = attributes.entries(run, args[0]) if args else []
-    items: dict[Any, Value] = {}
-    for pair in pairs or ():
-        if isinstance(pair, Sequence) and len(pair.items) == 2 and isinstance(pair.items[0], Const):
-            items[pair.items[0].value] = pair.items[1]
-    exact = pairs is not None and len(items) == len(pairs)
-    return Mapping(items | kwargs, exact)
-
-
-def _zip(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    known = [attributes.entries(run, arg) for arg in args]
-    if args and all(items is not None for items in known):
-        rows = zip(*[items or [] for items in known], strict=False)
-        return Sequence([Sequence(list(row)) for row in rows])
-    return Sequence([Sequence([attributes.entry(run, frame, a) for a in args])], exact=False)
-
-
-def _enumerate(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    known = attributes.entries(run, args[0]) if args else None
-    if known is not None:
-        return Sequence([Sequence([Const(i), item]) for i, item in enumerate(known)])
-    item = attributes.entry(run, frame, args[0]) if args else UNKNOWN
-    return Sequence([Sequence([UNKNOWN, item])], exact=False)
-
-
-def _map(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    from softonce.checker.static.calls import call
-
-    if len(args) < 2:
-        return UNKNOWN
-    known = attributes.entries(run, args[1])
-    items = known if known is not None else [attributes.entry(run, frame, args[1])]
-    results = [call(run, frame, args[0], [item], {}, node) for item in items[:16]]
-    return Sequence(results, exact=known is not None and len(known) <= 16)
-
-
-def _getattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    if len(args) > 1 and isinstance(args[1], Const) and isinstance(args[1].value, str):
-        return attributes.attribute(run, frame, args[0], args[1].value, node)
-    if args and isinstance(args[0], External) and args[0].name == "torchvision.models":
-        return External("torchvision.models.any")
-    if args and isinstance(args[0], Module):
-        return attributes.any_network(args[0])
-    return UNKNOWN
-
-
-def _setattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    if len(args) > 2 and isinstance(args[1], Const) and isinstance(args[1].value, str):
-        attributes.store(run, frame, args[0], args[1].value, args[2])
-    return Const(None)
-
-
-def _len(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    known = attributes.entries(run, args[0]) if args else None
-    return UNKNOWN if known is None else Const(len(known))
-
-
-def _range(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    bounds = [int_of(arg) for arg in args]
-    if bounds and None not in bounds and bounds[-1] != 0:
-        numbers = range(*[b for b in bounds if b is not None])
-        if len(numbers) <= 16:
-            return Sequence([Const(i) for i in numbers])
-    return Sequence([UNKNOWN], exact=False)
-
-
-def _number(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    return args[0] if args and int_of(args[0]) is not None else UNKNOWN
-
-
-def _bool(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    from softonce.checker.static.expressions import truth
-
-    known = truth(args[0]) if args else False
-    return UNKNOWN if known is None else Const(known)
-
-
-def _round(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    tensor = isinstance(args[0], Scores) and args[0].kind != Kind.OTHER if args else False
-    return apply(run, frame, "round", args, kwargs, node) if tensor else UNKNOWN
-
-
-_BUILTINS: dict[str, Callable[..., Value]] = {
-    "super": _super,
-    "list": _list,
-    "tuple": _list,
-    "set": _list,
-    "sorted": _list,
-    "reversed": _reversed,
-    "dict": _dict,
-    "zip": _zip,
-    "enumerate": _enumerate,
-    "map": _map,
-    "getattr": _getattr,
-    "setattr": _setattr,
-    "len": _len,
-    "range": _range,
-    "int": _number,
-    "float": _number,
-    "bool": _bool,
-    "round": _round,
 }

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import attributes
+from softonce.checker.static import attributes, options
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.losses import Losses
-from softonce.checker.static.project import Class, Module
+from softonce.checker.static.project import LIBRARIES, Class, Module
 from softonce.checker.static.rules import Rules
 from softonce.checker.static.statements import execute
 from softonce.checker.static.values import (
@@ -44,12 +44,6 @@ MAX_DEPTH = 40
 # How many statements one entry may take: all together, but within these.
 MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
-LIBRARIES = frozenset(
-    {
-        "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
-        "slice", "timm", "sklearn", "scipy", "pandas", "os", "sys", "typing", "project",
-    }
-)  # fmt: skip
 
 
 class Interpreter:
@@ -73,9 +67,10 @@ class Interpreter:
         self.visited: set[ast.stmt] = set()
         self.called: set[ast.AST] = set()
         self.steps = 0
+        self.assumes_defaults, self.has_options = True, False
         self._allowed = self._limit = MAX_STEPS
         self._active: list[ast.AST] = []
-        self._memo: dict[object, Value] = {}
+        self._memo: dict[object, tuple[Value, Function, list[Value], dict[str, Value]]] = {}
 
     def share_steps(self, num_entries: int) -> None:
         """Give each of so many entries its share of the statements that may be run."""
@@ -88,6 +83,21 @@ class Interpreter:
             module.started = True
             with self._budget(MAX_STEPS):
                 execute(self, Frame(module, module.scope), module.tree.body)
+
+    def rerun(self, module: Module) -> None:
+        """Run a module's top level again, its definitions apart: options are unknown now."""
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import)
+        body = [n for n in module.tree.body if not isinstance(n, (*definitions, ast.ImportFrom))]
+        with self._budget(MAX_STEPS):
+            execute(self, Frame(module, module.scope), body)
+
+    def has_unseen(self, node: ast.AST) -> bool:
+        """Whether a statement below the node has not been run yet, functions apart."""
+        return any(
+            isinstance(child, ast.stmt) and child not in self.visited
+            for child in ast.walk(node)
+            if isinstance(child, (ast.Expr, ast.Assign, ast.Return, ast.AugAssign))
+        )
 
     @contextmanager
     def _budget(self, steps: int) -> Iterator[None]:
@@ -121,16 +131,18 @@ class Interpreter:
         self.called.add(node)
         key = (
             signature(function), caller.eval_only, bool(caller.uncertain), self._bound(function),
+            self.assumes_defaults,
             *(signature(a) for a in args),
             *((k, signature(v)) for k, v in kwargs.items()),
         )  # fmt: skip
         try:
             if key in self._memo:
-                return self._memo[key]
+                return self._memo[key][0]
         except TypeError:  # a constant that cannot be hashed
             return self._run(caller, function, args, kwargs)
         result = self._run(caller, function, args, kwargs)
-        self._memo[key] = result
+        # The key has the ids of what was given: it must live as long as the key.
+        self._memo[key] = (result, function, args, kwargs)
         return result
 
     def _bound(self, function: Function) -> object:
@@ -226,6 +238,10 @@ class Interpreter:
         default = defaults.get(parameter.arg)
         annotated = self._annotated(frame, parameter)
         if default is None:
+            option = options.of_decorator(function.node, parameter.arg)
+            if option is not None:
+                self.has_options = True
+                return option if self.assumes_defaults else UNKNOWN
             is_first = function.owner is not None and parameter.arg == "model"
             if is_first and getattr(function.node, "name", "") == "compute_loss":
                 maker = Maker(frame.place(function.node), "backbone", None, frame.module)

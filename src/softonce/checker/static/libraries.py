@@ -14,9 +14,11 @@ from softonce.checker.static.values import (
     Chain,
     Const,
     External,
+    Instance,
     Layer,
     Mapping,
     Scores,
+    Sequence,
     Value,
     int_of,
     options_of,
@@ -60,6 +62,8 @@ _NAMED_LOSSES = {
     "bce": "binary_cross_entropy",
     "bce_with_logits": "binary_cross_entropy_with_logits",
 }
+# Calls that give back what they take, wrapped: `accelerator.prepare(model, optimizer, loader)`.
+PREPARERS = frozenset({"prepare", "initialize", "setup"})
 _NO_CLASSIFIERS = ("detection", "video", "optical_flow", "feature_extraction")
 
 
@@ -90,24 +94,57 @@ def call_library(
 
 def classifier(frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr) -> Value | None:
     """Return a classifier that puts out raw scores, where the name is one's constructor."""
+    if name.startswith("segmentation_models_pytorch.") and name.rpartition(".")[2][:1].isupper():
+        return _segmenter(frame, kwargs, node)
+    output = _output_of(name, args, kwargs)
+    classes = int_of(kwargs.get("num_classes"))
+    return (
+        Backbone(maker_of(frame, node, "backbone"), Chain([]), output, classes) if output else None
+    )
+
+
+def _output_of(name: str, args: Args, kwargs: Kwargs) -> str:
+    """Return in what a classifier hands out its scores; "" where the name makes no classifier."""
     home, _, last = name.rpartition(".")
-    output = "tensor"
     if home.startswith("torchvision.models") and last[:1].islower():
         if any(part in name for part in _NO_CLASSIFIERS):
-            return None
-        output = "segmentation" if "segmentation" in home else output
-    elif name == "timm.create_model":
-        if int_of(kwargs.get("num_classes")) == 0 or "features_only" in kwargs:
-            return None
-    elif last in ("from_pretrained", "from_config") and home.startswith("transformers."):
-        if "Classification" not in home:
-            return None
-        output = "mapping"
-    elif not (home.endswith("EfficientNet") and last in ("from_pretrained", "from_name")):
+            return ""
+        return "segmentation" if "segmentation" in home else "tensor"
+    if last in ("from_pretrained", "from_config") and home.startswith("transformers."):
+        return "mapping" if "Classification" in home else ""
+    if name == "torch.hub.load":
+        source = args[0].value if args and isinstance(args[0], Const) else ""
+        return "tensor" if str(source).startswith("pytorch/vision") else ""
+    if name == "timm.create_model":
+        is_headless = int_of(kwargs.get("num_classes")) == 0 or "features_only" in kwargs
+        return "" if is_headless else "tensor"
+    is_efficient = home.endswith("EfficientNet") and last in ("from_pretrained", "from_name")
+    return "tensor" if is_efficient else ""
+
+
+def prepared(args: Args, kwargs: Kwargs) -> Value | None:
+    """Return what a call that wraps networks for training gives; None where it is given none."""
+    given = [arg for arg in args if not isinstance(arg, Const)]
+    if not args and "model" in kwargs:  # deepspeed: engine, optimizer, loader, scheduler
+        given = [kwargs["model"], UNKNOWN, UNKNOWN, UNKNOWN]
+    if not any(isinstance(each, (Instance, Chain, Backbone)) for each in given):
         return None
-    classes = int_of(kwargs.get("num_classes"))
-    maker = maker_of(frame, node, "backbone")
-    return Backbone(maker, Chain([]), output, classes)
+    return given[0] if len(given) == 1 else Sequence(given)
+
+
+def _segmenter(frame: Frame, kwargs: Kwargs, node: ast.expr) -> Value:
+    """Return a network of segmentation_models_pytorch, which ends in the activation it is given."""
+    given = kwargs.get("activation", Const(None))
+    if not isinstance(given, Const):
+        return UNKNOWN
+    ops = {None: "identity", "identity": "identity", "sigmoid": "sigmoid"}
+    op = ops.get(given.value, "softmax" if str(given.value).startswith("softmax") else "")
+    if not op:
+        return UNKNOWN
+    last = Layer(op, {"dim": Const(1)}, maker_of(frame, node, op))
+    return Backbone(
+        maker_of(frame, node, "backbone"), Chain([last]), "image", int_of(kwargs.get("classes"))
+    )
 
 
 def _pair_trainer(

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, ROWS, Kind, canonical
+from softonce.checker.static import options
+from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.operations import apply
 from softonce.checker.static.values import (
     UNKNOWN,
@@ -16,6 +18,7 @@ from softonce.checker.static.values import (
     Layer,
     Mapping,
     Method,
+    Options,
     Scores,
     Sequence,
     Super,
@@ -47,6 +50,12 @@ _TENSOR_ONLY = frozenset(
 )
 _SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
 _PASSING = frozenset({"item"})
+_TEXT_METHODS = frozenset(
+    {
+        "lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace",
+        "split", "rsplit", "find", "rfind", "capitalize", "title",
+    }
+)  # fmt: skip
 _SAME_MODULE = frozenset(
     {
         "to", "cuda", "cpu", "half", "float", "double", "apply", "requires_grad_", "bfloat16",
@@ -73,9 +82,24 @@ def call_method(
         return _of_super(run, frame, receiver, name, args, kwargs, node)
     if isinstance(receiver, Sequence):
         return _of_sequence(receiver, name, args)
+    if isinstance(receiver, Options) and name not in ("get", "items", "keys", "values", "pop"):
+        return options.call(receiver, name, args, kwargs)
     if isinstance(receiver, Mapping):
         return _of_mapping(receiver, name, args)
+    if isinstance(receiver, Const) and isinstance(receiver.value, str) and name in _TEXT_METHODS:
+        return _of_text(receiver.value, name, args)
     return UNKNOWN
+
+
+def _of_text(text: str, name: str, args: list[Value]) -> Value:
+    """Return what a method of a known string gives, such as `args.loss.lower()`."""
+    if not all(isinstance(arg, Const) for arg in args):
+        return UNKNOWN
+    try:
+        made = getattr(text, name)(*(arg.value for arg in args if isinstance(arg, Const)))
+    except (TypeError, ValueError, IndexError):
+        return UNKNOWN
+    return Sequence([Const(part) for part in made]) if isinstance(made, list) else Const(made)
 
 
 def _of_tensor(
@@ -91,7 +115,8 @@ def _of_tensor(
         return apply(run, frame, _SHAPE_SYNONYMS[name], [tensor, *args], kwargs, node)
     op = canonical(name)
     if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY and not tensor.exponent:
-        return _of_unknown(tensor, op, args)
+        wrapped = prepared(args, kwargs) if name in PREPARERS else None
+        return wrapped or _of_unknown(tensor, op, args)
     if op in ROWS or op in ("add", "sub", "mul", "div", "matmul") or op in JOINS:
         return apply(run, frame, op, [tensor, *args], kwargs, node)
     return tensor if name in _PASSING else UNKNOWN
@@ -104,7 +129,8 @@ def _of_unknown(tensor: Scores, op: str, args: list[Value]) -> Value:
     if op == "flatten" and args and int_of(args[0]) == 1:
         return replace(UNKNOWN, rank=2)
     row = ROWS.get(op)
-    return tensor if tensor.tempered and row is not None and len(row.out) == len(Kind) else UNKNOWN
+    remembered = tensor.blank or tensor.tempered
+    return tensor if remembered and row is not None and len(row.out) == len(Kind) else UNKNOWN
 
 
 def _of_module(
@@ -117,7 +143,6 @@ def _of_module(
     node: ast.expr,
 ) -> Value:
     from softonce.checker.static.calls import call_module
-    from softonce.checker.static.libraries import call_fit
 
     if name in ("train", "eval"):
         on = name == "train" and not (args and isinstance(args[0], Const) and not args[0].value)

@@ -15,7 +15,6 @@ from softonce.checker.kinds import (
     SINKS,
     Axis,
     Kind,
-    transfer,
     transfer_pair,
 )
 from softonce.checker.static import axes
@@ -51,10 +50,6 @@ _OPERATORS: dict[type, str] = {
 _FOLDED: dict[type, Any] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.FloorDiv: operator.floordiv, ast.Div: operator.truediv, ast.Mod: operator.mod,
-}  # fmt: skip
-_COMPARED: dict[type, Any] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge,
 }  # fmt: skip
 
 
@@ -229,7 +224,7 @@ def binary(
 ) -> Value:
     """Return `left op right`."""
     if isinstance(left, Const) and isinstance(right, Const):
-        return _fold(_FOLDED.get(type(node.op)), left, right)
+        return fold(_FOLDED.get(type(node.op)), left, right)
     if isinstance(left, Sequence):
         return _list_arithmetic(node, left, right)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -242,7 +237,8 @@ def binary(
     return arithmetic(run, frame, name, left, right, at, divisor)
 
 
-def _fold(function: Any, left: Const, right: Const) -> Value:
+def fold(function: Any, left: Const, right: Const) -> Value:
+    """Return what a function makes of two known values; unknown where it fails or is large."""
     try:
         value = function(left.value, right.value) if function else UNKNOWN
     except (TypeError, ValueError, ZeroDivisionError, OverflowError, MemoryError):
@@ -325,37 +321,3 @@ def unary(run: Interpreter, frame: Frame, node: ast.UnaryOp, value: Value) -> Va
     if isinstance(value, Scores) and value.kind == Kind.HARD:
         return value
     return UNKNOWN
-
-
-def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
-    """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
-    test = node.ops[0]
-    if len(node.ops) == 1 and isinstance(left, Const) and isinstance(right, Const):
-        return (
-            _fold(_COMPARED.get(type(test)), left, right)
-            if not _is_test(test)
-            else Const((left.value is right.value) is isinstance(test, ast.Is))
-        )
-    if isinstance(test, (ast.Is, ast.IsNot)):
-        return _identity(left, right, isinstance(test, ast.Is))
-    if isinstance(test, (ast.In, ast.NotIn)):
-        return UNKNOWN
-    tensor = as_scores(left)
-    run.rules.threshold(frame, tensor, test, number_of(right), node)
-    if tensor.kind & ~(Kind.OTHER | Kind.HARD | Kind.INDEX) and tensor.known:
-        return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
-    return UNKNOWN
-
-
-def _is_test(test: ast.cmpop) -> bool:
-    return isinstance(test, (ast.Is, ast.IsNot))
-
-
-def _identity(left: Value, right: Value, positive: bool) -> Value:
-    """Decide `x is None` for what cannot be None."""
-    is_none = isinstance(right, Const) and right.value is None
-    surely_object = not isinstance(left, (Const, Scores)) and type(left).__name__ in (
-        "Instance", "Layer", "Chain", "Backbone", "Function", "Class", "Sequence", "Mapping",
-    )  # fmt: skip
-    known = isinstance(left, Scores) and left.known
-    return Const(not positive) if is_none and (surely_object or known) else UNKNOWN

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from softonce.checker.static.values import Instance
 
 MAX_PARENTS = 8
+_LOSS_CALL = re.compile(r"(loss\w*|criteri\w*|cross_entropy)(\(\))?\(", re.IGNORECASE)
+LIBRARIES = frozenset(
+    {
+        "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
+        "slice", "timm", "sklearn", "scipy", "pandas", "os", "sys", "typing", "project",
+    }
+)  # fmt: skip
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -72,6 +81,7 @@ class Class(Value):
     scope: dict[str, Value] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     _stores: dict[str, list[FunctionNode]] | None = None
+    _loss_methods: dict[str, FunctionNode] | None = None
 
     def __post_init__(self) -> None:
         """Index the methods by name."""
@@ -105,6 +115,17 @@ class Class(Value):
         """Return the methods that assign to `self.name`."""
         return [(cls, node) for cls in self.order() for node in cls.own_stores().get(name, [])]
 
+    def loss_methods(self) -> dict[str, FunctionNode]:
+        """Return the methods of this class that seem to call a loss, by name."""
+        if self._loss_methods is None:
+            lines = self.module.source.lines
+            self._loss_methods = {
+                name: node
+                for name, node in self.methods.items()
+                if any(map(_LOSS_CALL.search, lines[node.lineno - 1 : node.end_lineno]))
+            }
+        return self._loss_methods
+
     def own_stores(self) -> dict[str, list[FunctionNode]]:
         """Return attribute -> the methods of this class that assign it."""
         if self._stores is None:
@@ -130,6 +151,7 @@ class Project:
         self.sources = {_absolute(s.path): s for s in sources}
         self.on_disk = on_disk
         self._modules: dict[str, Module | None] = {}
+        self._by_name: dict[str, list[str]] | None = None
         self._found: dict[tuple[str, str], str | None] = {}
 
     def module(self, path: str) -> Module | None:
@@ -156,7 +178,8 @@ class Project:
             folder = _absolute(importer.folder)
             for _ in range(level - 1):
                 folder = os.path.dirname(folder)  # noqa: PTH120 - hot
-            self._found[key] = (self._file if level else self._search)(folder, dotted)
+            found = (self._file if level else self._search)(folder, dotted)
+            self._found[key] = found or (None if level else self._anywhere(dotted))
         path = self._found[key]
         return self.module(path) if path else None
 
@@ -168,6 +191,22 @@ class Project:
                 return path
             folder = parent
         return None
+
+    def _anywhere(self, dotted: str) -> str | None:
+        """Return the one file that the name can mean: scripts add folders to `sys.path`."""
+        top = dotted.partition(".")[0]
+        if top in sys.stdlib_module_names or top in LIBRARIES:
+            return None
+        if self._by_name is None:
+            self._by_name = {}
+            for path in self.sources:
+                stem = path.removesuffix(".py").removesuffix("/__init__")
+                self._by_name.setdefault(stem.rpartition("/")[2], []).append(path)
+        tail = "/" + dotted.replace(".", "/")
+        ends = (f"{tail}.py", f"{tail}/__init__.py")
+        named = self._by_name.get(dotted.rpartition(".")[2], ())
+        found = [path for path in named if path.endswith(ends)]
+        return found[0] if len(found) == 1 else None
 
     def _file(self, root: str, dotted: str) -> str | None:
         """Return the file of a dotted name below a folder."""

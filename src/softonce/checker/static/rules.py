@@ -158,7 +158,8 @@ class Rules:
                 trained = losses["cross_entropy"]
                 self.reporter.add("SO208", place, maker, loss="sigmoid", trained=trained)
         for place, maker, op in self._activations if self.addresses else ():
-            proven = maker.place in self.trained or maker.op in ("backbone", "declared")
+            is_trained = self.trained.get(maker.place, {}).keys() - {"unknown"}
+            proven = is_trained or maker.op in ("backbone", "declared")
             if proven and not any(
                 place.path.endswith(a) or a in place.path for a in self.addresses
             ):

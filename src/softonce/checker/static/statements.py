@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes
+from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
 from softonce.checker.static.frame import Frame, merge
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.operations import binary
-from softonce.checker.static.project import Class
 from softonce.checker.static.values import (
     UNKNOWN,
     Const,
-    Function,
     Later,
     Scores,
     Sequence,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 MAX_UNROLLED = 24
 MAX_EAGER_LINES = 20
-MAX_DECORATOR_STEPS = 100
-"""What registers something is short; what writes documentation is long."""
 _DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
 
 
@@ -130,6 +128,10 @@ def _unpack(run: Interpreter, frame: Frame, targets: list[ast.expr], value: Valu
 def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Value) -> None:
     receiver = evaluate(run, frame, target.value)
     key = evaluate(run, frame, target.slice)
+    if isinstance(receiver, Scores) and receiver.blank and isinstance(value, Scores):
+        filled = replace(value, dim=None, rank=None, blank=True)
+        bind(run, frame, target.value, join(receiver, filled))
+        return
     if isinstance(receiver, Scores) and receiver.kind != Kind.OTHER:
         # Some entries are overwritten: what the whole holds now is unknown.
         bind(run, frame, target.value, UNKNOWN)
@@ -306,45 +308,6 @@ def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
     return execute(run, frame, node.finalbody) or ended
 
 
-def _function(run: Interpreter, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    scope = {**frame.outer, **frame.scope} if frame.scope is not frame.module.scope else None
-    function = Function(node, frame.module, scope)
-    if scope is not None:
-        scope[node.name] = function
-    frame.scope[node.name] = function
-    _decorate(run, frame, node, function)
-    return False
-
-
-def _decorate(
-    run: Interpreter,
-    frame: Frame,
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
-    value: Function | Class,
-) -> None:
-    """Call `@register("name")` for what it registers; the name keeps what it decorates."""
-    for decorator in node.decorator_list:
-        if not isinstance(decorator, ast.Call):
-            continue
-        with run.at_most(MAX_DECORATOR_STEPS):
-            function = evaluate(run, frame, decorator)
-        if isinstance(function, Function):
-            with run.at_most(MAX_DECORATOR_STEPS):
-                run.call_function(frame, function, [value], {})
-
-
-def _class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
-    bases = [evaluate(run, frame, base) for base in node.bases]
-    cls = Class(node.name, frame.module, node, bases)
-    frame.scope[node.name] = cls
-    run.classes.setdefault(node, cls)
-    _decorate(run, frame, node, cls)
-    inner = Frame(frame.module, cls.scope, frame.scope, depth=frame.depth)
-    simple = (ast.Assign, ast.AnnAssign)
-    execute(run, inner, [n for n in node.body if isinstance(n, simple)])
-    return False
-
-
 def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
     evaluate(run, frame, node.subject)
     before, merged = dict(frame.scope), None
@@ -387,9 +350,9 @@ _HANDLERS: dict[type, Callable[..., bool]] = {
     ast.AsyncWith: _with,
     ast.Try: _try,
     ast.TryStar: _try,
-    ast.FunctionDef: _function,
-    ast.AsyncFunctionDef: _function,
-    ast.ClassDef: _class,
+    ast.FunctionDef: define_function,
+    ast.AsyncFunctionDef: define_function,
+    ast.ClassDef: define_class,
     ast.Import: import_plain,
     ast.ImportFrom: import_from,
     ast.Match: _match,

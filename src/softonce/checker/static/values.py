@@ -49,6 +49,7 @@ class Scores(Value):
         direct: whether nothing but shape operations followed the maker.
         tempered: the probabilities that were divided by a temperature to make this.
         optional: whether an option that nobody is seen to set decides between the kinds.
+        blank: whether it was zeros, or nothing, that the loop fills in row by row.
         exponent: the text of x where this is exp(x), or the sum of it if `summed`.
     """
 
@@ -63,6 +64,7 @@ class Scores(Value):
     optional: bool = False
     exponent: str = ""
     summed: bool = False
+    blank: bool = False
 
     def maker(self, bits: Kind) -> Maker | None:
         """Return what made one of the bits."""
@@ -75,6 +77,7 @@ class Scores(Value):
 
 
 UNKNOWN = Scores(Kind.OTHER)
+BLANK = Scores(Kind.OTHER, blank=True)
 ANYTHING = Scores(Kind.OTHER)
 """Too many possibilities to keep apart; joined with anything it stays what it is."""
 
@@ -100,6 +103,11 @@ class Mapping(Value):
 
     items: dict[Any, Value]
     exact: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Options(Mapping):
+    """The options of a program, or what collects them: as they are where nobody sets them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -294,6 +302,8 @@ def options_of(value: Value) -> list[Value]:
 def _join_scores(left: Scores, right: Scores) -> Scores:
     if left == right:
         return left
+    if left.blank and right.blank and Kind.OTHER in (left.kind, right.kind):
+        return right if left.kind == Kind.OTHER else left
     makers = dict(right.makers) | dict(left.makers)
     return Scores(
         left.kind | right.kind,
@@ -305,6 +315,7 @@ def _join_scores(left: Scores, right: Scores) -> Scores:
         left.direct and right.direct,
         left.tempered if left.tempered == right.tempered else None,
         left.optional or right.optional,
+        blank=left.blank and right.blank,
     )
 
 

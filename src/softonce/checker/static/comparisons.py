@@ -1,0 +1,80 @@
+"""Comparisons: decided where both sides are known, decisions where one is a tensor of scores."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from typing import TYPE_CHECKING, Any
+
+from softonce.checker.kinds import Kind, transfer
+from softonce.checker.static.operations import fold, maker_of
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Const,
+    Mapping,
+    Scores,
+    Sequence,
+    Value,
+    as_scores,
+    number_of,
+    scores,
+)
+
+if TYPE_CHECKING:
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+_COMPARED: dict[type, Any] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
+
+
+def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
+    """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
+    test = node.ops[0]
+    if len(node.ops) == 1 and isinstance(left, Const) and isinstance(right, Const):
+        return (
+            fold(_COMPARED.get(type(test)), left, right)
+            if not _is_test(test)
+            else Const((left.value is right.value) is isinstance(test, ast.Is))
+        )
+    if isinstance(test, (ast.Is, ast.IsNot)):
+        return _identity(left, right, isinstance(test, ast.Is))
+    if isinstance(test, (ast.In, ast.NotIn)):
+        return _membership(left, right, isinstance(test, ast.In))
+    tensor = as_scores(left)
+    run.rules.threshold(frame, tensor, test, number_of(right), node)
+    if tensor.kind & ~(Kind.OTHER | Kind.HARD | Kind.INDEX) and tensor.known:
+        return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
+    return UNKNOWN
+
+
+def _membership(left: Value, right: Value, positive: bool) -> Value:
+    """Decide `"ce" in ("ce", "bce")`, where all of it is written there."""
+    if not isinstance(left, Const):
+        return UNKNOWN
+    if isinstance(right, Const) and isinstance(right.value, str) and isinstance(left.value, str):
+        return Const((left.value in right.value) is positive)
+    if isinstance(right, Sequence) and right.exact:
+        if not all(isinstance(item, Const) for item in right.items):
+            return UNKNOWN
+        held = [item.value for item in right.items if isinstance(item, Const)]
+        return Const((left.value in held) is positive)
+    if isinstance(right, Mapping) and right.exact:
+        return Const((left.value in right.items) is positive)
+    return UNKNOWN
+
+
+def _is_test(test: ast.cmpop) -> bool:
+    return isinstance(test, (ast.Is, ast.IsNot))
+
+
+def _identity(left: Value, right: Value, positive: bool) -> Value:
+    """Decide `x is None` for what cannot be None."""
+    is_none = isinstance(right, Const) and right.value is None
+    surely_object = not isinstance(left, (Const, Scores)) and type(left).__name__ in (
+        "Instance", "Layer", "Chain", "Backbone", "Function", "Class", "Sequence", "Mapping",
+    )  # fmt: skip
+    known = isinstance(left, Scores) and left.known
+    return Const(not positive) if is_none and (surely_object or known) else UNKNOWN
