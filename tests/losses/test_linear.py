@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from softonce.errors import ArgumentError
 from softonce.losses import cross_entropy, linear_cross_entropy
+from softonce.losses.predictions import find_largest
 
 
 def head_and_batch(num_rows=5, num_features=7, num_classes=4, positions=()):
@@ -51,11 +52,28 @@ def test_it_equals_the_textbook_in_value_and_gradients(
     )
 
 
-def test_a_sharded_head_refuses_the_lse():
+@pytest.mark.parametrize("more", ["return_lse", "return_pred"])
+def test_a_sharded_head_refuses_what_it_does_not_know(more):
     features, weight, _, target = head_and_batch()
     weight.placements = weight.device_mesh = ()  # what a DTensor is known by
-    with pytest.raises(ArgumentError, match="no return_lse with a linear_weight that is sharded"):
-        linear_cross_entropy(features, weight, target, return_lse=True)
+    with pytest.raises(ArgumentError, match=f"no {more} with a linear_weight that is sharded"):
+        linear_cross_entropy(features, weight, target, **{more: True})
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_each_position_has_a_predicted_class(reduction):
+    features, weight, bias, target = head_and_batch(positions=(2, 3))
+    pred = torch.einsum("nd,cxyd->ncxy", features, weight).add(bias).argmax(1)
+    *_, found = linear_cross_entropy(
+        features, weight, target, linear_bias=bias, reduction=reduction, return_pred=True
+    )
+    assert torch.equal(found, pred.masked_fill(target == -100, -1))
+
+
+@pytest.mark.parametrize("num_classes", [1, 3, 512, 767, 1000])
+def test_the_largest_logit_is_found_where_argmax_finds_it(num_classes):
+    logits = reference.draw(0, 40, num_classes).mul(2).round()  # with many equal ones
+    assert torch.equal(find_largest(logits), logits.argmax(1))
 
 
 def test_positions_share_the_features():

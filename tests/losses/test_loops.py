@@ -90,6 +90,25 @@ def test_the_lse_and_its_gradient_are_those_of_the_logits(loop, reduction):
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", ["index", "masked", "probs"])
+@pytest.mark.parametrize("return_lse", [False, True])
+def test_the_predicted_classes_are_those_of_the_logits(loop, dtype, kind, return_lse):
+    (features, weight, bias), target = problem(dtype, kind, num_classes=700)
+    features = features.detach().index_copy(0, torch.tensor([1]), torch.zeros_like(features[:1]))
+    bias.data[:] = bias.data.round()  # of equal logits, as in row 1, the first class is taken
+    options = {"linear_bias": bias, "return_lse": return_lse}
+    loss, *lse, pred = linear_cross_entropy(features, weight, target, **options, return_pred=True)
+    truth = F.linear(features, weight, bias).argmax(1)
+    if kind == "masked":
+        truth = truth.masked_fill(target == -100, -1)
+    assert torch.equal(pred, truth)
+    assert len(lse) == return_lse
+    plain = linear_cross_entropy(features, weight, target, linear_bias=bias)
+    found = torch.autograd.grad(loss, weight)
+    torch.testing.assert_close(found, torch.autograd.grad(plain, weight))
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_the_gradient_may_be_asked_for_again(loop, reduction):
     (features, weight, _), target = problem(torch.float64)

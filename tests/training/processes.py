@@ -18,7 +18,7 @@ from softonce.errors import DataError, ImageError
 from softonce.models.cifar import cifar_resnet20
 from softonce.models.classifier import Classifier
 from softonce.models.registry import register
-from softonce.training import loop
+from softonce.training import head_loss, loop
 from softonce.training.objective import Objective
 from softonce.training.step import TrainStep
 
@@ -103,6 +103,12 @@ def killed_once(*arguments: str) -> int:
 
 def run(*arguments: str) -> int:
     """Train."""
+    return main(list(arguments))
+
+
+def run_in_blocks(*arguments: str) -> int:
+    """Train with head and loss in one, as if the logits were many."""
+    head_loss.MANY_LOGITS = 1
     return main(list(arguments))
 
 

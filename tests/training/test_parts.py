@@ -83,6 +83,15 @@ def test_norms_and_biases_are_not_decayed(opt: str) -> None:
         assert decay[id(parameter)] == (0.3 if is_matrix else 0.0), name
 
 
+def test_layers_that_begin_later_have_groups_of_their_own() -> None:
+    model = create_model("cifar_resnet20")
+    head = set(map(id, model.fc.parameters()))
+    groups = build_optimizer(layers_of(model, head_epochs=1), plain(lr=0.1)).param_groups
+    for group in groups:  # torch's fused SGD takes a momentum of all of a group, or of none
+        assert len({id(parameter) in head for parameter in group["params"]}) == 1
+    assert len(groups) > len(build_optimizer(layers_of(model), plain(lr=0.1)).param_groups)
+
+
 def test_the_average_is_exponential_over_weights_and_buffers() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     average = build_average(model, plain(model_ema=True, model_ema_decay=0.75))

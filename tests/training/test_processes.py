@@ -98,6 +98,22 @@ def test_parts_weights_averages_and_frozen_layers_do_not_depend_on_the_processes
     assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-5
 
 
+def test_many_logits_do_not_depend_on_the_processes_or_on_the_blocks(data: Path) -> None:
+    options = {
+        "epochs": 2, "grad-accum-steps": 2, "class-weights": "ants=3", "head-epochs": 1,
+        "model-ema-steps": 2, "label-smoothing": 0.1, "clip-grad-norm": 1,
+    }  # fmt: skip
+    found = []
+    for num, how in ((1, "run"), (2, "run_in_blocks")):
+        done = torchrun(num, how, *asked(data, data / f"many-{num}", **options))
+        assert done.returncode == 0, done.stderr
+        assert ("head and loss in blocks" in done.stderr) == (how == "run_in_blocks")
+        found.append(whole(data / f"many-{num}"))
+    assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-5
+    top1 = [[row["top1"] for row in rows(data / f"many-{num}")] for num in (1, 2)]
+    assert top1[0] == top1[1]
+
+
 def test_every_sample_is_evaluated_once(pair: Path) -> None:
     metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
     assert metrics["n"] == 15  # eight in one process, seven in the other

@@ -16,7 +16,7 @@ from training.runs import rows, small, weights
 
 from softonce import TrainConfig, train
 from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
-from softonce.training import checkpoint, loop
+from softonce.training import checkpoint, head_loss, loop
 from softonce.training.step import TrainStep
 
 REGULARISED = {
@@ -42,6 +42,7 @@ VARIANTS = {
     "everything in memory": REGULARISED | {"sampler": "balanced"},
     "everything from files": REGULARISED | {"workers": 1, "augment": "resized-crop"},
     "head first": {"head_epochs": 1, "layer_decay": 0.5, "opt": "rmsprop", "lr": 1e-3},
+    "many logits": REGULARISED | {"grad_checkpointing": False, "amp": True},
 }
 
 
@@ -77,8 +78,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.usefixtures("_saved_at_every_step")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_run_killed_three_times_ends_with_the_same_bits(
-    name: str, photos: Path, tmp_path: Path, kill_at
+    name: str, photos: Path, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name == "many logits":
+        monkeypatch.setattr(head_loss, "MANY_LOGITS", 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(small(photos, whole, **VARIANTS[name]))
     kill_at(2)

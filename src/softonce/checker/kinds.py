@@ -213,6 +213,7 @@ _KL = {**_NO_GRADIENT, **dict.fromkeys((_K.P, _K.BP, *_RAW_SCORES), "SO107")}
 SINKS: Mapping[str, Sink] = {
     "cross_entropy": Sink("input", 0, _CROSS_ENTROPY),
     "linear_cross_entropy": Sink("input", 0, {}),
+    "sharded_linear_cross_entropy": Sink("features", 0, {}),
     "nll_loss": Sink("input", 0, _NLL),
     "ctc_loss": Sink("log_probs", 0, _NLL),
     "binary_cross_entropy": Sink("input", 0, _BCE),

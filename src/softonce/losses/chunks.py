@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
     from softonce.losses.head import Gradients, Head
     from softonce.losses.kernels import Factor, Kernel
+    from softonce.losses.predictions import Predictions
 
 _CHUNK_BYTES = 2**25
 _MIN_ROWS = 256
+_GPU_CHUNK_BYTES = 2**30
+_GPU_ROWS = (128, 4096)
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,15 @@ class RowChunks:
     mass: Mass
     kernel: Kernel
 
-    def run(self, scale: Factor, gradients: Gradients | None) -> Rows:
+    def run(
+        self, scale: Factor, gradients: Gradients | None, seen: Predictions | None = None
+    ) -> Rows:
         """Return what all rows say; add their gradients, times `scale`, where there is a place."""
         found = []
         for rows in self._chunks():
             logits = self.head.logits(rows)
+            if seen is not None:
+                seen.look(logits, rows)
             place = None if gradients is None else logits
             mass = self.mass.narrow(rows)
             found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=place))
@@ -67,8 +74,11 @@ class RowChunks:
     def _chunks(self) -> Iterator[slice]:
         """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""
         num_rows, in_features = self.head.features.shape
-        step = max(_MIN_ROWS, _CHUNK_BYTES // (4 * len(self.head.weight)))
-        if self.head.features.is_cuda:
-            step = min(max(in_features, 128), 4096)
+        num_classes = len(self.head.weight)
+        step = max(_MIN_ROWS, _CHUNK_BYTES // (4 * num_classes))
+        if self.head.features.device.type != "cpu":
+            fewest, most = _GPU_ROWS
+            fitting = _GPU_CHUNK_BYTES // (self.head.dtype.itemsize * num_classes)
+            step = max(fewest, min(in_features, most, fitting))
         for start in range(0, num_rows, step):
             yield slice(start, min(start + step, num_rows))

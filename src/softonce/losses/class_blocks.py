@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from softonce.losses.head import Gradients, Head
     from softonce.losses.kernels import Factor
+    from softonce.losses.predictions import Predictions
 
 _MIN_CLASSES = 32768
 _BLOCK_BYTES = 2**24
@@ -50,12 +51,14 @@ class ClassBlocks:
     head: Head
     mass: Mass
 
-    def run(self, scale: Factor, gradients: Gradients | None) -> Rows:
+    def run(
+        self, scale: Factor, gradients: Gradients | None, seen: Predictions | None = None
+    ) -> Rows:
         """Return what all rows say; add their gradients, times `scale`, where there is a place."""
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():
-            known = self._describe(rows)
+            known = self._describe(rows, seen)
             if gradients is not None:
                 self._differentiate(rows, known, gradients, scale)
             found.append(self._weigh(rows, known, spread))
@@ -69,7 +72,7 @@ class ClassBlocks:
             of_lse = None if upstream_lse is None else upstream_lse[rows]
             self._differentiate(rows, known.narrow(rows), gradients, upstream[rows], of_lse)
 
-    def _describe(self, rows: slice) -> Rows:
+    def _describe(self, rows: slice, seen: Predictions | None) -> Rows:
         """Return the rows with a mass of 1 at their target."""
         index = self._index(rows)
         at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
@@ -77,6 +80,8 @@ class ClassBlocks:
         sums: list[Tensor] = []
         for classes in self._class_blocks(len(index)):
             logits, own = self._logits(rows, classes, index)
+            if seen is not None:
+                seen.look(logits, rows, classes.start)
             at_anchor[own[0]] = logits[own]
             logits[own] = -torch.inf
             for values, found in zip((largest, sums), normalize_others_(logits), strict=True):

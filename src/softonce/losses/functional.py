@@ -147,7 +147,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     return_lse: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor | tuple[Tensor, ...]:
     """Return the cross-entropy between the target and the softmax of the logits.
 
     Equals `nll_loss(log_softmax(logits, dim=1), target)`; the softmax happens here, and once.

@@ -81,7 +81,7 @@ def _is_ordinary(tensor: Tensor) -> bool:
     is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     return (
         is_plain
-        and find_kernel(tensor.device.type) is not None
+        and find_kernel(tensor) is not None
         and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call] # torch's
     )
 
@@ -94,6 +94,8 @@ class _Fused(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         with torch.autocast(problem.objective.device.type, enabled=False):  # it chose the dtypes
             loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
+        outputs = loss if isinstance(loss, tuple) else (loss,)
+        ctx.mark_non_differentiable(*(made for made in outputs if not made.is_floating_point()))
         return loss
 
     @staticmethod
@@ -177,7 +179,8 @@ def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
         logits = logits.to(objective.compute_dtype)
     if logits.numel() == 0 or not can_fuse(objective, logits):
         return objective.readable(logits)
-    if logits.numel() <= _SMALL and objective.is_ordinary and logits.dtype not in HALF_DTYPES:
+    is_small = logits.numel() <= _SMALL and logits.device.type == "cpu"
+    if is_small and objective.is_ordinary and logits.dtype not in HALF_DTYPES:
         loss = _by_torch(logits, objective)
         if loss is not None:
             return loss
@@ -187,7 +190,8 @@ def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
 def _by_torch(logits: Tensor, objective: Objective) -> Loss | None:
     """Return torch's loss, which costs less to call; None where a row is confident, or not finite.
 
-    Those rows torch gets wrong; and nothing else that it gets wrong is `is_ordinary`.
+    Those rows torch gets wrong; and nothing else that it gets wrong is `is_ordinary`. To look at
+    them would wait for a GPU.
     """
     assert isinstance(objective.target, IndexTarget)  # noqa: S101 - it is ordinary
     rows = F.cross_entropy(logits, objective.target.safe.squeeze(1), reduction="none")

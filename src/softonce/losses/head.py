@@ -12,6 +12,7 @@ from softonce.losses import class_blocks
 from softonce.losses.chunks import RowChunks
 from softonce.losses.fused import is_one
 from softonce.losses.kernels import kernel_for
+from softonce.losses.predictions import Predictions
 from softonce.losses.products import add_product_, product
 from softonce.losses.reduction import IndexTarget, accumulation_dtype
 
@@ -131,10 +132,12 @@ class HeadProblem:
             scale = objective.scale(len(head.features))
         # in float16 the share 1 / N of a row would underflow, so the sums are scaled there
         is_narrow = self.dtype == torch.float16
-        rows = loop.run(1.0 if scale is None or is_narrow else scale, gradients)
+        seen = Predictions(head.features) if objective.return_pred else None
+        rows = loop.run(1.0 if scale is None or is_narrow else scale, gradients, seen)
         if gradients is not None and is_narrow:
             gradients.scale_(scale)
-        return objective.reduce(rows), (rows, gradients)
+        pred = None if seen is None else seen.classes
+        return objective.reduce(rows, pred), (rows, gradients)
 
     def gradient(
         self,

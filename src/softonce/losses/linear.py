@@ -40,6 +40,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
     return_lse: Literal[False] = False,
+    return_pred: Literal[False] = False,
 ) -> Tensor: ...
 
 
@@ -56,7 +57,25 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
     return_lse: Literal[True],
+    return_pred: Literal[False] = False,
 ) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def linear_cross_entropy(
+    features: Features,
+    linear_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: LinearCrossEntropyOptions | None = None,
+    return_lse: bool = False,
+    return_pred: Literal[True],
+) -> tuple[Tensor, ...]: ...
 
 
 @overridable
@@ -72,7 +91,8 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
     return_lse: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+    return_pred: bool = False,
+) -> Tensor | tuple[Tensor, ...]:
     """Return the cross-entropy of the logits that a linear head makes of the features.
 
     Equals `cross_entropy(features @ linear_weight.T + linear_bias, target)`.
@@ -92,6 +112,8 @@ def linear_cross_entropy(
         options: taken so that calls of torch's function need no change; the settings trade memory
             for time and never change what is computed here.
         return_lse: return the log-sum-exp of each row's logits as well; it carries a gradient.
+        return_pred: return the class of each row's largest logit as well, -1 of ignored rows: for
+            the accuracy, which needs no second product that way.
 
     Returns:
         The loss in nats; in single precision where the features have half.
@@ -109,7 +131,7 @@ def linear_cross_entropy(
         tensor(0.3133)
     """
     if is_distributed(linear_weight):  # its classes lie on several devices
-        _check_distributed(return_lse)
+        _check_distributed(return_lse=return_lse, return_pred=return_pred)
         return distributed_linear_cross_entropy(
             features,
             linear_weight,
@@ -124,7 +146,9 @@ def linear_cross_entropy(
     _check_torch_options(options)
     num_classes, *positions, _ = linear_weight.shape
     dtype = _multiply_in(features, linear_weight)
-    if torch.compiler.is_compiling() and _is_operator(features, positions, return_lse, target):
+    if torch.compiler.is_compiling() and _is_operator(
+        features, positions, target, has_more=return_lse or return_pred
+    ):
         return ops.linear_cross_entropy(
             features,
             linear_weight,
@@ -145,6 +169,7 @@ def linear_cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
         return_lse=return_lse,
+        return_pred=return_pred,
     )
     features = features if features.dim() == 2 else features.unsqueeze(0)
     if not positions:
@@ -179,9 +204,9 @@ def _loss_of_head(
     return objective.widen(fused(problem, features[kept], weight, bias), kept)
 
 
-def _is_operator(features: Tensor, positions: list[int], return_lse: bool, target: Tensor) -> bool:
+def _is_operator(features: Tensor, positions: list[int], target: Tensor, *, has_more: bool) -> bool:
     """Whether the operator for compiled programs covers the call; else it is compiled as maths."""
-    is_covered = features.dim() == 2 and not positions and not return_lse
+    is_covered = features.dim() == 2 and not positions and not has_more
     return is_covered and len(features) > 0 and not target.requires_grad
 
 
@@ -199,11 +224,11 @@ def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
     return features.dtype
 
 
-def _check_distributed(return_lse: bool) -> None:
-    if return_lse:
+def _check_distributed(**asked: bool) -> None:
+    for name in (name for name, is_asked in asked.items() if is_asked):
         raise ArgumentError(
-            "expected no return_lse with a linear_weight that is sharded over devices, found True: "
-            "leave it out, or take logits.logsumexp(1) of the gathered logits"
+            f"expected no {name} with a linear_weight that is sharded over devices, found True: "
+            "leave it out, or take it from the gathered logits"
         )
 
 

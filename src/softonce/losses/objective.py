@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from softonce.shapes import Reduction
 
 
-Loss: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
-"""The loss; with `return_lse` also the log-sum-exp of each row."""
+Loss: TypeAlias = "Tensor | tuple[Tensor, ...]"
+"""The loss; with `return_lse` the log-sum-exp of each row, with `return_pred` its class besides."""
+
+NO_CLASS = -1
+"""The predicted class of an ignored row."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Objective:
         shape: of the losses that are not reduced.
         dtype: of the loss.
         return_lse: whether the log-sum-exp of the rows is returned beside the loss.
+        return_pred: whether their predicted classes are, too.
     """
 
     target: IndexTarget | Tensor
@@ -63,6 +67,7 @@ class Objective:
     shape: torch.Size
     dtype: torch.dtype
     return_lse: bool
+    return_pred: bool = False
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -95,22 +100,23 @@ class Objective:
         return replace(self, target=IndexTarget(self.target.safe[kept]), shape=kept.shape)
 
     def widen(self, loss: Loss, kept: Tensor) -> Loss:
-        """Put what `rows(kept)` gave back into all rows: 0 where they are ignored."""
-        loss, *lse = loss if isinstance(loss, tuple) else (loss,)
+        """Put what `rows(kept)` gave back into all rows: nothing where they are ignored."""
+        loss, *others = loss if isinstance(loss, tuple) else (loss,)
         if self.reduction == "none":
             loss = self._spread(loss, kept)
-        return (loss, self._spread(lse[0], kept)) if lse else loss
+        return _together(loss, [self._spread(values, kept) for values in others])
 
     def _spread(self, rows: Tensor, kept: Tensor) -> Tensor:
-        whole = rows.new_zeros(self.shape.numel())
+        nothing = 0 if rows.is_floating_point() else NO_CLASS
+        whole = rows.new_full((self.shape.numel(),), nothing)
         return whole.index_copy(0, kept, rows).reshape(self.shape)
 
     def gather(self, losses: Sequence[Loss]) -> Loss:
         """Put the losses of all positions together."""
         pairs = [loss if isinstance(loss, tuple) else (loss,) for loss in losses]
-        loss, *lse = (torch.stack(parts, -1) for parts in zip(*pairs, strict=True))
+        loss, *others = (torch.stack(parts, -1) for parts in zip(*pairs, strict=True))
         loss = loss.reshape(self.shape) if self.reduction == "none" else loss.sum()
-        return (loss, lse[0].reshape(self.shape)) if lse else loss
+        return _together(loss, [values.reshape(self.shape) for values in others])
 
     def position(self, place: int) -> Objective:
         """Return the objective of one position of (N, C, L), whose sums add up to the whole."""
@@ -131,8 +137,8 @@ class Objective:
         """Whether every row has one class that is there, and nothing else is asked for."""
         target = self.target
         has_plain_rows = isinstance(target, IndexTarget) and target[1:] == (None, None)
-        has_options = self.weight is not None or self.label_smoothing > 0 or self.return_lse
-        return has_plain_rows and not has_options
+        has_options = self.weight is not None or self.label_smoothing > 0
+        return has_plain_rows and not (has_options or self.return_lse or self.return_pred)
 
     def mass(self, num_classes: int) -> Mass:
         """Return the effective target for the kernels."""
@@ -144,7 +150,8 @@ class Objective:
         logits = logits.to(self.compute_dtype)
         weight = per_class(self.weight, logits)
         rows, lse = cross_entropy_rows(logits, self.target, weight, self.label_smoothing)
-        return self.reduce_rows(rows, lse if self.return_lse else None)
+        pred = logits.argmax(1, keepdim=True) if self.return_pred else None
+        return self.reduce_rows(rows, lse, pred)
 
     def scale(self, num_rows: int) -> float | Tensor | None:
         """Return what the reduction multiplies each row with; None is 1."""
@@ -166,14 +173,24 @@ class Objective:
         is_row = self.reduction == "none"
         return of_loss.reshape(rows.shape) if is_row else of_loss.expand(rows.shape), of_lse
 
-    def reduce(self, rows: Rows) -> Loss:
-        """Return the loss, and the log-sum-exp where it is asked for, of all rows."""
-        return self.reduce_rows(rows.loss, rows.lse if self.return_lse else None)
+    def reduce(self, rows: Rows, pred: Tensor | None = None) -> Loss:
+        """Return the loss, and what else is asked for, of all rows."""
+        return self.reduce_rows(rows.loss, rows.lse if self.return_lse else None, pred)
 
-    def reduce_rows(self, rows: Tensor, lse: Tensor | None = None) -> Loss:
+    def reduce_rows(
+        self, rows: Tensor, lse: Tensor | None = None, pred: Tensor | None = None
+    ) -> Loss:
         """Return the loss of tensors that hold one value for each row."""
         loss = reduce_rows(rows, self.total, self.reduction, self.shape).to(self.dtype)
-        return loss if lse is None else (loss, lse.reshape(self.shape).to(self.dtype))
+        others = []
+        if lse is not None and self.return_lse:
+            others.append(lse.reshape(self.shape).to(self.dtype))
+        if pred is not None:
+            ignored = self.target.ignored if isinstance(self.target, IndexTarget) else None
+            if ignored is not None:
+                pred = pred.masked_fill(ignored.reshape(pred.shape), NO_CLASS)
+            others.append(pred.reshape(self.shape))
+        return _together(loss, others)
 
 
 def objective_of(
@@ -186,6 +203,7 @@ def objective_of(
     reduction: Reduction,
     label_smoothing: float,
     return_lse: bool = False,
+    return_pred: bool = False,
 ) -> Objective:
     """Check the options and the target against logits of a shape, and prepare them.
 
@@ -198,6 +216,7 @@ def objective_of(
         reduction: as in `cross_entropy`.
         label_smoothing: as in `cross_entropy`.
         return_lse: as in `cross_entropy`.
+        return_pred: as in `linear_cross_entropy`.
 
     Raises:
         ArgumentError: where one does not fit.
@@ -223,6 +242,7 @@ def objective_of(
         shape=row_shape(logits_shape),
         dtype=result_dtype(like, target),
         return_lse=return_lse,
+        return_pred=return_pred,
     )
 
 
@@ -236,3 +256,7 @@ def _total(target: IndexTarget | Tensor, weight: Tensor | None, like: Tensor) ->
         )
     total = target.total(weight_of_rows(weight, target.safe))
     return None if total is None else total.to(accumulation_dtype(like.dtype))
+
+
+def _together(loss: Tensor, others: Sequence[Tensor]) -> Loss:
+    return (loss, *others) if others else loss

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+
+from softonce.losses.reduction import HALF_DTYPES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,16 +30,23 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
     """Add `left @ right.T` to `place`, or write it there where it is the first.
 
-    The place may have a wider dtype than the factors; what is rounded to theirs is never larger
-    than a few MiB.
+    The place may have a wider dtype than the factors. A GPU adds up in it; what a CPU rounds to
+    theirs is never larger than a few MiB.
     """
-    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
-    if len(place) > step and place.dtype == left.dtype and not _is_for_onednn(left, right):
-        if is_first:
-            torch.mm(left, right.t(), out=place)
-        else:
-            place.addmm_(left, right.t())
+    wide: dict[str, Any] = {}
+    if _adds_wide(place, left):
+        wide = {"out_dtype": place.dtype}
+    elif place.dtype != left.dtype or _is_for_onednn(left, right):
+        _add_in_blocks_(place, left, right, is_first=is_first)
         return
+    if is_first:
+        torch.mm(left, right.t(), **wide, out=place)
+    else:
+        torch.addmm(place, left, right.t(), **wide, out=place)
+
+
+def _add_in_blocks_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
+    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
     for start in range(0, len(place), step):
         rows = slice(start, start + step)
         value = product(left[rows], right)
@@ -45,6 +54,17 @@ def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) 
             place[rows] = value
         else:
             place[rows] += value
+
+
+def _adds_wide(place: Tensor, left: Tensor) -> bool:
+    """Whether the device multiplies half precision into single without rounding: cuBLAS does."""
+    is_half_into_single = left.dtype in HALF_DTYPES and place.dtype == torch.float32
+    return is_half_into_single and is_nvidia(left)
+
+
+def is_nvidia(tensor: Tensor) -> bool:
+    """Whether the tensor is on a GPU of NVIDIA's."""
+    return tensor.device.type == "cuda" and torch.version.hip is None
 
 
 @cache

@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from softonce.errors import ArgumentError
 from softonce.losses.collectives import apply
+from softonce.losses.overrides import overridable
 from softonce.losses.sharded_rows import Gradients, run, set_up_rows
 from softonce.losses.shards import Arguments, agree_on_shards
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
 
 
+@overridable
 def sharded_linear_cross_entropy(
     features: Features,
     local_weight: Tensor,

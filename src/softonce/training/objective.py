@@ -9,10 +9,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softonce.errors import ConfigError, UnknownNameError
-from softonce.losses import cross_entropy
+from softonce.losses import cross_entropy, linear_cross_entropy
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(logits, target) -> mean loss in nats."""
@@ -58,6 +58,24 @@ class Objective:
             reduction="sum",
         )
         return total / self.mass(target)
+
+    def of_head(self, features: Tensor, head: nn.Linear, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of the head's logits, and the predicted classes.
+
+        Equals `objective(head(features), target)` and `head(features).argmax(1)`, by
+        `linear_cross_entropy`: for the loss of softonce alone.
+        """
+        total, pred = linear_cross_entropy(
+            features,
+            head.weight,
+            target,
+            linear_bias=head.bias,
+            weight=self.weight,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+            return_pred=True,
+        )
+        return total / self.mass(target), pred
 
     def mass(self, target: Tensor) -> Tensor:
         """Return what the rows weigh together."""

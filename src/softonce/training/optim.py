@@ -110,18 +110,22 @@ def build_optimizer(layers: Layers, config: TrainConfig) -> Optimizer:
 
 
 def parameter_groups(layers: Layers, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return groups of parameters that share a decay and a learning rate."""
+    """Return groups of parameters that share a decay, a learning rate and their first step.
+
+    Torch's fused SGD wants a momentum of all parameters of a group, or of none.
+    """
     norm = known(config.norm_weight_decay)
     bias = norm if config.bias_weight_decay is None else config.bias_weight_decay
     decays = {"weight": known(config.weight_decay), "norm": norm, "bias": bias}
-    grouped: dict[tuple[float, float], list[Tensor]] = {}
+    grouped: dict[tuple[float, float, bool], list[Tensor]] = {}
     for depth, layer in enumerate(reversed(layers.trained)):
         scale = known(config.layer_decay) ** depth
+        is_later = depth > 0 and layers.head_epochs > 0
         for kind, parameter in _kinds(layer):
-            grouped.setdefault((decays[kind], scale), []).append(parameter)
+            grouped.setdefault((decays[kind], scale, is_later), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": decay, "lr_scale": scale}
-        for (decay, scale), parameters in grouped.items()
+        for (decay, scale, _), parameters in grouped.items()
     ]
 
 

@@ -14,6 +14,7 @@ from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
 from softonce.errors import ConfigError
 from softonce.hardware import has_native_bfloat16, pick_device
+from softonce.training.head_loss import MANY_LOGITS
 from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
 
 if TYPE_CHECKING:
@@ -117,11 +118,16 @@ def _check(config: TrainConfig) -> None:
         )
 
 
-def say_plan(config: TrainConfig) -> None:
-    """Say in one line what will be done."""
+def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
+    """Say in one line what will be done.
+
+    Args:
+        config: without open options.
+        has_loss: whether the network's head and its loss are one, as in `HeadLoss`.
+    """
     LOG.info(
         "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then %s), "
-        "weight decay %g, %s%s",
+        "weight decay %g, %s%s%s",
         config.model,
         config.size,
         config.epochs,
@@ -133,6 +139,9 @@ def say_plan(config: TrainConfig) -> None:
         config.weight_decay,
         config.augment if config.augment != "none" else "no augmentation",
         ", bfloat16" if config.amp else ", float32",
+        f", head and loss in blocks (from {MANY_LOGITS:,} logits a step and process)"
+        if has_loss
+        else "",
     )
 
 

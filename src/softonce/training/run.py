@@ -39,6 +39,7 @@ from softonce.models import architecture_of
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
+from softonce.training.head_loss import HeadLoss, has_many_logits
 from softonce.training.layers import Layers, layers_of
 from softonce.training.loop import Job, fit
 from softonce.training.metrics_file import MetricsFile
@@ -184,7 +185,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
 
     config = with_epochs(measured(settled, build_trial))
     job = _build_job(resolved, config, model, splits, loss)
-    say_plan(config)
+    say_plan(config, has_loss=job.step.has_loss)
     if config.resume is None:
         claim()
         on_first(lambda: _write_config(config))
@@ -284,9 +285,11 @@ def _build_step(
     config: TrainConfig, model: Classifier, optimizer: torch.optim.Optimizer, objective: Objective
 ) -> TrainStep:
     kind = next(model.parameters()).device.type
-    trained: nn.Module = model
+    num_images = cast("int", config.batch_size) // (world_size() * config.grad_accum_steps)
+    has_loss = has_many_logits(model, objective, num_images)
+    trained: nn.Module = HeadLoss(model, objective) if has_loss else model
     if world_size() > 1:
-        trained = DistributedDataParallel(model, find_unused_parameters=bool(config.head_epochs))
+        trained = DistributedDataParallel(trained, find_unused_parameters=bool(config.head_epochs))
     return TrainStep(
         model=torch.compile(trained) if config.compile else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
@@ -295,6 +298,7 @@ def _build_step(
         clip_grad_norm=config.clip_grad_norm,
         world_size=world_size(),
         num_parts=config.grad_accum_steps,
+        has_loss=has_loss,
     )
 
 

@@ -26,13 +26,15 @@ class TrainStep:
     """Forward, loss, backward, update.
 
     Args:
-        model: gives logits.
+        model: gives logits; or, where `has_loss`, takes the target too, and gives the mean loss and
+            the predicted classes.
         optimizer: over the model's parameters.
         objective: (logits, target) -> mean loss in nats; it sees float32 logits.
         autocast: a factory of the precision that the forward pass runs in.
         clip_grad_norm: the largest norm of the gradient, or None.
         world_size: the number of processes, over whom the gradients are averaged.
         num_parts: parts that a batch is worked through in; the gradient is the whole batch's.
+        has_loss: whether the loss is part of the model, as in `HeadLoss`.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class TrainStep:
     clip_grad_norm: float | None = None
     world_size: int = 1
     num_parts: int = 1
+    has_loss: bool = False
 
     def __call__(self, images: Images, target: ClassIndex | Probs, *, lr: float) -> Tensor:
         """Make one step.
@@ -73,16 +76,25 @@ class TrainStep:
     def _accumulate(self, images: Images, target: ClassIndex | Probs, mass: Tensor) -> Tensor:
         """Add a part's gradient; return its share of the mean loss, and its correct predictions."""
         share = self.objective.mass(target) / mass
+        loss, pred = self._forward(images, target)
+        loss = loss * share.float()
+        with section("backward"):
+            (loss * self.world_size).backward()  # type: ignore[no-untyped-call] # torch's own
+        classes = target if target.ndim == 1 else target.argmax(dim=1)
+        correct = (pred == classes).sum()
+        return torch.stack([loss.detach().double(), correct.double()])
+
+    def _forward(self, images: Images, target: ClassIndex | Probs) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the predicted classes of a part."""
+        if self.has_loss:
+            with self.autocast():
+                loss, pred = self.model(images, target)
+            return loss, pred
         with section("forward"), self.autocast():
             logits = self.model(images)
         with section("loss"):
             logits = logits.float()
-            loss = self.objective(logits, target) * share.float()
-        with section("backward"):
-            (loss * self.world_size).backward()  # type: ignore[no-untyped-call] # torch's own
-        classes = target if target.ndim == 1 else target.argmax(dim=1)
-        correct = (logits.detach().argmax(dim=1) == classes).sum()
-        return torch.stack([loss.detach().double(), correct.double()])
+            return self.objective(logits, target), logits.detach().argmax(dim=1)
 
     def _unsynchronised(self) -> AbstractContextManager[object]:
         """Return a block in which gradients stay in their process."""

@@ -167,8 +167,13 @@ def test_our_own_losses_report_nothing_where_they_get_logits() -> None:
         scores = nn.Linear(8, C)(IMAGES)
         softonce.losses.cross_entropy(scores, TARGET).backward()
         softonce.losses.linear_cross_entropy(IMAGES, weight, TARGET).backward()
+        softonce.losses.sharded_linear_cross_entropy(
+            IMAGES, weight, TARGET, class_start=0, class_stop=C
+        ).backward()
     assert codes(session) == []
-    assert session.ledger.num_looks == 2
+    assert [site.loss for site in session.ledger.sites.values()] == [
+        "cross_entropy", "linear_cross_entropy", "sharded_linear_cross_entropy"
+    ]  # fmt: skip
 
 
 def test_loss_at_the_floor_is_reported_where_nothing_tells_what_made_the_scores() -> None:

@@ -15,8 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import draw, draw_target
+from torch._subclasses import FakeTensorMode
 
-from softonce.losses.kernels import Mass, triton_rows
+from softonce import losses
+from softonce.losses import chunks, kernels
+from softonce.losses.kernels import Mass, blocked, triton_rows
 from softonce.losses.kernels.triton_rows import Tiling, backward_rows, choose_tiling, forward_rows
 
 pytest.importorskip("triton", reason="triton is made for Linux")
@@ -329,6 +332,43 @@ def test_tilings_follow_memory_order_and_fill_the_gpu(logits, expected):
 def test_a_single_position_leaves_rows_that_one_program_may_share():
     assert triton_rows._batched(torch.empty(7, 5, 1)).shape == (1, 5, 7)
     assert triton_rows._batched(torch.empty(7, 5)).shape == (1, 5, 7)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("kind", ["index", "probs"])
+@pytest.mark.parametrize("loss_of", ["head", "logits"])
+def test_the_losses_use_it(monkeypatch, reduction, kind, loss_of):
+    monkeypatch.setattr(kernels, "find_kernel", lambda _: triton_rows)
+    launches = mock.Mock(wraps=triton_rows._Launch)
+    monkeypatch.setattr(triton_rows, "_Launch", launches)
+    monkeypatch.setattr(chunks, "_MIN_ROWS", 4)
+    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
+    tensors = [
+        draw(seed, *shape).to(DEVICE).requires_grad_() for seed, shape in ((1, (6, 5)), (2, (7, 5)))
+    ]
+    target = draw_target(3, 6, num_classes=7) if kind == "index" else draw(4, 6, 7).softmax(1)
+    target = target.to(DEVICE)
+    options = {"reduction": reduction, "label_smoothing": 0.1}
+    features, weight = tensors
+    if loss_of == "head":
+        loss = losses.linear_cross_entropy(features, weight, target, **options)
+    else:
+        loss = losses.cross_entropy(features @ weight.T, target, **options)
+    truth = reference.linear_cross_entropy(features.cpu(), weight.cpu(), target.cpu(), **options)
+    torch.testing.assert_close(loss.cpu(), truth)
+    found = torch.autograd.grad(3 * loss.sum(), tensors)
+    torch.testing.assert_close(found, torch.autograd.grad(3 * truth.sum(), tensors))
+    assert launches.call_count > 0
+
+
+@pytest.mark.parametrize("is_supported", [False, True])
+def test_a_gpu_has_it_where_triton_compiles_for_it(monkeypatch, is_supported):
+    monkeypatch.setattr(triton_rows, "_is_supported", lambda _: is_supported)
+    with FakeTensorMode():
+        logits = torch.empty(2, 3, device="cuda")
+    assert kernels.find_kernel(logits) is (triton_rows if is_supported else None)
+    assert kernels.find_kernel(torch.empty(2, 3)) is blocked
+    assert kernels.find_kernel(torch.empty(2, 3, device="meta")) is None
 
 
 def test_a_cpu_is_left_alone():

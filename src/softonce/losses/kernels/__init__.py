@@ -25,7 +25,6 @@ keeps its loss `log1p(others)` and its gradient `-others / S`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -64,19 +63,20 @@ class Kernel(Protocol):
         """Write the gradient of the loss and of the log-sum-exp."""
 
 
-@cache
-def find_kernel(device_type: str) -> Kernel | None:
-    """Return the kernel for a type of device; None where the readable form has to do."""
-    if device_type == "cpu":
+def find_kernel(tensor: Tensor) -> Kernel | None:
+    """Return the kernel for tensors of this device; None where the readable form has to do."""
+    if tensor.device.type == "cpu":
         from softonce.losses.kernels import blocked
 
         return blocked
-    return None
+    from softonce.losses.kernels import triton_rows
+
+    return triton_rows if triton_rows.is_available(tensor) else None
 
 
 def kernel_for(logits: Tensor) -> Kernel:
     """Return the kernel for logits on a device that has one."""
-    kernel = find_kernel(logits.device.type)
+    kernel = find_kernel(logits)
     assert kernel is not None  # noqa: S101 - `can_fuse` asked for it
     return kernel
 

@@ -14,6 +14,7 @@ that of the memory traffic, so the passes are counted:
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
@@ -63,9 +64,14 @@ def is_available(logits: Tensor) -> bool:
     These are NVIDIA's from compute capability 8.0, and AMD's; torch's builds for them bring triton
     along. It never waits for the device.
     """
-    if logits.device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    return logits.device.type == "cuda" and _is_supported(logits.device)
+
+
+@cache
+def _is_supported(device: torch.device) -> bool:
+    if importlib.util.find_spec("triton") is None:
         return False
-    return bool(torch.version.hip) or torch.cuda.get_device_capability(logits.device) >= (8, 0)
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def forward_rows(
