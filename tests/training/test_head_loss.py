@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -57,10 +58,11 @@ def stepped(objective: Objective, *, has_loss: bool, mixed: bool = False, **opti
     """Make a step; return its sums and all parameters, as one vector."""
     torch.manual_seed(0)
     net = Net()
-    model = HeadLoss(net, objective) if has_loss else net
     compiled = options.pop("compiled", False)
+    with mock.patch("torch.compile", partial(torch.compile, backend="aot_eager")):
+        model = HeadLoss(net, objective, compiled=compiled) if has_loss else net
     step = TrainStep(
-        torch.compile(model, backend="aot_eager") if compiled else model,
+        model,
         torch.optim.SGD(net.parameters()),
         objective,
         has_loss=has_loss,

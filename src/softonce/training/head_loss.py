@@ -32,22 +32,24 @@ class HeadLoss(nn.Module):
     Args:
         network: its features go into its head.
         objective: the loss of the head's logits.
+        compiled: whether to compile what comes before the head; the loss would hold all logits.
     """
 
-    def __init__(self, network: Classifier, objective: Objective) -> None:
+    def __init__(
+        self, network: Classifier, objective: Objective, *, compiled: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
+        features_of = network.forward_features
+        self.features_of = torch.compile(features_of) if compiled else features_of
 
     def forward(self, images: Images, target: ClassIndex | Probs) -> tuple[Tensor, Tensor]:
         """Return the mean loss in nats, and the predicted classes."""
         with section("forward"):
-            features = self.network.forward_features(images)
+            features = self.features_of(images)
         with section("loss"):
-            # not compiled: a program would hold all logits
-            loss_of = torch.compiler.disable(self.objective.of_head)  # type: ignore[no-untyped-call] # torch's
-            loss, pred = loss_of(features, self.network.fc, target)
-            return loss, pred
+            return self.objective.of_head(features, self.network.fc, target)
 
 
 def has_many_logits(network: Classifier, objective: Objective, num_images: int) -> bool:

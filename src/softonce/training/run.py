@@ -287,11 +287,13 @@ def _build_step(
     kind = next(model.parameters()).device.type
     num_images = cast("int", config.batch_size) // (world_size() * config.grad_accum_steps)
     has_loss = has_many_logits(model, objective, num_images)
-    trained: nn.Module = HeadLoss(model, objective) if has_loss else model
+    trained: nn.Module = model
+    if has_loss:
+        trained = HeadLoss(model, objective, compiled=config.compile)
     if world_size() > 1:
         trained = DistributedDataParallel(trained, find_unused_parameters=bool(config.head_epochs))
     return TrainStep(
-        model=torch.compile(trained) if config.compile else trained,  # type: ignore[arg-type] # torch's
+        model=torch.compile(trained) if config.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
         objective=objective,
         autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=bool(config.amp)),
