@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import torch
+from processes import run_together
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -33,6 +35,32 @@ def test_ddp_is_followed(tmp_path: Path) -> None:
     finally:
         torch.distributed.destroy_process_group()
     assert [(f.code, f.witness) for f in session.findings] == [("SO101", "tag")]
+
+
+def _train_guilty_together() -> None:
+    """Train under DDP in this process of a group, watched; rank 0 alone looks."""
+    rank = torch.distributed.get_rank()
+    os.environ["RANK"] = str(rank)
+    torch.manual_seed(0)
+    net = DistributedDataParallel(guilty_net())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with watch(report=False, steps=2) as session:
+        for step in range(4):
+            generator = torch.Generator().manual_seed(10 * step + rank)
+            loss = F.cross_entropy(net(torch.randn(16, 6, generator=generator)), TARGET)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    found = [(f.code, f.witness) for f in session.findings]
+    assert found == ([("SO101", "tag")] if rank == 0 else [])
+    weights = torch.cat([p.detach().flatten() for p in net.parameters()])
+    others = [torch.empty_like(weights) for _ in range(2)]
+    torch.distributed.all_gather(others, weights)
+    assert torch.equal(*others)
+
+
+def test_ddp_in_two_processes_is_watched_on_rank_0_and_keeps_in_step() -> None:
+    run_together(_train_guilty_together, 2)
 
 
 def test_replica_in_another_thread_is_known_by_autograds_record() -> None:

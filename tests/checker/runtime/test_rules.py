@@ -68,6 +68,7 @@ GUILTY = [
     ("SO202", lambda x: (x.softmax(1).softmax(1) * ONEHOT).sum()),
     ("SO203", lambda x: F.nll_loss(x.log_softmax(0), TARGET)),
     ("SO204", lambda x: -(x.softmax(1).log() * ONEHOT).sum()),
+    ("SO206", lambda x: -((x.softmax(1) / 2.0).log_softmax(1) * ONEHOT).sum()),
     ("SO302", lambda x: F.cross_entropy(x.log_softmax(1), TARGET)),
     ("SO602", lambda x: F.cross_entropy(x, TARGET + 1)),
     ("SO601", lambda x: F.cross_entropy(x * math.nan, TARGET)),
@@ -100,6 +101,8 @@ INNOCENT = {
         F.binary_cross_entropy_with_logits(x[:, 2:], ONEHOT[:, 2:]) + x[:, :2].sigmoid().mean()
     ),
     "softmax after the loss": lambda x: F.cross_entropy(x, TARGET) + 0 * x.softmax(1).sum(),
+    "a temperature before the softmax": lambda x: F.cross_entropy(x / 2.0, TARGET),
+    "half of two": lambda x: ((x.softmax(1) + x.tanh().softmax(1)) / 2.0).log().mean(),
     "attention": lambda x: F.cross_entropy((x @ x.T).softmax(-1) @ x, TARGET),
     "kl of logarithms": lambda x: F.kl_div(x.log_softmax(1), ONEHOT, reduction="batchmean"),
     "changed in place": lambda x: F.cross_entropy(x.softmax(1).clone().mul_(9.0).sub_(3.0), TARGET),

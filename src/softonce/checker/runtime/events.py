@@ -14,7 +14,7 @@ from torch import Tensor
 
 from softonce.checker.findings import Place
 from softonce.checker.flow import ATEN, DIMS, Call, Operand, Scores, keeps_values
-from softonce.checker.kinds import JOINS, ROWS, SINKS, canonical
+from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ _KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS)
 _SWAPPED = frozenset({"rsub", "__rsub__"})
 _TORCH = str(Path(torch.__file__).parent)
 _CHECKER = str(Path(__file__).parents[1])
+_RUNNER = str(Path(__file__).with_name("script.py"))
 _LIBRARIES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), _TORCH, _CHECKER})
 _MAX_FRAMES = 64
 
@@ -43,6 +44,20 @@ def name_of(function: Any) -> str:
 def is_swapped(function: Any) -> bool:
     """Say whether the first argument stands on the right, as in `1 - x`."""
     return getattr(function, "__name__", "") in _SWAPPED
+
+
+def is_tempering(call: Call) -> bool:
+    """Say whether a call divides probabilities by a number.
+
+    Example:
+        >>> is_tempering(Call("div", (Scores(Kind.P), 2.0)))
+        True
+    """
+    if call.op != "div" or len(call.operands) < 2:
+        return False
+    scores, number = call.operands[:2]
+    is_number = isinstance(number, float) and math.isfinite(number) and number != 1
+    return is_number and isinstance(scores, Scores) and scores.kind == Kind.P
 
 
 def call_of(
@@ -156,9 +171,9 @@ def user_lines() -> tuple[Place, ...]:
     outside: Place | None = None
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - what frames are got by
     for _ in range(_MAX_FRAMES):
-        if frame is None:
-            break
-        name = frame.f_code.co_filename
+        name = frame.f_code.co_filename if frame is not None else _RUNNER
+        if frame is None or name == _RUNNER:
+            break  # what runs the script is no line of the script
         if not _is_library(name):
             found.append(Place(name, frame.f_lineno))
         elif outside is None and not name.startswith((_TORCH, _CHECKER)):

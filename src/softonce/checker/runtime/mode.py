@@ -16,11 +16,20 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from softonce.checker.flow import Call, Scores, apply, normalised_again
 from softonce.checker.kinds import SINKS, Kind
-from softonce.checker.runtime.events import KEEPS, call_of, is_swapped, name_of, user_lines
+from softonce.checker.runtime.events import (
+    KEEPS,
+    call_of,
+    is_swapped,
+    is_tempering,
+    name_of,
+    user_lines,
+)
 
 if TYPE_CHECKING:
     from softonce.checker.runtime.ledger import Ledger, Site
 
+_SPOILT = frozenset({"softmax", "log_softmax", "log"})
+"""What reads probabilities that were divided by a temperature as if they still were some."""
 _WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
 
 
@@ -35,6 +44,7 @@ class ScoreMode(TorchFunctionMode):
         self._last_event = self._last_look = sys.maxsize
         self._tags = WeakTensorKeyDictionary()
         self._negated = WeakTensorKeyDictionary()
+        self._tempered = WeakTensorKeyDictionary()
         self._names: dict[Any, str] = {}
 
     def __torch_function__(
@@ -82,7 +92,10 @@ class ScoreMode(TorchFunctionMode):
         if op in ("add", "sub") and 1.0 in call.operands:
             self._pardon(args)
         code = normalised_again(call)
-        if code is not None:
+        tempered = self._tempered.get(args[0]) if op in _SPOILT and args else None
+        if tempered is not None:
+            self.ledger.note_call("SO206", call._replace(operands=(tempered,)))
+        elif code is not None:
             self.ledger.note_call(code, call)
         elif op in ("gt", "ge", "lt", "le"):
             self.ledger.note_threshold(call, args)
@@ -101,6 +114,8 @@ class ScoreMode(TorchFunctionMode):
         for position, part in enumerate(parts):
             if not isinstance(part, Tensor):
                 continue
+            if is_tempering(seen):
+                self._tempered[part] = seen.operands[0]
             made = apply(seen._replace(after=tuple(part.shape)))
             if position == 1 and seen.op in _WITH_INDICES:
                 made = Scores(Kind.INDEX, op=seen.op, made=seen.made)
