@@ -137,7 +137,34 @@ def test_a_notebook_is_read(project, capsys) -> None:
     (project / "train.ipynb").write_text(json.dumps({"cells": cells}))
     status, out = run("check", ".", capsys=capsys)
     assert status == 1
-    assert "train.ipynb" in out
+    # Cells of code are counted, and the lines of a cell from 1.
+    assert out.startswith("train.ipynb:cell 3:6: error SO101")
+    assert "went through softmax at cell 3, line 5." in out
+    assert "\n    train.ipynb, cell 3\n" not in out
+    assert "\n    5 |     probs = F.softmax(net(x), dim=1)\n    6 |     return" in out
+    assert "cell 3, line 6: " in run("check", ".", "--format", "github", capsys=capsys)[1]
+
+
+def test_cells_of_a_notebook_are_named_where_a_finding_spans_two(project, capsys) -> None:
+    lines = DOUBLE.splitlines(keepends=True)
+    split = [lines[:1], ["probs = F.softmax(x, dim=1)\n"], ["\n", "F.cross_entropy(probs, y)\n"]]
+    cells = [{"cell_type": "code", "source": source} for source in split]
+    (project / "train.py").unlink()
+    (project / "train.ipynb").write_text(json.dumps({"cells": cells}))
+    out = run("check", ".", capsys=capsys)[1]
+    assert out.startswith("train.ipynb:cell 3:2: error SO101")
+    shown = "train.ipynb, cell 2\n    1 | probs = F.softmax(x, dim=1)\n    train.ipynb, cell 3\n"
+    assert f"{shown}    2 | F.cross_entropy(probs, y)\n" in out
+
+
+def test_no_source_line_is_printed_twice(project, capsys) -> None:
+    (project / "train.py").write_text(
+        "import torch.nn.functional as F\n\n\ndef probs(x):\n    return F.softmax(x, 1)\n\n\n"
+        "loss = F.cross_entropy(probs(x), y)\nother = F.cross_entropy(F.softmax(x, 1), y)\n"
+    )
+    out = run("check", ".", capsys=capsys)[1]
+    shown = [line for line in out.splitlines() if " | " in line]
+    assert len(shown) == len(set(shown)) == 3
 
 
 def test_explain_prints_the_page_of_every_rule(capsys) -> None:

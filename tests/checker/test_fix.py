@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import runpy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from softonce.cli.app import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n"
 # Guilty expression -> its repair.
@@ -65,6 +70,87 @@ def test_a_repair_gives_the_correct_twin_and_its_loss(tmp_path: Path, guilty: st
     exec(program(PAIRS[guilty]), twin)
     torch.manual_seed(1)
     assert torch.equal(repaired, twin["loss_of"](*inputs))
+
+
+def picked(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean of the entries of the targets, negated."""
+    return -x[torch.arange(len(y)), y].mean()
+
+
+def by_hand(x: Tensor) -> Tensor:
+    return x - x.exp().sum(dim=1, keepdim=True).log()
+
+
+def bce(x: Tensor, t: Tensor) -> Tensor:
+    return ((1 + x.exp()).log() - t * x).mean()
+
+
+def kl(x: Tensor, t: Tensor, log_t: Tensor) -> Tensor:
+    return (t * (log_t - by_hand(x))).sum() / len(x)
+
+
+# Guilty expression -> what it is meant to be, written by hand from the definitions.
+TWINS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "F.cross_entropy(F.softmax(x, dim=1), y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.cross_entropy(x.softmax(dim=1), y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.cross_entropy(torch.softmax(x + 1, 1), y)": lambda x, y, t: picked(by_hand(x + 1), y),
+    "F.cross_entropy(torch.sigmoid(x), y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.nll_loss(F.softmax(x, dim=1), y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.nll_loss(x.softmax(1), y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.binary_cross_entropy_with_logits(torch.sigmoid(x), t)": lambda x, y, t: bce(x, t),
+    "F.kl_div(F.softmax(x, dim=1), t, reduction='batchmean')": lambda x, y, t: kl(x, t, t.log()),
+    "F.kl_div(x.log_softmax(1), t.log_softmax(1), reduction='batchmean')": (
+        lambda x, y, t: kl(x, by_hand(t).exp(), by_hand(t))
+    ),
+    "F.cross_entropy(input=F.softmax(x, dim=1), target=y)": lambda x, y, t: picked(by_hand(x), y),
+    "F.cross_entropy(F.softmax(input=x, dim=1), y)": lambda x, y, t: picked(by_hand(x), y),
+    "nn.CrossEntropyLoss()(nn.Softmax(dim=1)(x), y)": lambda x, y, t: picked(by_hand(x), y),
+    "nn.NLLLoss()(nn.Softmax(dim=1)(x), y)": lambda x, y, t: picked(by_hand(x), y),
+    "nn.BCEWithLogitsLoss()(nn.Sigmoid()(x * 2), t)": lambda x, y, t: bce(x * 2, t),
+    "F.nll_loss(nn.Linear(5, 5)(x), y)": lambda x, y, t: picked(by_hand(nn.Linear(5, 5)(x)), y),
+    "F.binary_cross_entropy(nn.Linear(5, 5)(x), t)": lambda x, y, t: bce(nn.Linear(5, 5)(x), t),
+    "-torch.log(F.softmax(x, dim=1)).mean()": lambda x, y, t: -by_hand(x).mean(),
+    "-x.softmax(1).log().mean()": lambda x, y, t: -by_hand(x).mean(),
+    "F.softmax(nn.Linear(5, 3)(x.view(7, 5))).sum()": (
+        lambda x, y, t: by_hand(nn.Linear(5, 3)(x)).exp().sum()
+    ),
+}
+STEPS = 30
+
+
+def trained(loss_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> list[float]:
+    """Return the loss of every step of a small training, in float64."""
+    torch.manual_seed(0)
+    net = nn.Linear(6, 5)
+    images, y, t = torch.randn(7, 6), torch.arange(7) % 5, torch.rand(7, 5)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    losses = []
+    for step in range(STEPS):
+        torch.manual_seed(step % 2)
+        loss = loss_of(net(images), y, t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def test_every_repair_has_a_twin() -> None:
+    assert TWINS.keys() == PAIRS.keys()
+
+
+@pytest.mark.parametrize("guilty", TWINS)
+def test_a_repair_trains_to_the_loss_of_its_twin(tmp_path: Path, guilty: str, capsys) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(program(guilty), encoding="utf-8")
+    main(["check", str(path), "--fix"])
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        repaired = trained(runpy.run_path(str(path))["loss_of"])
+        assert repaired == pytest.approx(trained(TWINS[guilty]), abs=1e-9)
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_all_other_bytes_stay(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from softonce.checker.static import Settings, check_paths
+from softonce.checker.static import Checked, Settings, check_paths
+from softonce.checker.static.check import NOT_FOLLOWED
 
 NOTES = Settings(notes=True)
 GUILTY = "import torch.nn.functional as F\nloss = F.cross_entropy(F.softmax(x, dim=1), y)\n"
@@ -107,9 +108,13 @@ def mutate_and_check(folder: Path, count: int, seed: int) -> None:
     originals = [path.read_bytes() for path in sorted(CASES.rglob("*.py"))]
     for number in range(count):
         (folder / f"m{number}.py").write_bytes(mutated(chance.choice(originals), chance))
-    check_paths([str(folder)], NOTES)
+    assert_followed(check_paths([str(folder)], NOTES))
     for number in range(0, count, 10):
-        check_paths([os.fspath(folder / f"m{number}.py")], NOTES)
+        assert_followed(check_paths([os.fspath(folder / f"m{number}.py")], NOTES))
+
+
+def assert_followed(checked: Checked) -> None:
+    assert [f for f in checked.findings if NOT_FOLLOWED in f.message] == []
 
 
 def test_mutated_files_do_not_stop_it(tmp_path: Path) -> None:

@@ -11,21 +11,31 @@ from softonce.checker.catalog import RULES, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    ReadLine = Callable[[str, int], str]
+    ReadLine = Callable[["Place"], str]
 
 STATUS_CLEAN, STATUS_FINDINGS = 0, 1
 
 
 class Place(NamedTuple):
-    """A line of a source file, or a node of a model file; lines and columns count from 1."""
+    """A line of a source file, or a node of a model file; lines and columns count from 1.
+
+    In a notebook `cell` counts the cells of code, from 1, and the line is one of the cell's.
+    """
 
     path: str
     line: int = 0
     column: int = 1
+    cell: int = 0
+
+    @property
+    def spot(self) -> str:
+        """Where it is in its file, in words."""
+        return f"cell {self.cell}, line {self.line}" if self.cell else f"line {self.line}"
 
     def __str__(self) -> str:
         """Write it as compilers do."""
-        return f"{self.path}:{self.line}" if self.line else self.path
+        cell = f":cell {self.cell}" if self.cell else ""
+        return f"{self.path}{cell}:{self.line}" if self.line else self.path
 
 
 class Edit(NamedTuple):
@@ -106,10 +116,10 @@ def counted(findings: Sequence[Finding]) -> str:
 
 
 def to_text(findings: Sequence[Finding], read_line: ReadLine) -> str:
-    """Write each finding with its source lines; `read_line(path, line)` gives a line's text.
+    """Write each finding with its source lines; `read_line(place)` gives a line's text.
 
     Example:
-        >>> print(to_text([Finding("SO302", "redundant", Place("a.py", 1))], lambda p, n: "ce(x)"))
+        >>> print(to_text([Finding("SO302", "redundant", Place("a.py", 1))], lambda place: "ce(x)"))
         a.py:1: note SO302 redundant [redundant-log-softmax]
             1 | ce(x)
         <BLANKLINE>
@@ -127,17 +137,18 @@ def to_text(findings: Sequence[Finding], read_line: ReadLine) -> str:
 
 
 def _excerpts(finding: Finding, read_line: ReadLine) -> list[str]:
+    """Return the source lines of the way, each once, and each file's name where it changes."""
     way = (finding.made, *finding.path, finding.place)
-    shown = [p for p in way if p is not None and p.line]
-    width = max((len(str(p.line)) for p in shown), default=1)
+    shown = {(p.path, p.cell, p.line): p for p in way if p is not None and p.line}
+    width = max((len(str(p.line)) for p in shown.values()), default=1)
+    home = (finding.place.path, finding.place.cell)
+    named = home if {key[:2] for key in shown} == {home} else ("", 0)
     lines = []
-    file = finding.place.path if {p.path for p in shown} == {finding.place.path} else ""
-    for place in {(p.path, p.line): p for p in shown}.values():
-        text = read_line(place.path, place.line).rstrip()
-        if place.path != file:
-            file = place.path
-            lines.append(f"    {file}")
-        lines.append(f"    {place.line:>{width}} | {text}")
+    for place in shown.values():
+        if (place.path, place.cell) != named:
+            named = (place.path, place.cell)
+            lines.append(f"    {place.path}" + (f", cell {place.cell}" if place.cell else ""))
+        lines.append(f"    {place.line:>{width}} | {read_line(place).rstrip()}")
     return lines
 
 
@@ -176,9 +187,14 @@ def to_github(findings: Sequence[Finding]) -> str:
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
     return "\n".join(
         f"::{words[f.severity]} file={_property(f.place.path)},line={f.place.line},"
-        f"col={f.place.column},title={f.code} {RULES[f.code].name}::{_data(f.message)}"
+        f"col={f.place.column},title={f.code} {RULES[f.code].name}::{_data(_told(f))}"
         for f in findings
     )
+
+
+def _told(finding: Finding) -> str:
+    """Return the message for a form that knows no cells."""
+    return f"{finding.place.spot}: {finding.message}" if finding.place.cell else finding.message
 
 
 def _data(text: str) -> str:
@@ -220,7 +236,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": finding.severity.value,
-        "message": {"text": finding.message},
+        "message": {"text": _told(finding)},
         "locations": [_sarif_location(finding.place)],
     }
     if finding.made is not None:

@@ -104,7 +104,7 @@ class watch:  # noqa: N801 - used as a function: `with watch():`
     def summary(self) -> str:
         """Return the findings and what was looked at, as text."""
         ledger = self.ledger
-        lines = [to_text(self.findings, linecache.getline)]
+        lines = [to_text(self.findings, lambda place: linecache.getline(place.path, place.line))]
         looked = f"{self.num_looked_at} of {self.num_steps} steps"
         lines.append(
             f"softonce watch: looked at {looked}, {ledger.num_looks} calls of a loss on "

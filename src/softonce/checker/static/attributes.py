@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from softonce.checker.findings import Place
 from softonce.checker.kinds import Kind
 from softonce.checker.static import options
 from softonce.checker.static.operations import apply, index_scores
@@ -174,7 +174,7 @@ def _filled_in(run: Interpreter, frame: Frame, value: Instance, name: str) -> Va
     if value.base is not None:
         return attribute(run, frame, value.base, name)
     if name in _HEAD_NAMES and _is_torchvision(value.cls):
-        maker = Maker(Place(value.cls.module.path, value.cls.node.lineno), "backbone")
+        maker = Maker(value.cls.module.source.place(value.cls.node.lineno, 1), "backbone")
         return Backbone(maker, Chain([]))
     return value if name in ("module", "_orig_mod") else Method(value, name)
 
@@ -258,9 +258,13 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
 def _of_mapping(run: Interpreter, receiver: Mapping, key: Value) -> Value:
     if isinstance(key, Const) and isinstance(receiver, Options):
         return options.read(run, receiver, str(key.value)) or UNKNOWN
-    name = key.value if isinstance(key, Const) and not isinstance(key.value, slice) else key
-    if name in receiver.items or (receiver.exact and name is not key):
-        return receiver.items.get(name, UNKNOWN)
+    if not isinstance(key, Const) or not isinstance(key.value, Hashable):
+        return _any_of(receiver)
+    is_known = receiver.exact or key.value in receiver.items
+    return receiver.items.get(key.value, UNKNOWN) if is_known else _any_of(receiver)
+
+
+def _any_of(receiver: Mapping) -> Value:
     values = list(receiver.items.values())
     return mark_optional(join_all(values)) if values else UNKNOWN
 

@@ -18,7 +18,7 @@ DEFAULT_NAME = "softonce-baseline.json"
 
 
 def _identity(finding: Finding, checked: Checked) -> tuple[str, str, str]:
-    text = checked.read_line(finding.place.path, finding.place.line).strip()
+    text = checked.read_line(finding.place).strip()
     return (finding.code, Path(finding.place.path).as_posix(), text)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     _Loaded = tuple[Module, bool]
 
+NOT_FOLLOWED = "a part could not be followed, which is a fault of softonce"
 RECURSION_LIMIT = 12_000
 _SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit", re.IGNORECASE)
 
@@ -73,10 +74,10 @@ class Checked:
         cycle.append(cycle)
         gc.freeze()
 
-    def read_line(self, path: str, line: int) -> str:
+    def read_line(self, place: Place) -> str:
         """Return a line of one of the files."""
-        source = self.sources.get(path)
-        return source.line(line) if source else ""
+        source = self.sources.get(place.path)
+        return source.line(place) if source else ""
 
 
 def check_paths(paths: Iterable[str], settings: Settings = Settings()) -> Checked:
@@ -123,7 +124,7 @@ def check_sources(sources: list[Source], settings: Settings, *, on_disk: bool = 
 def _is_silenced(finding: Finding, sources: dict[str, Source]) -> bool:
     places = [finding.place, finding.made] if finding.made else [finding.place]
     return any(
-        place.path in sources and sources[place.path].is_silenced(place.line, finding.code)
+        place.path in sources and sources[place.path].is_silenced(place, finding.code)
         for place in places
     )
 
@@ -171,11 +172,14 @@ def _take_other_choices(run: Interpreter, loaded: list[_Loaded]) -> None:
 
 
 def _guarded(run: Interpreter, module: Module, action: object) -> None:
-    """Do one part of the work; code that is nested too deep is left out with a note."""
+    """Do one part of the work; where that fails, the rest goes on, and a note says so."""
     try:
         action()  # type: ignore[operator]
     except RecursionError:
         run.reporter.add("SO000", Place(module.path), reason="nested too deep")
+    except Exception as error:  # noqa: BLE001 - one file of a thousand must not hide the others
+        reason = f"{NOT_FOLLOWED}: {type(error).__name__}: {error}"
+        run.reporter.add("SO000", Place(module.path), reason=reason)
 
 
 def _entries(run: Interpreter, module: Module, *, whole: bool) -> Iterator[Function]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from softonce.checker.findings import Place
 from softonce.checker.static.values import (
     Const,
     External,
@@ -19,6 +18,7 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.findings import Place
     from softonce.checker.static.project import Class, Module
 
 Scope = dict[str, Value]
@@ -67,7 +67,7 @@ class Frame:
 
     def place(self, node: ast.expr | ast.stmt) -> Place:
         """Return where the node stands."""
-        return Place(self.module.path, node.lineno, node.col_offset + 1)
+        return self.module.source.place(node.lineno, node.col_offset + 1)
 
 
 def merge(target: Scope, left: Scope, right: Scope, *, optional: bool = False) -> None:

@@ -35,7 +35,7 @@ class Reporter:
     """The findings so far."""
 
     def __init__(self) -> None:
-        self.findings: dict[tuple[str, str, int, str, int], Finding] = {}
+        self.findings: dict[tuple[str, str, str, str], Finding] = {}
         self.surely_only = False
         self._is_deliberate = False
 
@@ -54,7 +54,7 @@ class Reporter:
             return
         made = maker.place if maker else None
         near = made is not None and made.path == place.path
-        where = f"line {made.line}" if near and made else str(made)
+        where = made.spot if near and made else str(made)
         fields = {"made": where, "op": described(maker.op) if maker else "", "floor": "", **fields}
         message = RULES[code].message.format(**fields)
         if lowered:
@@ -62,7 +62,7 @@ class Reporter:
         path = tuple(p for p in maker.path if p not in (made, place)) if maker else ()
         if made == place:
             made = None
-        key = (code, place.path, place.line, made.path if made else "", made.line if made else 0)
+        key = (code, place.spot, place.path, str(made))
         old = self.findings.get(key)
         if old is None or (old.lowered and not lowered):
             self.findings[key] = Finding(

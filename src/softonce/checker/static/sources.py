@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softonce.checker.findings import Place
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,6 +36,7 @@ class Source:
     raw: bytes = b""
     encoding: str = "utf-8"
     cells: list[tuple[int, int]] = field(default_factory=list)
+    """The first and the last line of each cell of a notebook."""
     _lines: list[str] | None = None
 
     @property
@@ -43,8 +46,16 @@ class Source:
             self._lines = _LINE_END.split(self.text)
         return self._lines
 
-    def line(self, number: int) -> str:
-        """Return one line's text, counted from 1; "" where there is none."""
+    def place(self, line: int, column: int) -> Place:
+        """Return where a line of the text stands; in a notebook, in which of its cells."""
+        if not self.cells:
+            return Place(self.path, line, column)
+        cell = next(i for i, (_, last) in enumerate(self.cells) if line <= last)
+        return Place(self.path, line - self.cells[cell][0] + 1, column, cell + 1)
+
+    def line(self, place: Place) -> str:
+        """Return the text of a line of this file; "" where there is none."""
+        number = place.line + (self.cells[place.cell - 1][0] - 1 if place.cell else 0)
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     def parse(self) -> ast.Module | None:
@@ -61,9 +72,9 @@ class Source:
             self.problem = f"cannot be parsed: {error or type(error).__name__}"
         return None
 
-    def is_silenced(self, line: int, code: str) -> bool:
+    def is_silenced(self, place: Place, code: str) -> bool:
         """Whether a noqa comment on the line names the code, or no code at all."""
-        text = self.line(line)
+        text = self.line(place)
         found = _NOQA.search(text) if "noqa" in text.lower() else None
         if found is None:
             return False
