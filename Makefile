@@ -28,7 +28,7 @@ prove: $(READY)  ## the long proofs: minutes to an hour
 	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests
 
 bench: $(READY)  ## every benchmark that needs no data of yours, one after the other
-	for name in train_step sharded checker_speed watch_overhead; do \
+	for name in train_step losses sharded scale_rates checker_speed watch_overhead; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-input: $(READY)  ## the input pipeline on pictures made of your photos: make bench-input PHOTOS=folder

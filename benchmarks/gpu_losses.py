@@ -25,8 +25,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import RESULTS, report
-from matplotlib.figure import Figure
+from harness import RESULTS, draw_times, report
 from torch import Tensor
 from torch.nn import LinearCrossEntropyOptions
 
@@ -258,21 +257,12 @@ def table(problem: Problem, measured: dict[str, Measured]) -> str:
     return "\n".join(lines)
 
 
-def draw_times(results: dict[str, dict[str, Measured]], path: Path) -> None:
-    """Save one row of bars for each problem."""
-    figure = Figure(figsize=(9, 1 + 2.2 * len(results)), layout="constrained")
-    for axes, (name, measured) in zip(
-        figure.subplots(len(results), squeeze=False).flat, results.items(), strict=True
-    ):
-        times = {
-            who: statistics.median(m.seconds) * 1e3 for who, m in measured.items() if m.seconds
-        }
-        colours = ["tab:orange" if who.startswith("softonce") else "tab:gray" for who in times]
-        axes.barh(list(times), list(times.values()), color=colours)
-        axes.invert_yaxis()
-        axes.set_title(name, loc="left", fontsize="medium")
-        axes.set_xlabel("ms for loss and gradient")
-    figure.savefig(path, dpi=110)
+def times_of(results: dict[str, dict[str, Measured]]) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of each contender that was timed, by problem."""
+    return {
+        name: {who: statistics.median(m.seconds) * 1e3 for who, m in measured.items() if m.seconds}
+        for name, measured in results.items()
+    }
 
 
 def figures_of(results: dict[str, dict[str, Measured]]) -> dict[str, object]:
@@ -347,7 +337,8 @@ def main() -> int:
             packages=installed(),
             folder=folder,
         )
-        draw_times(results, path.with_suffix(".png"))
+        picture, label = path.with_suffix(".png"), "ms for loss and gradient"
+        draw_times(times_of(results), picture, ours="softonce", label=label)
     return 0
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,6 +40,35 @@ def interleaved(
             run()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def draw_times(
+    panels: Mapping[str, Mapping[str, float]], path: Path, *, ours: str, label: str
+) -> None:
+    """Save one row of bars for each panel: milliseconds by contender.
+
+    Args:
+        panels: milliseconds of each contender, by problem.
+        path: of the picture.
+        ours: what the names of our own contenders begin with.
+        label: of the axis.
+    """
+    bars = sum(map(len, panels.values()))
+    figure = Figure(figsize=(9, 1 + 0.8 * len(panels) + 0.22 * bars), layout="constrained")
+    heights = {"height_ratios": [1.5 + len(times) for times in panels.values()]}
+    rows = figure.subplots(len(panels), squeeze=False, gridspec_kw=heights).flat
+    for axes, (name, times) in zip(rows, panels.items(), strict=True):
+        colours = ["#2066a8" if who.startswith(ours) else "#b0b0b0" for who in times]
+        labels = [f"{time:,.3g}" if time < 1000 else f"{time:,.0f}" for time in times.values()]
+        axes.bar_label(
+            axes.barh(list(times), list(times.values()), color=colours), labels, padding=3
+        )
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(name, loc="left", fontsize="medium")
+    axes.set_xlabel(label)
+    figure.savefig(path, dpi=110)
 
 
 def hardware() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import hardware, interleaved, report
+from harness import draw_times, hardware, interleaved, report
 
 from softonce import cross_entropy, linear_cross_entropy
 
@@ -173,7 +173,9 @@ def main():
     print(f"\nextra memory, {MEMORY}: {figures['extra MiB']}")
     extra = figures["extra MiB"]
     ratios["extra memory: torch against ours"] = extra["torch"] / max(extra["ours"], 1.0)
-    report("losses", ratios=ratios, figures=figures)
+    path = report("losses", ratios=ratios, figures=figures)
+    label = "ms, forward and backward"
+    draw_times(figures["milliseconds"], path.with_suffix(".png"), ours="ours", label=label)
 
 
 if __name__ == "__main__":

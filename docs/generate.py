@@ -7,6 +7,7 @@ dataclasses, the benchmarks from their dated result files, the curves from a run
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ def generate(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+    for picture in (ROOT / "benchmarks/results").glob("*.png"):
+        shutil.copyfile(picture, folder / picture.name)
     _draw_curves(folder)
 
 
@@ -72,6 +75,8 @@ def benchmarks_page(results: Path) -> str:
         blocks.append(
             f"{result['hardware']}; {versions}. Script: `benchmarks/{result['benchmark']}.py`."
         )
+        if path.with_suffix(".png").exists():
+            blocks.append(f"![{result['benchmark']}, as bars]({path.stem}.png)")
         for title in ("ratios", "figures"):
             rows = [f"| {name} | {value} |" for name, value in _flat(result.get(title, {}))]
             if rows:

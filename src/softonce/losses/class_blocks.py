@@ -18,13 +18,16 @@ from softonce.losses.products import prefers_onednn
 from softonce.losses.reduction import accumulation_dtype, times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     from torch import Tensor
 
     from softonce.losses.head import Gradients, Head
     from softonce.losses.kernels import Factor
     from softonce.losses.predictions import Predictions
+
+    _Found: TypeAlias = tuple[Tensor, Tensor]
 
 _MIN_CLASSES = 32768
 _BLOCK_BYTES = 2**24
@@ -58,9 +61,9 @@ class ClassBlocks:
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():
-            known = self._describe(rows, seen)
+            known, blocks = self._describe(rows, seen)
             if gradients is not None:
-                self._differentiate(rows, known, gradients, scale)
+                self._differentiate(rows, known, gradients, scale, blocks=blocks)
             found.append(self._weigh(rows, known, spread))
         return Rows.concatenate(found)
 
@@ -72,23 +75,22 @@ class ClassBlocks:
             of_lse = None if upstream_lse is None else upstream_lse[rows]
             self._differentiate(rows, known.narrow(rows), gradients, upstream[rows], of_lse)
 
-    def _describe(self, rows: slice, seen: Predictions | None) -> Rows:
-        """Return the rows with a mass of 1 at their target."""
+    def _describe(self, rows: slice, seen: Predictions | None) -> tuple[Rows, list[_Found]]:
+        """Return the rows with a mass of 1 at their target, and what each block says of them."""
         index = self._index(rows)
         at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
-        largest: list[Tensor] = []
-        sums: list[Tensor] = []
+        blocks: list[_Found] = []
         for classes in self._class_blocks(len(index)):
             logits, own = self._logits(rows, classes, index)
             if seen is not None:
                 seen.look(logits, rows, classes.start)
             at_anchor[own[0]] = logits[own]
             logits[own] = -torch.inf
-            for values, found in zip((largest, sums), normalize_others_(logits), strict=True):
-                values.append(found.squeeze(1))
-        top = torch.stack(largest).amax(0)
-        differences = (torch.stack(largest) - top).nan_to_num_(0.0, None, -torch.inf)
-        return describe(at_anchor, top, (torch.stack(sums) * differences.exp_()).sum(0))
+            blocks.append(normalize_others_(logits))
+        largest, sums = (torch.cat(values, 1) for values in zip(*blocks, strict=True))
+        top = largest.amax(1, keepdim=True)
+        differences = (largest - top).nan_to_num_(0.0, None, -torch.inf)
+        return describe(at_anchor, top.squeeze(1), (sums * differences.exp_()).sum(1)), blocks
 
     def _weigh(self, rows: slice, known: Rows, spread: Tensor | None) -> Rows:
         """Return the rows with the loss of their whole mass."""
@@ -118,6 +120,7 @@ class ClassBlocks:
         gradients: Gradients,
         upstream: Factor,
         upstream_lse: Tensor | None = None,
+        blocks: Sequence[_Found] = (),
     ) -> None:
         index, spread = self._index(rows), self.mass.spread
         upstream = torch.as_tensor(upstream, dtype=known.loss.dtype).expand(len(index))
@@ -127,14 +130,15 @@ class ClassBlocks:
         factor = (keep + total) * upstream
         at_anchor = elsewhere * upstream - factor * known.others / known.total
         factor = factor if upstream_lse is None else factor + upstream_lse
-        for classes in self._class_blocks(len(index)):
+        for number, classes in enumerate(self._class_blocks(len(index))):
             logits, own = self._logits(rows, classes, index)
             here = at_anchor[own[0]]
             if upstream_lse is not None:
                 chance = (logits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
                 here = here + upstream_lse[own[0]] * chance
             logits[own] = -torch.inf
-            largest, sums = (values.squeeze(1) for values in normalize_others_(logits))
+            found = normalize_others_(logits, blocks[number] if blocks else None)
+            largest, sums = (values.squeeze(1) for values in found)
             share = sums * (largest - known.largest).exp_() / known.total
             logits.mul_((factor * share).unsqueeze(1))
             if spread is not None:

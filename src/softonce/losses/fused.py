@@ -194,10 +194,12 @@ def _by_torch(logits: Tensor, objective: Objective) -> Loss | None:
     them would wait for a GPU.
     """
     assert isinstance(objective.target, IndexTarget)  # noqa: S101 - it is ordinary
-    rows = F.cross_entropy(logits, objective.target.safe.squeeze(1), reduction="none")
-    if rows.detach().amin().item() > _CONFIDENT:
-        return objective.reduce_rows(rows)
-    return None
+    index = objective.target.safe
+    log_probs = F.log_softmax(logits, 1)
+    if not log_probs.detach().gather(1, index).amax().item() < -_CONFIDENT:
+        return None
+    loss = F.nll_loss(log_probs, index.squeeze(1), reduction=objective.reduction)
+    return loss.reshape(objective.shape) if objective.reduction == "none" else loss
 
 
 def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:

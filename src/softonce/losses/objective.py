@@ -138,7 +138,8 @@ class Objective:
         target = self.target
         has_plain_rows = isinstance(target, IndexTarget) and target[1:] == (None, None)
         has_options = self.weight is not None or self.label_smoothing > 0
-        return has_plain_rows and not (has_options or self.return_lse or self.return_pred)
+        has_options |= self.return_lse or self.return_pred or self.total is not None
+        return has_plain_rows and not has_options
 
     def mass(self, num_classes: int) -> Mass:
         """Return the effective target for the kernels."""

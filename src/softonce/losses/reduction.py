@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HALF_DTYPES = (torch.float16, torch.bfloat16)
+_REDUCTIONS = get_args(Reduction)
 
 
 class IndexTarget(NamedTuple):
@@ -44,9 +45,9 @@ class IndexTarget(NamedTuple):
 
 def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
     """Raise where an option has a value that no loss knows."""
-    if reduction not in get_args(Reduction):
+    if reduction not in _REDUCTIONS:
         raise ArgumentError(
-            f"expected reduction to be one of {', '.join(get_args(Reduction))}; found {reduction!r}"
+            f"expected reduction to be one of {', '.join(_REDUCTIONS)}; found {reduction!r}"
         )
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(

@@ -15,7 +15,8 @@ Each kernel equals `cross_entropy_rows` of `readable.py`, and its tests say so. 
   upstream_lse p`, in its own dtype, rounded once. It may be `logits` itself.
 - `upstream`, `upstream_lse`, `scale`: a float, a scalar tensor, or one factor for each row.
 - `Rows` holds what the gradient needs again, each (N,) or (N, L): never lse, which would lose a
-  small loss under a large common offset.
+  small loss under a large common offset. Where `dlogits` is given the gradient is there, and all
+  but the loss may be empty.
 
 Ignored rows get loss 0, m 0, S 1 and gradient 0, written and never multiplied; rows whose class is
 outside get NaN. The target's own term is kept out of the sum, `others`, so that a confident row
@@ -130,6 +131,11 @@ class Mass:
             return cls(probs=target, keep=keep, spread=spread)
         masks = (None if mask is None else mask.squeeze(1) for mask in target[1:])
         return cls(target.safe.squeeze(1), None, keep, spread, *masks)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the mass is 1 at a class index, and 0 elsewhere."""
+        return self.index is not None and self.keep is None and self.spread is None
 
     def narrow(self, rows: slice) -> Mass:
         """Return the mass of some rows."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 2**21
 """Logits in one block: the second-level caches of two cores hold them."""
+_TINY = 1e-30
+"""A probability below which its logarithm loses digits."""
 
 
 def forward_rows(
@@ -34,6 +36,8 @@ def forward_rows(
 ) -> Rows:
     """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
     scale = 1.0 if scale is None else _column(scale)
+    if dlogits is not None and mass.is_plain:
+        return _plain_rows(logits, mass, dlogits, scale)
     found = []
     for block in _blocks(logits):
         work = _load(logits, dlogits, block)
@@ -75,19 +79,78 @@ def backward_rows(
         _store(work, mass, dlogits, block)
 
 
-def normalize_others_(others: Tensor) -> tuple[Tensor, Tensor]:
+def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> Rows:
+    """Return the losses of rows with a mass of 1 at their target, and write their gradient."""
+    assert mass.index is not None  # noqa: S101 - it is plain
+    anchor = mass.index.unsqueeze(1)
+    if logits.numel() * accumulation_dtype(logits.dtype).itemsize <= _BLOCK_BYTES:
+        loss = _plain_block(logits, anchor, dlogits, scale)
+    else:
+        loss = anchor.new_empty(anchor.shape, dtype=accumulation_dtype(logits.dtype))
+        for block in _blocks(logits):
+            loss[block] = _plain_block(
+                logits[block], anchor[block], dlogits[block], _at(scale, block)
+            )
+    loss = loss.squeeze(1)
+    for wrong, value in ((mass.ignored, 0.0), (mass.outside, torch.nan)):
+        if wrong is not None:
+            loss.masked_fill_(wrong, value)
+            dlogits.masked_fill_(wrong.unsqueeze(1), value)
+    nothing = loss.new_empty(0)
+    return Rows(loss, nothing, nothing, nothing)
+
+
+def _plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor) -> Tensor:
+    """Return the losses of a block, (n, 1) or (n, 1, l), and write its gradient.
+
+    The softmax of all classes says it all. Its sum lost what is small beside the anchor; so the
+    others are added up without it, and both are divided by what they are together.
+    """
+    dtype = accumulation_dtype(logits.dtype)
+    fits = dlogits.dtype == dtype and dlogits.is_contiguous()
+    gap = _gap(logits, anchor) if dlogits.data_ptr() == logits.data_ptr() else None
+    probs = torch.softmax(
+        logits, 1, dtype, out=dlogits if fits else logits.new_empty(0, dtype=dtype)
+    )
+    own = probs.gather(1, anchor)
+    others = probs.scatter_(1, anchor, 0).sum(1, keepdim=True)
+    loss = (others / own).log1p_()
+    if own.numel() and own.amin().item() < _TINY:
+        gap = _gap(logits, anchor) if gap is None else gap
+        loss = torch.where(own < _TINY, gap - probs.amax(1, keepdim=True).log(), loss)
+    factor = own.add_(others).reciprocal_().mul_(scale)
+    probs.mul_(factor).scatter_(1, anchor, others.mul_(factor).neg_())
+    if not fits:
+        dlogits.copy_(probs)
+    return loss
+
+
+def _gap(logits: Tensor, anchor: Tensor) -> Tensor:
+    """Return how far the anchor's logit is below the largest."""
+    largest = logits.amax(1, keepdim=True).to(accumulation_dtype(logits.dtype))
+    return largest - logits.gather(1, anchor)
+
+
+def normalize_others_(
+    others: Tensor, known: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Turn logits, -inf at the anchor, into their softmax.
+
+    Args:
+        others: (n, c) or (n, c, l).
+        known: what this function has returned for the same logits before, so that it need not look.
 
     Returns:
         The largest logit, and the sum of `exp(others - largest)`: -inf and 0 where all are -inf,
         and their softmax is 0.
     """
-    largest = others.amax(1, keepdim=True)
+    largest, total = known or (others.amax(1, keepdim=True), None)
     is_alone = largest == -torch.inf if largest.amin().item() == -torch.inf else None
     if is_alone is not None:
         others.masked_fill_(is_alone, 0)
     torch.softmax(others, 1, out=others)
-    total = others.amax(1, keepdim=True).reciprocal_()
+    if total is None:
+        total = others.amax(1, keepdim=True).reciprocal_()
     if is_alone is not None:
         others.masked_fill_(is_alone, 0)
         total.masked_fill_(is_alone, 0)
