@@ -66,11 +66,15 @@ class Gradients(NamedTuple):
 
     @classmethod
     def empty(cls, head: Head, needs: Sequence[bool]) -> Gradients:
-        """Make the places for what is needed; the first chunk writes them, the others add."""
+        """Make the places for what is needed; the first chunk writes them, the others add.
+
+        Where there is no row there is no chunk, and the gradients are 0.
+        """
+        make = torch.empty_like if len(head.features) else torch.zeros_like
         parts = zip((head.features, head.weight, head.bias), needs, strict=True)
         return cls(
             *(
-                torch.empty_like(part, dtype=accumulation_dtype(part.dtype))
+                make(part, dtype=accumulation_dtype(part.dtype))
                 if need and part is not None
                 else None
                 for part, need in parts

@@ -13,8 +13,9 @@ from torch.autograd import Function
 
 from softonce.errors import ArgumentError
 from softonce.losses.collectives import apply
+from softonce.losses.head import Gradients, Head
 from softonce.losses.overrides import overridable
-from softonce.losses.sharded_rows import Gradients, run, set_up_rows
+from softonce.losses.sharded_rows import run, set_up_rows
 from softonce.losses.shards import Arguments, agree_on_shards
 
 if TYPE_CHECKING:
@@ -125,12 +126,12 @@ class _ShardedLoss(Function):
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, plan: ShardedRows
     ) -> Tensor:
         wanted = plan.with_gradient and any(ctx.needs_input_grad)
-        gradients = _zero_gradients(ctx, plan, features, weight, bias) if wanted else None
+        head = Head(plan.select(features), weight, bias)
+        gradients = Gradients.empty(head, ctx.needs_input_grad[:3]) if wanted else None
         with torch.autocast(features.device.type, enabled=False):
-            rows = run(plan, plan.select(features), weight, bias, gradients)
+            rows = run(plan, head, gradients)
         ctx.plan = plan
-        stash = (gradients.features, gradients.weight, gradients.bias) if gradients else ()
-        ctx.save_for_backward(features, weight, bias, *stash)
+        ctx.save_for_backward(features, weight, bias, *(gradients or ()))
         if plan.reduction == "none":
             return plan.spread_out(rows, len(features))
         return rows.sum() / plan.total if plan.reduction == "mean" else rows.sum()
@@ -141,7 +142,8 @@ class _ShardedLoss(Function):
         plan, scale = ctx.plan, upstream[0]
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             if plan.reduction == "none":
-                scale, stash = _differentiate_rows(ctx, plan, features, weight, bias, scale)
+                head = Head(plan.select(features), weight, bias)
+                scale, stash = _differentiate_rows(ctx, plan, head, scale)
             elif plan.reduction == "mean":
                 scale = torch.where(plan.total == 0, 0, scale / plan.total)
             grads = [None if sums is None else sums * scale for sums in stash]
@@ -160,37 +162,18 @@ class _ShardedLoss(Function):
         _refuse("forward-mode differentiation")
 
 
-def _zero_gradients(
-    ctx: Any, plan: ShardedRows, features: Tensor, weight: Tensor, bias: Tensor | None
-) -> Gradients:
-    """Return zeros for the gradients that are wanted, of the rows that count."""
-    num_rows = len(features) if plan.counted is None else len(plan.counted)
-    shapes = ((num_rows, features.shape[1]), weight.shape, None if bias is None else bias.shape)
-    return Gradients(
-        *(
-            plan.keep.new_zeros(shape) if wanted and shape is not None else None
-            for shape, wanted in zip(shapes, ctx.needs_input_grad, strict=False)
-        )
-    )
-
-
 def _differentiate_rows(
-    ctx: Any,
-    plan: ShardedRows,
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    upstream: Tensor,
-) -> tuple[Tensor, list[Tensor | None]]:
+    ctx: Any, plan: ShardedRows, head: Head, upstream: Tensor
+) -> tuple[Tensor, Gradients]:
     """Return the largest upstream gradient, and the gradients over it: half does not underflow."""
-    gradients = _zero_gradients(ctx, plan, features, weight, bias)
+    gradients = Gradients.empty(head, ctx.needs_input_grad[:3])
     upstream = plan.select(upstream.reshape(-1))
     unit = upstream.new_ones(())
-    if features.dtype != upstream.dtype and len(upstream):
+    if head.dtype != upstream.dtype and len(upstream):
         largest = upstream.abs().amax()
         unit = largest.where(largest > 0, 1)
-    run(plan, plan.select(features), weight, bias, gradients, upstream / unit)
-    return unit, [gradients.features, gradients.weight, gradients.bias]
+    run(plan, head, gradients, upstream / unit)
+    return unit, gradients
 
 
 class _FirstOrder(Function):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from softonce.groups import gather_stacked
 from softonce.losses.collectives import sum_parts_
@@ -21,10 +20,9 @@ from softonce.losses.parts import (
 from softonce.losses.reduction import accumulation_dtype, as_batch, index_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
+    from softonce.losses.head import Gradients, Head
     from softonce.losses.parts import BlockMass
     from softonce.losses.shards import Arguments, Shards
     from softonce.shapes import Reduction
@@ -77,25 +75,6 @@ class ShardedRows:
         if self.counted is None:
             return rows
         return rows.new_zeros((num_rows, *rows.shape[1:])).index_copy_(0, self.counted, rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Gradients:
-    """The sums over the chunks of what each input's gradient is, in the accumulation dtype."""
-
-    features: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-
-    def add_(self, dlogits: Tensor, features: Tensor, weight: Tensor, rows: slice) -> None:
-        """Add the share of the chunk with these rows."""
-        if self.bias is not None:
-            self.bias.add_(dlogits.sum(0))
-        dlogits = dlogits.to(weight.dtype)
-        if self.weight is not None:
-            _add_product_(self.weight, dlogits.t(), features[rows])
-        if self.features is not None:
-            _add_product_(self.features[rows], dlogits, weight)
 
 
 def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
@@ -156,17 +135,16 @@ def _own_mass(index: Tensor, at_target: Tensor, own: slice, spread: Tensor | Non
 
 def run(
     plan: ShardedRows,
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    head: Head,
     gradients: Gradients | None = None,
     row_scale: Tensor | None = None,
 ) -> Tensor:
-    """Return each row's loss, and add the gradients of their sum, each row times its scale."""
-    shards = plan.shards
-    losses = plan.keep.new_empty(len(features))
-    for rows, logits in _chunks_of_logits(plan, features, weight, bias):
-        mass = plan.chunk(rows)
+    """Return each row's loss; make the gradients of their sum, each row times its scale."""
+    shards, dtype = plan.shards, plan.keep.dtype
+    losses = plan.keep.new_empty(len(head.features))
+    for start in range(0, len(losses), plan.rows_per_chunk):
+        rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
+        logits, mass = head.logits(rows).to(dtype), plan.chunk(rows)
         part, anchor = describe_(logits, mass)
         whole = combine(gather_stacked(torch.stack(part), shards.group))
         losses[rows] = whole.loss
@@ -174,33 +152,7 @@ def run(
             dlogits = differentiate_(logits, part, anchor, whole, mass, shards.rank)
             if row_scale is not None:
                 dlogits.mul_(row_scale[rows].unsqueeze(1))
-            gradients.add_(dlogits, features, weight, rows)
+            gradients.add_(head, dlogits, rows)
     if gradients is not None and gradients.features is not None:
         sum_parts_(gradients.features, shards.group)
     return losses
-
-
-def _chunks_of_logits(
-    plan: ShardedRows, features: Tensor, weight: Tensor, bias: Tensor | None
-) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the logits of a chunk of rows at a time, in the accumulation dtype, in one buffer."""
-    size, dtype = plan.rows_per_chunk, plan.keep.dtype
-    buffer = features.new_empty((min(size, len(features)), len(weight)), dtype=dtype)
-    for start in range(0, len(features), size):
-        rows = slice(start, min(start + size, len(features)))
-        logits = buffer[: rows.stop - start]
-        if features.dtype != dtype:
-            logits.copy_(F.linear(features[rows], weight, bias))
-        elif bias is None:
-            torch.mm(features[rows], weight.t(), out=logits)
-        else:
-            torch.addmm(bias, features[rows], weight.t(), out=logits)
-        yield rows, logits
-
-
-def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add `left @ right`, in the total's precision as far as the device can."""
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total.add_(left @ right)
