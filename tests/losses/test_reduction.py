@@ -1,5 +1,7 @@
 """Every check of the losses fires, and says what was expected, what was found and what to do."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -113,6 +115,22 @@ def test_a_target_that_does_not_fit_the_head_is_refused():
         linear_cross_entropy(FEATURES, HEAD, TARGET[:3])
 
 
+def test_a_head_of_integers_is_refused():
+    with pytest.raises(ArgumentError, match=r"floating point features, found torch\.int64: conv"):
+        linear_cross_entropy(FEATURES.long(), HEAD.long(), TARGET)
+    with pytest.raises(ArgumentError, match=r"floating point linear_weight, found torch\.int64"):
+        linear_cross_entropy(FEATURES, HEAD.long(), TARGET)
+
+
+def test_probabilities_of_another_shape_are_refused_with_both_shapes():
+    message = (
+        r"shape \(4, 3\) where it is class probabilities, found torch.float32 of shape \(4, 4\)"
+    )
+    for loss_of in (cross_entropy, partial(linear_cross_entropy, FEATURES)):
+        with pytest.raises(ArgumentError, match=message):
+            loss_of(LOGITS if loss_of is cross_entropy else HEAD, torch.zeros(4, 4))
+
+
 def test_unknown_options_are_refused():
     with pytest.raises(ArgumentError, match=r"LinearCrossEntropyOptions, found \{'chunks': 2}"):
         linear_cross_entropy(FEATURES, HEAD, TARGET, options={"chunks": 2})
@@ -130,6 +148,8 @@ def test_tensors_on_two_devices_are_named():
         cross_entropy(LOGITS, TARGET.to("meta"))
     with pytest.raises(ArgumentError, match="linear_weight on cpu, where the scores are, found it"):
         linear_cross_entropy(torch.zeros(4, 2), elsewhere, TARGET)
+    with pytest.raises(ArgumentError, match="linear_bias on cpu, where the scores are, found it"):
+        linear_cross_entropy(FEATURES, HEAD, TARGET, linear_bias=torch.zeros(3, device="meta"))
 
 
 def test_features_and_head_of_two_dtypes_are_refused():

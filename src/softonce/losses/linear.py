@@ -258,8 +258,17 @@ def _check_head(features: Tensor, linear_weight: Tensor, linear_bias: Tensor | N
             "expected a batch of features (N, D) for a linear_weight with positions, "
             f"{_found(features, linear_weight)}: pass features.unsqueeze(0)"
         )
+    for name, tensor in (("features", features), ("linear_weight", linear_weight)):
+        if not tensor.is_floating_point():
+            raise ArgumentError(
+                f"expected floating point {name}, found {tensor.dtype}: convert it with "
+                f"{name}.float()"
+            )
     check_device("linear_weight", linear_weight, features)
-    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+    if linear_bias is None:
+        return
+    check_device("linear_bias", linear_bias, features)
+    if linear_bias.shape != linear_weight.shape[:-1]:
         raise ArgumentError(
             f"expected a linear_bias of shape {tuple(linear_weight.shape[:-1])}, "
             f"found {tuple(linear_bias.shape)}: pass one bias for each row of linear_weight"

@@ -228,8 +228,9 @@ def objective_of(
     check_weight(weight, num_classes, like)
     check_device("target", target, like)
     prepared: IndexTarget | Tensor
-    if target.shape == logits_shape:
-        check_probs_target(target, ignore_index)
+    looks_like_probs = target.is_floating_point() and target.dim() == len(logits_shape)
+    if target.shape == logits_shape or looks_like_probs:
+        check_probs_target(target, logits_shape, ignore_index)
         prepared = as_batch(target)
     else:
         check_index_target("logits", logits_shape, target)

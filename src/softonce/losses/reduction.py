@@ -86,8 +86,14 @@ def check_index_target(name: str, shape: torch.Size, target: Tensor) -> None:
         )
 
 
-def check_probs_target(target: Tensor, ignore_index: int) -> None:
-    """Raise unless `target`, which has the shape of the logits, may be class probabilities."""
+def check_probs_target(target: Tensor, shape: torch.Size, ignore_index: int) -> None:
+    """Raise unless `target` may be class probabilities for logits of this `shape`."""
+    if target.shape != shape:
+        raise ArgumentError(
+            f"expected a target of shape {tuple(shape)} where it is class probabilities, found "
+            f"{target.dtype} of shape {tuple(target.shape)}: pass one probability for each class "
+            f"of each row, or class indices of shape {tuple(row_shape(shape))}"
+        )
     if not target.is_floating_point():
         raise ArgumentError(
             f"expected floating point class probabilities in a target of the logits' shape "
