@@ -22,7 +22,7 @@ check: $(READY)  ## format, lint, types, import directions, our own contract
 docs: $(DOCS_READY)  ## the site, in build/site; every block of every page runs, links and browser are checked
 	$(BIN)/python -m sphinx -W --keep-going -q -a docs build/site
 	$(BIN)/python -m sphinx -W --keep-going -q -a -c docs -D language=ko docs/ko build/site/ko
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "site or not site" tests/docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "site or not site" tests/docs tests/serving/test_page.py
 
 prove: $(READY)  ## the long proofs: minutes to an hour
 	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests

@@ -5,6 +5,7 @@ from softonce.config.evaluate import EvaluateConfig
 from softonce.config.inspect import InspectConfig
 from softonce.config.pack import PackConfig
 from softonce.config.predict import PredictConfig
+from softonce.config.serve import ServeConfig
 from softonce.config.train import TrainConfig
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "InspectConfig",
     "PackConfig",
     "PredictConfig",
+    "ServeConfig",
     "TrainConfig",
 ]

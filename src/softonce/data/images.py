@@ -66,8 +66,15 @@ class _NoWarnings:
 _no_warnings = _NoWarnings()
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(
+    data: bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Open a picture without decoding it.
+
+    Args:
+        data: the bytes of its file.
+        formats: those of Pillow's that are taken; all where it is None.
+        max_pixels: more than these, or than `MAX_PIXELS`, are refused.
 
     Raises:
         ImageError: where the bytes are no picture, or one with too many pixels.
@@ -76,13 +83,14 @@ def open_image(data: bytes) -> Image.Image:
         raise ImageError("the file is empty (0 bytes)")
     try:
         with _no_warnings:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
         raise ImageError("no known image format") from None
     except Exception as error:
         raise ImageError(_reason(error)) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,} allowed")
+    allowed = min(max_pixels, MAX_PIXELS)
+    if image.width * image.height > allowed:
+        raise ImageError(f"{image.width} x {image.height} pixels, more than {allowed:,} allowed")
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise ImageError(
             f"{image.width} x {image.height} pixels: a strip more than {MAX_ASPECT} times as long "
