@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from softonce.checker.catalog import Severity
 from softonce.checker.findings import Finding
+from softonce.checker.rule import Severity
 from softonce.checker.static import check_paths
 
 CODES = {

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import scale
 
-from softonce.checker.catalog import RULES, Severity
+from softonce.checker.catalog import RULES
 from softonce.checker.pages import page_of
+from softonce.checker.rule import Severity
 from softonce.cli.app import build_app
 
 if TYPE_CHECKING:

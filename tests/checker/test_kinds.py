@@ -12,17 +12,16 @@ from softonce import losses
 from softonce.checker.kinds import (
     JOINS,
     KL_TARGET_RULES,
-    MODULES,
     PAIRS,
     ROWS,
     SINKS,
     Axis,
     Kind,
     broken_rules,
-    canonical,
     transfer,
     transfer_pair,
 )
+from softonce.checker.names import MODULES, canonical
 
 INDICES = torch.tensor([0, 2, 1])
 # Operation -> how to call it; an operation that is absent is called as `x.op()` or `F.op(x)`.

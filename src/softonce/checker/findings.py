@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from softonce.checker.catalog import RULES, Severity
+from softonce.checker.catalog import RULES
+from softonce.checker.rule import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,13 +12,13 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from softonce.checker.catalog import Severity
+from softonce.checker.rule import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from softonce.checker.catalog import Rule
+    from softonce.checker.rule import Rule
 
 _MARK = re.compile(r"^# -- (guilty|innocent)\n", re.MULTILINE)
 _BLOCK_END = re.compile(r"\n\n\n+")

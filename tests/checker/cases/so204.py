@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 
 # -- guilty
-def entropy(x):
+def inline(x):
     return torch.log(F.softmax(x, dim=1))  # SO204
 
 
@@ -14,7 +14,17 @@ def by_method(x):
     return x.softmax(dim=1).log()  # SO204
 
 
+def under_a_name(x):
+    probs = F.softmax(x, dim=1)
+    return torch.log(probs)  # SO204
+
+
 # -- innocent
+def entropy_of_probabilities(x):
+    probs = F.softmax(x, dim=1)
+    return -(probs * torch.log(probs)).sum(dim=1)
+
+
 def with_epsilon(x):
     return torch.log(F.softmax(x, dim=1) + 1e-8)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from softonce.checker.catalog import RULES, Severity
+from softonce.checker.catalog import RULES
+from softonce.checker.rule import Severity
 from softonce.cli.app import main
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
 from softonce.checker.flow import Call, Operand, Scores, Shape, apply, describe, normalised_again
-from softonce.checker.kinds import Kind, canonical
+from softonce.checker.kinds import Kind
+from softonce.checker.names import canonical
 from softonce.errors import ArtefactError
 
 if TYPE_CHECKING:

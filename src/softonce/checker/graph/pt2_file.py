@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.flow import ATEN, DIMS
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
-from softonce.checker.kinds import canonical
+from softonce.checker.names import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from softonce.checker.findings import Place
 from softonce.checker.flow import ATEN, DIMS, Call, Operand, Scores, keeps_values
-from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind, canonical
+from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind
+from softonce.checker.names import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

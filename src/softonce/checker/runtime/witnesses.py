@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from softonce.checker.flow import ATEN, Scores
-from softonce.checker.kinds import NOTHING, ROWS, Kind, canonical, transfer
+from softonce.checker.kinds import NOTHING, ROWS, Kind, transfer
+from softonce.checker.names import canonical
 from softonce.checker.runtime.events import KEEPS
 
 MAX_ROWS = 4096

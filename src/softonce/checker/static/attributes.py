@@ -144,7 +144,7 @@ def _of_class(cls: Class, name: str) -> Value:
     for each in cls.order():
         if name in each.scope:
             return each.scope[name]
-    return UNKNOWN
+    return Const(cls.name) if name == "__name__" else UNKNOWN
 
 
 def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:

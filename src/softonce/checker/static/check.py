@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softonce.checker.catalog import RULES, Severity
+from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
+from softonce.checker.rule import Severity
 from softonce.checker.static.interpreter import Interpreter
 from softonce.checker.static.project import Class, FunctionNode, Module, Project
 from softonce.checker.static.relevance import relevant_files

@@ -38,8 +38,6 @@ def _decorate(
 ) -> None:
     """Call `@register("name")` for what it registers; the name keeps what it decorates."""
     for decorator in node.decorator_list:
-        if not isinstance(decorator, ast.Call):
-            continue
         with run.at_most(MAX_DECORATOR_STEPS):
             function = evaluate(run, frame, decorator)
         if isinstance(function, Function):

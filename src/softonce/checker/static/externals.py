@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS, canonical
+from softonce.checker.kinds import JOINS, ROWS, SINKS
+from softonce.checker.names import MODULES, canonical
 from softonce.checker.static.libraries import PREPARERS, call_library, prepared
 from softonce.checker.static.operations import apply, maker_of
 from softonce.checker.static.standard import call_standard

@@ -7,7 +7,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from softonce.checker.findings import Edit
-from softonce.checker.kinds import MODULES
+from softonce.checker.names import MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,12 +68,14 @@ def _operand(call: ast.Call, op: str) -> ast.expr | None:
     return named[0] if named else getattr(function, "value", None)
 
 
-def is_sole_use(loss: ast.Call, made: ast.expr, function: ast.AST | None) -> bool:
-    """Whether what is made goes to the loss and nowhere else.
+def is_sole_use(call: ast.Call, made: ast.expr, function: ast.AST | None) -> bool:
+    """Whether what is made goes to the call and nowhere else.
 
     It stands in the call itself, or under a name that the function binds once and reads once.
     """
-    given = [*loss.args[:1], *(k.value for k in loss.keywords if k.arg == "input")]
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "input")]
+    if not given and isinstance(call.func, ast.Attribute):
+        given = [call.func.value]
     if any(value is made for value in given):
         return True
     names = {value.id for value in given if isinstance(value, ast.Name)}

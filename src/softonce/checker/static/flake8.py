@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from softonce import __version__
-from softonce.checker.catalog import Severity
+from softonce.checker.rule import Severity
 from softonce.checker.static.check import Settings, check_sources
 from softonce.checker.static.sources import read
 

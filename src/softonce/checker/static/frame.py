@@ -81,7 +81,8 @@ def merge(target: Scope, left: Scope, right: Scope, *, optional: bool = False) -
 
 
 def _star_names() -> dict[str, frozenset[str]]:
-    from softonce.checker.kinds import JOINS, MODULES, ROWS, SINKS
+    from softonce.checker.kinds import JOINS, ROWS, SINKS
+    from softonce.checker.names import MODULES
 
     operations = frozenset([*ROWS, *SINKS, *JOINS])
     containers = {"Module", "Sequential", "ModuleList", "ModuleDict", "functional", "DataParallel"}

@@ -46,6 +46,14 @@ MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
 
 
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements below a node; expressions are not looked into."""
+    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, block, ()):
+            yield child
+            yield from _statements(child)
+
+
 class Interpreter:
     """Runs code without running it.
 
@@ -92,12 +100,9 @@ class Interpreter:
             execute(self, Frame(module, module.scope), body)
 
     def has_unseen(self, node: ast.AST) -> bool:
-        """Whether a statement below the node has not been run yet, functions apart."""
-        return any(
-            isinstance(child, ast.stmt) and child not in self.visited
-            for child in ast.walk(node)
-            if isinstance(child, (ast.Expr, ast.Assign, ast.Return, ast.AugAssign))
-        )
+        """Whether a statement below the node has not been run yet."""
+        simple = (ast.Expr, ast.Assign, ast.Return, ast.AugAssign)
+        return any(isinstance(s, simple) and s not in self.visited for s in _statements(node))
 
     @contextmanager
     def _budget(self, steps: int) -> Iterator[None]:

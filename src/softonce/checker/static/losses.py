@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from softonce.checker.catalog import RULES, Severity, floor_sentence
+from softonce.checker.catalog import RULES, floor_sentence
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
+from softonce.checker.rule import Severity
 from softonce.checker.static import fixes
 from softonce.checker.static.values import (
     Const,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import JOINS, ROWS, Kind, canonical
+from softonce.checker.kinds import JOINS, ROWS, Kind
+from softonce.checker.names import canonical
 from softonce.checker.static import options
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.operations import apply
@@ -245,7 +246,8 @@ def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
     values = list(receiver.items.values())
     if name in ("get", "pop"):
         if args and isinstance(args[0], Const) and args[0].value in receiver.items:
-            return receiver.items[args[0].value]
+            key = args[0].value
+            return receiver.items.pop(key) if name == "pop" else receiver.items[key]
         return choice([*values, *args[1:]]) if values else UNKNOWN
     if name == "values":
         return Sequence(values, receiver.exact)
@@ -258,6 +260,8 @@ def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
         receiver.items.update(args[0].items)
     elif name == "to":
         return receiver
+    elif name in ("copy", "deepcopy"):
+        return Mapping(dict(receiver.items), receiver.exact)
     elif name == "to_tuple":
         return Sequence(values, receiver.exact)
     return UNKNOWN

@@ -8,15 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from softonce.checker.kinds import (
-    JOINS,
-    NOTHING,
-    ROWS,
-    SINKS,
-    Axis,
-    Kind,
-    transfer_pair,
-)
+from softonce.checker.kinds import JOINS, NOTHING, ROWS, SINKS, Axis, Kind, transfer_pair
 from softonce.checker.static import axes
 from softonce.checker.static.values import (
     UNKNOWN,

@@ -22,6 +22,14 @@ _PROBABILITIES = Kind.P | Kind.BP
 _SCORE_LOSSES = frozenset({"cross_entropy", "binary_cross_entropy_with_logits"})
 
 
+def _is_logged_alone(frame: Frame, node: ast.expr, maker: Maker) -> bool:
+    """Whether the logarithm is all that the probabilities are for: an entropy needs both."""
+    made = maker.node
+    if maker.function is not frame.function or made is None or not isinstance(node, ast.Call):
+        return False
+    return fixes.is_sole_use(node, made, frame.function)
+
+
 class Rules:
     """Looks at operations as they are applied.
 
@@ -59,7 +67,7 @@ class Rules:
             self._activation(frame, op, tensor, node, dim)
         if op == "log" and tensor.kind == Kind.P and tensor.direct:
             maker = tensor.maker(Kind.P)
-            if maker and maker.op == "softmax" and maker.function is frame.function:
+            if maker and maker.op == "softmax" and _is_logged_alone(frame, node, maker):
                 edits = fixes.log_of_softmax(frame.module.source, node, maker)
                 self.reporter.add("SO204", frame.place(node), maker, edits=edits)
         if op in _ORDERINGS and len(args) > 1:

@@ -162,6 +162,22 @@ def _number(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: as
     return args[0] if args and int_of(args[0]) is not None else UNKNOWN
 
 
+def _globals(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    return attributes.attribute(run, frame, frame.module, "__dict__", node)
+
+
+def _eval(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    """Return what a dotted name means; other texts are not followed."""
+    text = args[0].value if args and isinstance(args[0], Const) else None
+    if not isinstance(text, str) or not all(map(str.isidentifier, text.split("."))):
+        return UNKNOWN
+    first, *rest = text.split(".")
+    value = frame.lookup(first)
+    for name in rest:
+        value = attributes.attribute(run, frame, value, name, node)
+    return value
+
+
 def _vars(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     return args[0] if args and isinstance(args[0], Mapping) else UNKNOWN
 
@@ -197,5 +213,7 @@ _BUILTINS: dict[str, Callable[..., Value]] = {
     "float": _number,
     "bool": _bool,
     "vars": _vars,
+    "globals": _globals,
+    "eval": _eval,
     "round": _round,
 }
