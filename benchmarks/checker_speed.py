@@ -56,8 +56,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.py"
         small.write_text(SMALL, encoding="utf-8")
-        took = interleaved({"small": partial(run, [*check, str(small)])}, rounds=9)
+        cases = {
+            "small": partial(run, [*check, str(small)]),
+            "python": partial(run, [sys.executable, "-c", "pass"]),
+        }
+        took = interleaved(cases, rounds=9)
     figures["one small file, start included, s"] = round(took["small"], 3)
+    figures["start of Python alone, s"] = round(took["python"], 3)
     timm, ratios = package("timm"), {}
     if timm is not None:
         cases = {"ours": partial(run, [*check, str(timm)])}
