@@ -83,6 +83,38 @@ def test_recursion_of_the_checked_code_ends(tmp_path: Path) -> None:
     assert all(f.code != "SO000" for f in check_paths([str(tmp_path)], NOTES).findings)
 
 
+PYTHON2 = """\
+import torch.nn as nn
+import torch.nn.functional as F
+
+def train(net, x, y):
+\ttry:
+\t\tprobs = F.softmax(net(x), 1)
+        \tloss = nn.CrossEntropyLoss()(probs, y)
+\texcept RuntimeError, error:
+\t\traise ValueError, 'no loss'
+\tprint 'loss: %.4f (%d)' % (
+\t\tloss.data[0], len(x))   # both
+\tprint >>log, loss
+\tprint
+\tprint('done')
+\tif y is not None: print 'y', y
+"""
+
+
+def test_python_2_is_read_and_never_repaired(tmp_path: Path) -> None:
+    path = tmp_path / "old.py"
+    path.write_text(PYTHON2)
+    note, found = check_paths([str(path)], NOTES).findings
+    assert note.code == "SO000"
+    assert note.message.endswith("read as Python 2")
+    assert (found.code, found.place.line, found.made and found.made.line) == ("SO101", 7, 6)
+    guilty = path.with_name("inline.py")
+    guilty.write_text(GUILTY + "print loss\n")
+    (inline,) = check_paths([str(guilty)]).findings
+    assert (inline.code, inline.edits) == ("SO101", ())
+
+
 def mutated(text: bytes, chance: random.Random) -> bytes:
     """Return the text with a few bytes or lines changed, moved or lost."""
     raw = bytearray(text)

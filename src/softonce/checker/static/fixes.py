@@ -28,7 +28,9 @@ def _offset(source: Source, line: int, column: int) -> int:
 
 
 def _is_editable(source: Source) -> bool:
-    return not source.cells and source.encoding in ("utf-8", "utf-8-sig", "ascii")
+    if source.cells or source.is_python2:
+        return False
+    return source.encoding in ("utf-8", "utf-8-sig", "ascii")
 
 
 def _span(source: Source, node: ast.expr) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softonce.checker.findings import Place
+from softonce.checker.static.python2 import as_python3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ class Source:
     encoding: str = "utf-8"
     cells: list[tuple[int, int]] = field(default_factory=list)
     """The first and the last line of each cell of a notebook."""
+    is_python2: bool = False
     _lines: list[str] | None = None
 
     @property
@@ -68,9 +70,22 @@ class Source:
                 return ast.parse(self.text)
         except SyntaxError as error:
             self.problem = f"no Python 3: {error.msg} (line {error.lineno})"
+            return self._parse_python2()
         except (ValueError, RecursionError, MemoryError) as error:
             self.problem = f"cannot be parsed: {error or type(error).__name__}"
         return None
+
+    def _parse_python2(self) -> ast.Module | None:
+        """Return the tree of what Python 3 makes of it; then it is read, and not repaired."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(as_python3(self.text))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+        self.problem += ": read as Python 2"
+        self.is_python2 = True
+        return tree
 
     def is_silenced(self, place: Place, code: str) -> bool:
         """Whether a noqa comment on the line names the code, or no code at all."""
