@@ -44,6 +44,7 @@ MAX_DEPTH = 40
 # How many statements one entry may take: all together, but within these.
 MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
+MANY_STEPS = 60_000
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
@@ -89,14 +90,18 @@ class Interpreter:
         """Run a module's top level, once."""
         if not module.started:
             module.started = True
-            with self._budget(MAX_STEPS):
+            with self._budget(self._top_level_steps()):
                 execute(self, Frame(module, module.scope), module.tree.body)
+
+    def _top_level_steps(self) -> int:
+        """Return what a file's top level may take: less where many scripts have taken much."""
+        return MAX_STEPS if self.steps < MANY_STEPS else MAX_STEPS // 20
 
     def rerun(self, module: Module) -> None:
         """Run a module's top level again, its definitions apart: options are unknown now."""
         definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import)
         body = [n for n in module.tree.body if not isinstance(n, (*definitions, ast.ImportFrom))]
-        with self._budget(MAX_STEPS):
+        with self._budget(self._top_level_steps()):
             execute(self, Frame(module, module.scope), body)
 
     def has_unseen(self, node: ast.AST) -> bool:
