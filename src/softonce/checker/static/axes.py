@@ -62,6 +62,8 @@ def choose(op: str, tensor: Scores, touched: bool | None, maker: Maker) -> Score
 def after(op: str, tensor: Scores, dim: int | None, args: list[Value]) -> Scores:
     """Return the tensor with its axis, rank and number of classes after a shape operation."""
     row = ROWS.get(op)
+    if op == "flatten" and tensor.kind == Kind.OTHER and len(args) > 1 and int_of(args[1]) == 1:
+        return replace(tensor, rank=2)
     if row is None or row.axis is Axis.SAME or tensor.kind == Kind.OTHER:
         return tensor
     if row.axis is Axis.REDUCES:

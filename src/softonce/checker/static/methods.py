@@ -117,7 +117,7 @@ def _of_tensor(
     op = canonical(name)
     if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY and not tensor.exponent:
         wrapped = prepared(args, kwargs) if name in PREPARERS else None
-        return wrapped or _of_unknown(tensor, op, args)
+        return wrapped or _of_unknown(tensor, op, args or list(kwargs.values()))
     if op in ROWS or op in ("add", "sub", "mul", "div", "matmul") or op in JOINS:
         return apply(run, frame, op, [tensor, *args], kwargs, node)
     return tensor if name in _PASSING else UNKNOWN

@@ -75,6 +75,9 @@ def apply(
         dim = int_of(settings.get("dim"))
     if op in _PAIRS_OUT:
         return _with_indices(frame, op, tensor, args, kwargs, node, dim)
+    if op == "flatten":  # as a module it leaves the first axis alone, as a function it does not
+        start = options.get("start_dim", Const(1 if settings is not None else 0))
+        args = args if len(args) > 1 else [*args[:1], start]
     result = apply_row(run, frame, op, tensor, node, dim, args, options)
     return Sequence([result], exact=False) if op in _SPLITTING else result
 
