@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from softonce.errors import ArgumentError
-from softonce.losses import cross_entropy, linear_cross_entropy
+from softonce.losses import chunks, cross_entropy, linear_cross_entropy
 from softonce.losses.predictions import find_largest
 
 
@@ -68,6 +68,21 @@ def test_each_position_has_a_predicted_class(reduction):
         features, weight, target, linear_bias=bias, reduction=reduction, return_pred=True
     )
     assert torch.equal(found, pred.masked_fill(target == -100, -1))
+
+
+@pytest.mark.parametrize("rows_in_chunk", [256, 1000])
+def test_large_products_make_the_gradients_of_the_textbook(rows_in_chunk, monkeypatch):
+    monkeypatch.setattr(chunks, "_MIN_ROWS", rows_in_chunk)
+    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
+    shapes = ((600, 128), (2000, 128))
+    leaves = [reference.draw(s, *shape).float().requires_grad_() for s, shape in enumerate(shapes)]
+    target = reference.draw_target(3, 600, num_classes=2000)
+    loss = 3 * linear_cross_entropy(*leaves, target)
+    truth = 3 * reference.linear_cross_entropy(*leaves, target)
+    for found, wanted in zip(
+        torch.autograd.grad(loss, leaves), torch.autograd.grad(truth, leaves), strict=True
+    ):
+        assert (found - wanted).norm() < 2e-6 * wanted.norm()
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 512, 767, 1000])

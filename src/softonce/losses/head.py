@@ -13,7 +13,7 @@ from softonce.losses.chunks import RowChunks
 from softonce.losses.fused import is_one
 from softonce.losses.kernels import kernel_for
 from softonce.losses.predictions import Predictions
-from softonce.losses.products import add_product_, product
+from softonce.losses.products import add_product_, product, replace_by_product_
 from softonce.losses.reduction import IndexTarget, accumulation_dtype
 
 if TYPE_CHECKING:
@@ -88,8 +88,11 @@ class Gradients(NamedTuple):
             weight = head.weight[classes].to(head.dtype).t()
             add_product_(self.features[rows], dlogits, weight, is_first=not classes.start)
         if self.weight is not None:
-            features = head.features[rows].t()
-            add_product_(self.weight[classes], dlogits.t(), features, is_first=not rows.start)
+            features, is_first = head.features[rows].t(), not rows.start
+            if is_first and classes == _ALL:
+                replace_by_product_(self.weight, dlogits.t(), features)
+            else:
+                add_product_(self.weight[classes], dlogits.t(), features, is_first=is_first)
         if self.bias is not None:
             total = dlogits.sum(0, dtype=self.bias.dtype)
             self.bias[classes] = total if not rows.start else self.bias[classes] + total

@@ -45,6 +45,17 @@ def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) 
         torch.addmm(place, left, right.t(), **wide, out=place)
 
 
+def replace_by_product_(place: Tensor, left: Tensor, right: Tensor) -> None:
+    """Let the whole `place`, of which no view is held, be `left @ right.T`.
+
+    What oneDNN has made becomes the memory of the place: to copy it took as long as to make it.
+    """
+    if place.dtype == left.dtype and _is_for_onednn(left, right):
+        place.set_(product(left, right))  # type: ignore[call-overload] # torch's stub knows storages alone
+    else:
+        add_product_(place, left, right, is_first=True)
+
+
 def _add_in_blocks_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
     step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
     for start in range(0, len(place), step):
