@@ -13,7 +13,7 @@ import torch
 from harness import interleaved, report
 from PIL import Image
 
-from softonce.data.augment import Augmentation, random_crop_image
+from softonce.data.augment import Augmentation, draw, random_crop_image
 from softonce.data.images import open_image, to_pixels
 from softonce.preprocessing import Preprocessing
 
@@ -60,7 +60,9 @@ def pictures_per_second() -> float:
     seconds = []
     for index in range(NUM_PICTURES):
         start = time.perf_counter()
-        to_pixels(random_crop_image(open_image(data), preprocessing, augmentation, 0, 0, index))
+        to_pixels(
+            random_crop_image(open_image(data), preprocessing, augmentation, draw(0, 0, [index])[0])
+        )
         seconds.append(time.perf_counter() - start)
     return 1 / statistics.median(seconds)
 

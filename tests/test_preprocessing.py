@@ -16,7 +16,7 @@ GREY = {"mode": "L", "mean": (0.5,), "std": (0.5,)}
 
 
 @given(
-    size=st.integers(1, 9999),
+    size=st.integers(1, 6000),
     more=st.integers(0, 9999),
     fit=st.sampled_from(["crop", "pad", "squash"]),
     interpolation=st.sampled_from(["nearest", "bilinear", "bicubic"]),
@@ -44,9 +44,13 @@ def test_a_record_comes_back_from_json(
     [
         ({"size": 0}, "1 <= size <= resize in pixels, found 0"),
         ({"size": 8, "resize": 7}, "1 <= size <= resize in pixels, found 8 and 7"),
+        ({"size": 2**14 + 1}, "resize of at most 16384 px, found 16385"),
         ({"size": 8, "fit": "zoom"}, "fit to be one of crop, pad, squash; found 'zoom'"),
         ({"size": 8, "interpolation": "area"}, "nearest, bilinear, bicubic; found 'area'"),
-        ({"size": 8, "mode": "CMYK"}, "mode to be one of RGB, L; found 'CMYK'"),
+        (
+            {"size": 8, "mode": "CMYK"},
+            "mode to be one of RGB, L, or 1 to 256 channels; found 'CMYK'",
+        ),
         ({"size": 8, "mode": "L"}, "1 values of mean and std for mode L, found 3 and 3"),
         ({"size": 8, "std": (0.1, 0.1)}, "3 values of mean and std for mode RGB, found 3 and 2"),
         ({"size": 8, **GREY, "std": (0,)}, r"a positive std, found \(0.0,\)"),

@@ -10,7 +10,12 @@ from softonce.errors import ArgumentError
 
 Fit: TypeAlias = Literal["crop", "pad", "squash"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
-Mode: TypeAlias = Literal["RGB", "L"]
+ColourMode: TypeAlias = Literal["RGB", "L"]
+Mode: TypeAlias = ColourMode | int
+"""How pixels are read: in colour, in grey, or as so many channels as are stored."""
+
+MAX_CHANNELS = 256
+MAX_SIDE = 2**14
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,7 +33,7 @@ class Preprocessing:
         interpolation: the resampling filter, always antialiased.
         mean: per channel, subtracted after scaling to [0, 1].
         std: per channel, divided by.
-        mode: `RGB`, or `L` for one grey channel.
+        mode: `RGB`, `L` for one grey channel, or the number of channels that are stored.
 
     Raises:
         ArgumentError: where a value is out of its range.
@@ -56,16 +61,19 @@ class Preprocessing:
         self._check()
 
     def _check(self) -> None:
-        for name, allowed in (("fit", Fit), ("interpolation", Interpolation), ("mode", Mode)):
+        for name, allowed in (("fit", Fit), ("interpolation", Interpolation)):
             if getattr(self, name) not in get_args(allowed):
                 options = ", ".join(get_args(allowed))
                 raise ArgumentError(
                     f"expected {name} to be one of {options}; found {getattr(self, name)!r}"
                 )
+        check_mode(self.mode)
         if self.size < 1 or self.resize < self.size:
             raise ArgumentError(
                 f"expected 1 <= size <= resize in pixels, found {self.size} and {self.resize}"
             )
+        if self.resize > MAX_SIDE:
+            raise ArgumentError(f"expected resize of at most {MAX_SIDE} px, found {self.resize}")
         if len(self.mean) != self.in_channels or len(self.std) != self.in_channels:
             raise ArgumentError(
                 f"expected {self.in_channels} values of mean and std for mode {self.mode}, "
@@ -77,7 +85,12 @@ class Preprocessing:
     @property
     def in_channels(self) -> int:
         """Number of channels that the network takes: 3 for RGB, 1 for L."""
-        return len(self.mode)
+        return num_channels(self.mode)
+
+    def channel(self, number: int) -> Preprocessing:
+        """Return the preprocessing of one channel as a grey picture."""
+        mean, std = (self.mean[number],), (self.std[number],)
+        return dataclasses.replace(self, mode="L", mean=mean, std=std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON values, as they stand in an artefact's metadata."""
@@ -94,3 +107,22 @@ class Preprocessing:
             )
         values = record | {"mean": tuple(record["mean"]), "std": tuple(record["std"])}
         return cls(**cast("dict[str, Any]", values))
+
+
+def num_channels(mode: Mode) -> int:
+    """Return the number of channels that a mode has.
+
+    Example:
+        >>> [num_channels(mode) for mode in ("RGB", "L", 5)]
+        [3, 1, 5]
+    """
+    return mode if isinstance(mode, int) else len(mode)
+
+
+def check_mode(mode: object) -> None:
+    """Raise an `ArgumentError` unless it is a mode."""
+    is_number = isinstance(mode, int) and not isinstance(mode, bool) and 1 <= mode <= MAX_CHANNELS
+    if not is_number and mode not in get_args(ColourMode):
+        raise ArgumentError(
+            f"expected mode to be one of RGB, L, or 1 to {MAX_CHANNELS} channels; found {mode!r}"
+        )

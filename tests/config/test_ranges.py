@@ -38,9 +38,11 @@ def test_every_number_of_train_has_a_range() -> None:
         for name, kind in hints.items()
         if get_origin(kind) is not tuple and {int, float} & {kind, *get_args(kind)}
     }
-    assert numbers == {name for name, *_ in _RANGES} | {"batch_size", "lr"}  # words, too
-    for name in ("batch_size", "lr"):
-        with pytest.raises(ConfigError, match=f"expected --{name.replace('_', '-')} of at least"):
+    assert numbers == {name for name, *_ in _RANGES} | {"batch_size", "lr", "mode"}  # words, too
+    for name in ("batch_size", "lr", "mode"):
+        with pytest.raises(
+            ConfigError, match=f"expected --{name.replace('_', '-')} of (at least|1 to)"
+        ):
             TrainConfig(**{name: -1})
 
 

@@ -113,6 +113,15 @@ def test_an_artefact_whose_tensors_do_not_fit_is_said(
         load(artefact)
 
 
+def test_an_artefact_names_a_class_for_each_logit(
+    artefact: Path, model: Any, metadata: Metadata
+) -> None:
+    changed = dataclasses.replace(metadata, classes=("a", "b"))
+    write_artefact(artefact, model.state_dict(), changed)
+    with pytest.raises(ArtefactError, match="expected 3 class names in .*, found 2"):
+        load(artefact)
+
+
 def test_an_artefact_of_an_unknown_architecture_is_said(
     artefact: Path, model: Any, metadata: Metadata
 ) -> None:

@@ -111,7 +111,7 @@ def test_a_stem_for_colours_equals_its_sum_on_grey_images(state: dict[str, Tenso
     colour, grey = models.cifar_resnet20().eval(), models.cifar_resnet20(in_channels=1).eval()
     load(colour, state)
     report = load(grey, state)
-    assert report.stem_summed
+    assert report.stem_fitted
     assert report.notes == (
         "the stem of a.pth takes 3 channels, the model 1: the filters were summed",
     )
@@ -119,7 +119,17 @@ def test_a_stem_for_colours_equals_its_sum_on_grey_images(state: dict[str, Tenso
     torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)))
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(1, 3), (3, 4), (4, 1)])
+def test_a_stem_for_colours_sees_the_same_in_colours_that_come_twice(
+    state: dict[str, Tensor],
+) -> None:
+    colour, six = models.cifar_resnet20().eval(), models.cifar_resnet20(in_channels=6).eval()
+    load(colour, state)
+    assert "the model 6: the filters were repeated" in load(six, state).notes[0]
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(six(images.repeat(1, 2, 1, 1)), colour(images))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(1, 3), (4, 1), (5, 4)])
 def test_other_numbers_of_channels_are_an_error(theirs: int, ours: int) -> None:
     state = models.cifar_resnet20(in_channels=theirs).state_dict()
     with pytest.raises(WeightsError, match=f"{ours} channels, found {theirs} in a.pth: build the"):

@@ -137,7 +137,7 @@ def test_a_record_brings_classes_and_preprocessing(published: Path) -> None:
     assert report.source == "ResNet18_Weights.IMAGENET1K_V1"
     assert report.classes == imagenet_classes()
     assert report.preprocessing == Preprocessing(size=224, resize=256)
-    assert (report.head_reinitialised, report.stem_summed, report.notes) == (False, False, ())
+    assert (report.head_reinitialised, report.stem_fitted, report.notes) == (False, False, ())
     stored = torch.load(published, weights_only=True)
     assert model.fc.weight.dtype is torch.float32
     assert torch.equal(model.fc.weight, stored["fc.weight"].float())
@@ -157,7 +157,7 @@ def test_another_number_of_classes_takes_the_names_away() -> None:
 @pytest.mark.usefixtures("published")
 def test_grey_images_get_a_grey_preprocessing() -> None:
     report = load_weights(create_model("resnet18", in_channels=1), "DEFAULT")
-    assert report.stem_summed
+    assert report.stem_fitted
     assert report.preprocessing.mode == "L"
     assert report.preprocessing.mean == pytest.approx((0.449,))
     assert report.preprocessing.std == pytest.approx((0.226,))

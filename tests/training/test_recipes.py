@@ -268,3 +268,12 @@ def test_contradictions_are_refused(options, message: str, photos: Path, tmp_pat
     with pytest.raises(SoftonceError, match=message):
         train(small(photos, tmp_path / "run", **options))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("weight_decay", "is_said"), [(0.01, True), (5e-4, False)])
+def test_a_weight_decay_far_above_every_published_one_is_said(
+    weight_decay: float, is_said: bool, photos: Path, tmp_path: Path, caplog
+) -> None:
+    caplog.set_level("INFO", logger="softonce")
+    train(small(photos, tmp_path / "run", epochs=1, lr=0.1, weight_decay=weight_decay))
+    assert ("lower --weight-decay" in caplog.text) == is_said

@@ -36,7 +36,7 @@ OTHER_NAMES = {
     "--train_val_split": "--val-fraction",
     "--class-map": _NOTHING + "classes are the folders' names, sorted",
     "--num-classes": _NOTHING + "the folders are counted",
-    "--in-chans": "--mode RGB or --mode L",
+    "--in-chans": "--mode RGB, L, or a number of channels",
     "--input-img-mode": "--mode",
     "--input-size": "--size",
     "--img-size": "--size",

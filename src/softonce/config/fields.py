@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, g
 from cyclopts import Group, Parameter
 
 from softonce.errors import ConfigError
-from softonce.preprocessing import Preprocessing
+from softonce.preprocessing import Preprocessing, num_channels
 
 if TYPE_CHECKING:
     from cyclopts import App, ArgumentCollection
@@ -95,7 +95,8 @@ def _is_fraction(text: str) -> bool:
 def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:
     """Return the preprocessing that the flags ask for, over the model's or the weights' own.
 
-    A new size without a new resize keeps the default's proportion between the two.
+    A new size without a new resize keeps the default's proportion between the two; channels of
+    another number than the default's have its mean of means.
 
     Example:
         >>> from types import SimpleNamespace
@@ -111,6 +112,7 @@ def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:
     if config.size is not None and config.resize is None:
         record["resize"] = round(config.size * default.resize / default.size)
     for name in ("mean", "std"):
-        if record["mode"] == "L" and len(record[name]) == 3 and getattr(config, name) is None:
-            record[name] = [sum(record[name]) / 3]
+        count = num_channels(record["mode"])
+        if len(record[name]) != count and getattr(config, name) is None:
+            record[name] = [sum(record[name]) / len(record[name])] * count
     return Preprocessing.from_dict(record)

@@ -26,7 +26,7 @@ from softonce.config.fields import (
     check_range,
 )
 from softonce.errors import ConfigError
-from softonce.preprocessing import Fit, Interpolation, Mode
+from softonce.preprocessing import MAX_CHANNELS, Fit, Interpolation, Mode
 
 _RANGES = (
     ("epochs", 1),
@@ -100,7 +100,7 @@ class TrainConfig:
     interpolation: Annotated[Interpolation, Parameter(group=DATA)] = "bilinear"
     """Resampling filter, always antialiased."""
     mode: Annotated[Mode, Parameter(group=DATA)] = "RGB"
-    """Colour mode that the network sees: RGB, or L for grey."""
+    """What the network sees: RGB, L for grey, or the number of channels that the files have."""
     mean: Numbers = None
     """Mean per channel, in [0, 1]. [default: ImageNet's, or the weights' own]"""
     std: Numbers = None
@@ -259,6 +259,8 @@ class TrainConfig:
             check_range(self, name, *bounds)
         if self.batch_size != "auto":
             check_range(self, "batch_size", 1)
+        if isinstance(self.mode, int):
+            check_range(self, "mode", 1, MAX_CHANNELS)
         if self.lr != "find":
             check_range(self, "lr", 0)
         if self.time_budget is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -12,15 +11,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from softonce.data.images import crop_and_resize, decode, random_box, to_array
+from softonce.data.images import decode, random_box, resize_square, to_array, whole_pixels
 from softonce.data.trivial_augment import trivial_augment
 from softonce.randomness import generator, uniforms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
+    from softonce.data.bands import Picture
     from softonce.preprocessing import Interpolation, Preprocessing
     from softonce.shapes import Pixels
 
@@ -74,54 +72,62 @@ class Augmentation:
     fill: tuple[float, ...] = (0.5,)
 
 
+def draw(seed: int, epoch: int, indices: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the random numbers of each sample, a row of which the functions below take."""
+    return uniforms(seed, epoch, indices, num_draws=_NUM_DRAWS)
+
+
 def random_crop_image(
-    image: Image.Image,
+    image: Picture,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
-    seed: int,
-    epoch: int,
-    index: int,
+    draws: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.uint8]:
     """Cut a random box out of an opened picture, decoding no more pixels than it needs.
 
     Returns:
         (size, size, channels).
     """
-    choose = _chooser(augmentation, seed, epoch, index)
     size = augmentation.size
-    if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) == 1:
+    if isinstance(image, Image.Image) and _is_upright_jpeg(image):
         width, height = image.size
-        left, top, right, bottom = choose(width, height)
+        left, top, right, bottom = _choose(augmentation, draws, width, height)
         image.draft(None, (_needed(width, right - left, size), _needed(height, bottom - top, size)))
         x, y = image.width / width, image.height / height
         box = (left * x, top * y, right * x, bottom * y)
-        image = decode(image, preprocessing.mode)
+        decoded = decode(image, preprocessing.mode)
     else:
-        image = decode(image, preprocessing.mode)
-        box = choose(image.width, image.height)
-    return crop_and_resize(to_array(image), box, size, preprocessing.interpolation)
+        decoded = decode(image, preprocessing.mode)
+        box = _choose(augmentation, draws, decoded.width, decoded.height)
+    # Cut first: what is left to convert to an array is half of the picture.
+    part = decoded.crop(whole_pixels(box, decoded.width, decoded.height))
+    return resize_square(to_array(part), size, preprocessing.interpolation)
 
 
 def random_crop_array(
     picture: npt.NDArray[np.uint8],
     preprocessing: Preprocessing,
     augmentation: Augmentation,
-    seed: int,
-    epoch: int,
-    index: int,
+    draws: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.uint8]:
     """Cut the same random box out of a decoded picture (H, W, channels)."""
     height, width, _ = picture.shape
-    box = _chooser(augmentation, seed, epoch, index)(width, height)
-    return crop_and_resize(picture, box, augmentation.size, preprocessing.interpolation)
+    box = _choose(augmentation, draws, width, height)
+    left, top, right, bottom = whole_pixels(box, width, height)
+    part = picture[top:bottom, left:right]
+    return resize_square(part, augmentation.size, preprocessing.interpolation)
 
 
-def _chooser(
-    augmentation: Augmentation, seed: int, epoch: int, index: int
-) -> Callable[[int, int], tuple[float, float, float, float]]:
-    """Return the choice of a sample's box, given the width and height of its picture."""
-    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _BOX_DRAWS]
-    return partial(random_box, draws=draws, scale=augmentation.scale, ratio=augmentation.ratio)
+def _choose(
+    augmentation: Augmentation, draws: npt.NDArray[np.float64], width: int, height: int
+) -> tuple[float, float, float, float]:
+    """Return the sample's box in a picture of this width and height."""
+    scale, ratio = augmentation.scale, augmentation.ratio
+    return random_box(width, height, draws[_BOX_DRAWS], scale=scale, ratio=ratio)
+
+
+def _is_upright_jpeg(image: Image.Image) -> bool:
+    return image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def _needed(side: int, box_side: float, size: int) -> int:
@@ -133,52 +139,45 @@ def auto_augment_array(
     picture: npt.NDArray[np.uint8],
     augmentation: Augmentation,
     interpolation: Interpolation,
-    seed: int,
-    epoch: int,
-    index: int,
+    draws: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.uint8]:
     """Apply `--auto-augment` to one picture, (H, W, 1 or 3)."""
     if augmentation.auto_augment == "none":
         return picture
-    draws = uniforms(seed, epoch, [index], num_draws=_NUM_DRAWS)[0, _AUTO_DRAWS]
+    chosen = draws[_AUTO_DRAWS].tolist()
     image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
-    return to_array(trivial_augment(image, draws.tolist(), interpolation=interpolation))
+    return to_array(trivial_augment(image, chosen, interpolation=interpolation))
 
 
-def augment_pixels(
+def augment_pixels_(
     pixels: Pixels,
     augmentation: Augmentation,
     seed: int,
     epoch: int,
     indices: npt.NDArray[np.int64],
 ) -> Pixels:
-    """Shift, flip and blank a batch; the draws belong to the sample indices."""
-    draws = uniforms(seed, epoch, indices, num_draws=_NUM_DRAWS)
+    """Shift, flip and blank a batch, in place where it can be; the draws belong to the indices."""
+    draws = draw(seed, epoch, indices)
     if augmentation.crop == "pad-crop":
         pixels = _pad_crop(pixels, draws[:, _SHIFT_DRAWS])
     flipped = draws[:, _FLIP_DRAW] < augmentation.hflip
     if augmentation.alternating_flip:
-        first = uniforms(seed, 0, indices, num_draws=_NUM_DRAWS)[:, _FLIP_DRAW]
+        first = draw(seed, 0, indices)[:, _FLIP_DRAW]
         flipped = (first < augmentation.hflip) ^ (epoch % 2 == 1)
-    pixels = _mirrored(pixels, np.flatnonzero(flipped))
-    erased = np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase)
-    if len(erased) == 0:
-        return pixels
-    pixels = pixels.clone()
-    for row in erased:
+    _mirror_(pixels, np.flatnonzero(flipped))
+    for row in np.flatnonzero(draws[:, _ERASE_DRAW] < augmentation.random_erase):
         _erase_(pixels[row], generator(seed, epoch, int(indices[row])), augmentation)
     return pixels
 
 
-def _mirrored(pixels: Pixels, rows: npt.NDArray[np.int64]) -> Pixels:
-    """Return the batch with some of its pictures mirrored."""
+def _mirror_(pixels: Pixels, rows: npt.NDArray[np.int64]) -> None:
+    """Mirror some pictures of the batch."""
     if pixels.is_contiguous():
         chosen = torch.from_numpy(rows)
-        return pixels.index_copy(0, chosen, pixels[chosen].flip(-1))
-    pixels = pixels.clone()
+        pixels[chosen] = pixels[chosen].flip(-1)
+        return
     for row in rows.tolist():  # with the channels last, ten times as fast as all at once
         pixels[row] = pixels[row].flip(-1)
-    return pixels
 
 
 def _pad_crop(pixels: Pixels, draws: npt.NDArray[np.float64]) -> Pixels:

@@ -16,19 +16,20 @@ import numpy as np
 import torch
 
 from softonce.console import LOG, progress
-from softonce.data.images import decode, fit_image, open_image, resize_short
+from softonce.data.images import decode, fit_image, open_image, resize_short, to_array
 from softonce.errors import ArtefactError, ImageError, StorageError
 from softonce.files import replacing
+from softonce.preprocessing import num_channels
 from softonce.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
-    from PIL import Image
 
+    from softonce.data.bands import Picture
     from softonce.data.samples import Samples
-    from softonce.preprocessing import Preprocessing
+    from softonce.preprocessing import Mode, Preprocessing
 
 FORMAT = 1
 _AT_A_TIME = 256
@@ -42,17 +43,17 @@ class Pictures:
         buffer: (bytes,) uint8, picture after picture, (H, W, channels) each.
         starts: (N,) where each begins.
         sides: (N, 2) height and width of each.
-        mode: their colour mode.
+        mode: their colours or channels.
     """
 
     buffer: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
     sides: npt.NDArray[np.int64]
-    mode: str
+    mode: Mode
 
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
         """Return one picture, (H, W, channels), without copying it."""
-        shape = (*self.sides[index].tolist(), len(self.mode))
+        shape = (*self.sides[index].tolist(), num_channels(self.mode))
         start = int(self.starts[index])
         return self.buffer[start : start + math.prod(shape)].reshape(shape)
 
@@ -62,7 +63,7 @@ class Pictures:
 
     def squares(self, size: int) -> npt.NDArray[np.uint8]:
         """Return pictures that are squares of this side as one array (N, channels, size, size)."""
-        shape = (-1, size, size, len(self.mode))
+        shape = (-1, size, size, num_channels(self.mode))
         return self.buffer.reshape(shape).transpose(0, 3, 1, 2)
 
 
@@ -146,7 +147,7 @@ def _build(
 ) -> None:
     """Write the pixels, then the index: without it they are not looked at."""
 
-    def prepare(image: Image.Image) -> Image.Image:
+    def prepare(image: Picture) -> Picture:
         decoded = decode(image, preprocessing.mode)
         return (fit_image if squares else resize_short)(decoded, preprocessing)
 
@@ -158,7 +159,7 @@ def _build(
             errors.append(error)
             if picture is not None:
                 sides.append((picture.height, picture.width))
-                file.write(picture.tobytes())
+                file.write(to_array(picture).tobytes())
     tensors = {
         "digests": torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8),
         "sides": torch.tensor(sides, dtype=torch.int64).reshape(-1, 2),
@@ -168,9 +169,9 @@ def _build(
 
 
 def _read_all(
-    samples: Samples, prepare: Callable[[Image.Image], Image.Image], label: str
-) -> Iterator[tuple[bytes, str, str, Image.Image | None]]:
-    def read(index: int) -> tuple[bytes, str, str, Image.Image | None]:
+    samples: Samples, prepare: Callable[[Picture], Picture], label: str
+) -> Iterator[tuple[bytes, str, str, Picture | None]]:
+    def read(index: int) -> tuple[bytes, str, str, Picture | None]:
         digest = bytes(16)
         try:
             data = samples.read(index)
@@ -194,7 +195,7 @@ def _load(stem: Path) -> Cached | None:
     try:
         tensors, record = read_tensors(stem.with_suffix(".safetensors"))
         sides = tensors["sides"].numpy()
-        areas = sides.prod(axis=1) * len(record["mode"])
+        areas = sides.prod(axis=1) * num_channels(record["mode"])
         if pixels.stat().st_size != areas.sum():
             return None
         buffer = np.memmap(pixels, np.uint8, "c") if len(sides) else np.empty(0, np.uint8)

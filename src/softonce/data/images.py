@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from softonce.data.bands import (
+    ARRAY_MAGIC,
+    Bands,
+    Picture,
+    as_grey,
+    open_array,
+    split_bands,
+    with_count,
+)
 from softonce.errors import ImageError
+from softonce.preprocessing import num_channels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from softonce.preprocessing import Interpolation, Mode, Preprocessing
+    from softonce.preprocessing import ColourMode, Interpolation, Mode, Preprocessing
 
 MAX_PIXELS = 89_478_485
 """Pictures above this are refused as decompression bombs (Pillow's own limit)."""
@@ -68,12 +78,12 @@ _no_warnings = _NoWarnings()
 
 def open_image(
     data: bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
-) -> Image.Image:
-    """Open a picture without decoding it.
+) -> Picture:
+    """Open a picture without decoding it; a NumPy array is one, too.
 
     Args:
         data: the bytes of its file.
-        formats: those of Pillow's that are taken; all where it is None.
+        formats: those of Pillow's that are taken; all, and arrays, where it is None.
         max_pixels: more than these, or than `MAX_PIXELS`, are refused.
 
     Raises:
@@ -83,7 +93,12 @@ def open_image(
         raise ImageError("the file is empty (0 bytes)")
     try:
         with _no_warnings:
-            image = Image.open(io.BytesIO(data), formats=formats)
+            if formats is None and data.startswith(ARRAY_MAGIC):
+                image: Picture = open_array(data)
+            else:
+                image = Image.open(io.BytesIO(data), formats=formats)
+    except ImageError:
+        raise
     except UnidentifiedImageError:
         raise ImageError("no known image format") from None
     except Exception as error:
@@ -99,14 +114,21 @@ def open_image(
     return image
 
 
-def decode(image: Image.Image, mode: Mode) -> Image.Image:
+def decode(image: Picture, mode: Mode) -> Picture:
     """Decode an opened picture, turn it upright and convert it to `mode`.
 
+    Where `mode` is a number, the picture has so many channels, and they stay as they are stored.
+
     Raises:
-        ImageError: where the bytes end early or are damaged.
+        ImageError: where the bytes end early or are damaged, or the channels are not so many.
     """
+    if isinstance(image, Bands):
+        bands = with_count(image, num_channels(mode))
+        return bands if isinstance(mode, int) else Image.merge(mode, bands.channels)
     try:
         with _no_warnings:
+            if isinstance(mode, int):
+                return with_count(split_bands(image), mode)
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
@@ -115,12 +137,25 @@ def decode(image: Image.Image, mode: Mode) -> Image.Image:
         raise ImageError(_reason(error)) from error
 
 
-def to_mode(image: Image.Image, mode: Mode) -> Image.Image:
+def shown(image: Picture) -> Image.Image:
+    """Decode an opened picture for the eye: of channels that are no colours, the first in grey.
+
+    Raises:
+        ImageError: where the bytes end early or are damaged.
+    """
+    if isinstance(image, Bands):
+        return image.channels[0].convert("RGB")
+    decoded = decode(image, "RGB")
+    assert isinstance(decoded, Image.Image)  # noqa: S101 - as of every picture in colour
+    return decoded
+
+
+def to_mode(image: Image.Image, mode: ColourMode) -> Image.Image:
     """Convert to RGB or L: transparency over white, 16 bits scaled to 8, palettes looked up."""
     if image.mode == mode and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = _from_16_bits(image)
+        image = as_grey(np.asarray(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -128,30 +163,36 @@ def to_mode(image: Image.Image, mode: Mode) -> Image.Image:
     return image.convert(mode)
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips everything above 255 to white."""
-    values = np.asarray(image).astype(np.float64)
-    return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
-
-
-def fit_image(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+def fit_image(image: Picture, preprocessing: Preprocessing) -> Picture:
     """Make the square that the network sees: `crop`, `pad` or `squash`.
 
     With `crop` it equals torchvision's `Resize(resize, antialias=True)` and `CenterCrop(size)`.
     """
+    if isinstance(image, Bands):
+        return image.each(lambda number, band: _fit(band, preprocessing.channel(number)))
+    return _fit(image, preprocessing)
+
+
+def _fit(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     size, resample = preprocessing.size, FILTERS[preprocessing.interpolation]
     if preprocessing.fit == "squash":
         return image.resize((size, size), resample)
     if preprocessing.fit == "pad":
         return _pad(image, preprocessing)
-    image = resize_short(image, preprocessing)
+    image = _resize_short(image, preprocessing)
     left = round((image.width - size) / 2.0)
     top = round((image.height - size) / 2.0)
     return image.crop((left, top, left + size, top + size))
 
 
-def resize_short(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+def resize_short(image: Picture, preprocessing: Preprocessing) -> Picture:
     """Resize a picture so that its short side is `preprocessing.resize`."""
+    if isinstance(image, Bands):
+        return image.each(lambda _, band: _resize_short(band, preprocessing))
+    return _resize_short(image, preprocessing)
+
+
+def _resize_short(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     (width, height), short = image.size, preprocessing.resize
     if min(width, height) == short:
         return image
@@ -201,20 +242,24 @@ def random_box(
     return left, top, left + box_width, top + box_height
 
 
-def crop_and_resize(
-    picture: npt.NDArray[np.uint8],
-    box: tuple[float, float, float, float],
-    size: int,
-    interpolation: Interpolation,
+def whole_pixels(
+    box: tuple[float, float, float, float], width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Round (left, top, right, bottom) to pixels of a picture, one at least each way."""
+    left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
+    return left, top, max(round(box[2]), left + 1), max(round(box[3]), top + 1)
+
+
+def resize_square(
+    picture: npt.NDArray[np.uint8], size: int, interpolation: Interpolation
 ) -> npt.NDArray[np.uint8]:
-    """Cut the box out, to whole pixels, and resize it to a square, in one call of torch.
+    """Resize a picture to a square, in one call of torch.
 
     On uint8 pixels with the channels last it needs a third of the time of Pillow's, from which no
     pixel differs by more than one step.
 
     Args:
         picture: (H, W, channels).
-        box: (left, top, right, bottom) in pixels.
         size: side of the square.
         interpolation: the filter, antialiased.
 
@@ -224,10 +269,8 @@ def crop_and_resize(
     import torch
     import torch.nn.functional as F
 
-    height, width, _ = picture.shape
-    left, top = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
-    right, bottom = max(round(box[2]), left + 1), max(round(box[3]), top + 1)
-    images = torch.from_numpy(picture[top:bottom, left:right]).permute(2, 0, 1)[None]
+    # Batched before it is permuted: only so does torch see the channels last, and write them so.
+    images = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
     if interpolation == "nearest":
         resized = F.interpolate(images, (size, size), mode="nearest-exact")
     else:
@@ -235,16 +278,17 @@ def crop_and_resize(
     return resized[0].permute(1, 2, 0).numpy()
 
 
-def to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
+def to_array(image: Picture) -> npt.NDArray[np.uint8]:
     """Return (H, W, channels) uint8 pixels."""
+    if isinstance(image, Bands):
+        return np.stack([np.asarray(band) for band in image.channels], axis=-1)
     array = np.array(image)
     return array[..., None] if array.ndim == 2 else array
 
 
-def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+def to_pixels(image: Picture) -> npt.NDArray[np.uint8]:
     """Return (channels, H, W) uint8 pixels."""
-    array = np.asarray(image)
-    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return np.ascontiguousarray(to_array(image).transpose(2, 0, 1))
 
 
 def _reason(error: Exception) -> str:

@@ -14,8 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from softonce.data.augment import (
-    augment_pixels,
+    augment_pixels_,
     auto_augment_array,
+    draw,
     random_crop_array,
     random_crop_image,
 )
@@ -119,7 +120,7 @@ class Loader(Sized):
         if self.augmentation.auto_augment != "none":
             pixels = self._auto_augmented(pixels, part, epoch)
         augmented = torch.from_numpy(pixels)
-        return augment_pixels(augmented, self.augmentation, self.seed, epoch, part), target
+        return augment_pixels_(augmented, self.augmentation, self.seed, epoch, part), target
 
     def _auto_augmented(
         self, pixels: npt.NDArray[np.uint8], part: npt.NDArray[np.int64], epoch: int
@@ -128,8 +129,8 @@ class Loader(Sized):
         filter_ = self.preprocessing.interpolation
         pictures = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
         changed = [
-            auto_augment_array(picture, self.augmentation, filter_, self.seed, epoch, key)
-            for picture, key in zip(pictures, part.tolist(), strict=True)
+            auto_augment_array(picture, self.augmentation, filter_, draws)
+            for picture, draws in zip(pictures, draw(self.seed, epoch, part), strict=True)
         ]
         return np.stack(changed).transpose(0, 3, 1, 2)
 
@@ -191,9 +192,10 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
         epoch, keys = part
         errors = []
         pixels = None
+        drawn = draw(self.seed, epoch, keys)
         for place, key in enumerate(keys.tolist()):
             try:
-                picture = self._prepared(key, epoch)
+                picture = self._prepared(key % len(self.samples), drawn[place])
             except ImageError as error:
                 errors.append(f"{self.samples.where(key % len(self.samples))}: {error}")
                 continue
@@ -205,25 +207,24 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
             return torch.empty(0), target, errors
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last, as networks like it
         if self.augmentation is not None:
-            images = augment_pixels(images, self.augmentation, self.seed, epoch, keys)
+            images = augment_pixels_(images, self.augmentation, self.seed, epoch, keys)
         return images, target, errors
 
-    def _prepared(self, key: int, epoch: int) -> npt.NDArray[np.uint8]:
+    def _prepared(self, index: int, draws: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
         """Return one picture, (H, W, channels)."""
-        index = key % len(self.samples)
         if self.augmentation is None:
             return self._fitted(index)
-        draws = (self.seed, epoch, key)
         if self.augmentation.crop != "resized-crop":
             picture = self._fitted(index)
         elif self.pictures is not None:
-            options = (self.preprocessing, self.augmentation, *draws)
-            picture = random_crop_array(self.pictures[index], *options)
+            picture = random_crop_array(
+                self.pictures[index], self.preprocessing, self.augmentation, draws
+            )
         else:
             image = open_image(self.samples.read(index))
-            picture = random_crop_image(image, self.preprocessing, self.augmentation, *draws)
+            picture = random_crop_image(image, self.preprocessing, self.augmentation, draws)
         filter_ = self.preprocessing.interpolation
-        return auto_augment_array(picture, self.augmentation, filter_, *draws)
+        return auto_augment_array(picture, self.augmentation, filter_, draws)
 
     def _fitted(self, index: int) -> npt.NDArray[np.uint8]:
         image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)

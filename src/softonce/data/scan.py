@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 
 from softonce.console import LOG, progress
 from softonce.data.cache import load_or_build
@@ -199,8 +200,9 @@ def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: b
         kind = image.format or ""
         small = keep and max(image.size) <= SMALL_SIDE
         if not small:
-            image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
-            decode(image, "L")
+            if isinstance(image, Image.Image):
+                image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
+            decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
             return FileRecord(digest, kind)
         fitted = fit_image(decode(image, preprocessing.mode), preprocessing)
         return FileRecord(digest, kind, to_pixels(fitted))

@@ -75,9 +75,9 @@ def is_url(place: str | Path) -> bool:
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Return the suffixes of the files that are listed: what Pillow can open."""
+    """Return the suffixes of the files that are listed: what Pillow can open, and arrays."""
     readable = set(Image.registered_extensions().items())
-    return frozenset(suffix for suffix, kind in readable if kind in Image.OPEN)
+    return frozenset(suffix for suffix, kind in readable if kind in Image.OPEN) | {".npy"}
 
 
 def is_image(name: bytes) -> bool:

@@ -48,6 +48,11 @@ def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata
             f"expected the tensors of {metadata.arch} in {path}, found: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
+    if len(metadata.classes) != model.fc.out_features:
+        raise ArtefactError(
+            f"expected {model.fc.out_features} class names in {path}, one for each logit, found "
+            f"{len(metadata.classes)}"
+        )
     return as_evaluated(model, pick_device(device)), metadata
 
 

@@ -48,7 +48,7 @@ class LoadReport:
     Attributes:
         source: the record's name or the file's path.
         head_reinitialised: whether the head starts afresh, its classes being others or unknown.
-        stem_summed: whether the filters of three colours were summed into those of one.
+        stem_fitted: whether the filters of three colours were made to fit others.
         classes: the names of the logits; None where the weights do not say, or the head is fresh.
         preprocessing: what the weights expect; None where they do not say.
         notes: a sentence on each thing that was not simply copied.
@@ -56,7 +56,7 @@ class LoadReport:
 
     source: str
     head_reinitialised: bool
-    stem_summed: bool
+    stem_fitted: bool
     classes: tuple[str, ...] | None
     preprocessing: Preprocessing | None
     notes: tuple[str, ...]
@@ -88,19 +88,20 @@ def fit_(
     """
     own = shapes_of(model)
     tensors = _renamed(found.tensors, own)
-    notes = [_sum_stem_(tensors, own, found.source), _drop_head_(tensors, own, found.source)]
-    stem_summed, head_dropped = (note is not None for note in notes)
+    notes = [_fit_stem_(tensors, own, found.source), _drop_head_(tensors, own, found.source)]
+    stem_fitted, head_dropped = (note is not None for note in notes)
     if problems := _problems(own, tensors, ignored=HEAD if head_dropped else ()):
         raise _misfit(model, found, problems, candidates)
     model.load_state_dict(tensors, strict=False)
     if head_dropped and isinstance(head := getattr(model, "fc", None), nn.Linear):
         head.reset_parameters()
+    is_grey = stem_fitted and own[STEM][1] == 1
     return LoadReport(
         source=found.source,
         head_reinitialised=head_dropped,
-        stem_summed=stem_summed,
+        stem_fitted=stem_fitted,
         classes=None if head_dropped else found.classes,
-        preprocessing=_grey(found.preprocessing) if stem_summed else found.preprocessing,
+        preprocessing=_grey(found.preprocessing) if is_grey else found.preprocessing,
         notes=tuple(note for note in notes if note is not None),
     )
 
@@ -124,20 +125,27 @@ def _head_key(key: str) -> str:
     return f"fc.{key.rpartition('.')[2]}"
 
 
-def _sum_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | None:
-    """Sum the filters of three colours into one where the model takes grey images, and say so."""
+def _fit_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | None:
+    """Make the filters of three colours those of the model's channels, and say so.
+
+    For grey images they are summed; for more channels repeated, times 3 / channels, as timm does.
+    """
     stem, wanted = tensors.get(STEM), own.get(STEM)
     if stem is None or wanted is None or stem.ndim != 4 or stem.shape[1] == wanted[1]:
         return None
     if (stem.shape[0], *stem.shape[2:]) != (wanted[0], *wanted[2:]):
         return None
-    if (stem.shape[1], wanted[1]) != (3, 1):
+    if stem.shape[1] != 3:
         raise WeightsError(
             f"expected weights for images of {wanted[1]} channels, found {stem.shape[1]} in "
             f"{source}: build the model with in_channels={stem.shape[1]}"
         )
-    tensors[STEM] = stem.float().sum(dim=1, keepdim=True)
-    return f"the stem of {source} takes 3 channels, the model 1: the filters were summed"
+    num = wanted[1]
+    if num == 1:
+        tensors[STEM] = stem.float().sum(dim=1, keepdim=True)
+        return f"the stem of {source} takes 3 channels, the model 1: the filters were summed"
+    tensors[STEM] = stem.float()[:, [channel % 3 for channel in range(num)]] * (3 / num)
+    return f"the stem of {source} takes 3 channels, the model {num}: the filters were repeated"
 
 
 def _drop_head_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from softonce import __version__
-from softonce.data.images import decode, open_image
+from softonce.data.images import open_image, shown
 from softonce.errors import ImageError
 from softonce.inference import probs
 from softonce.report.page import Mistake, Report, write_report
@@ -123,7 +123,7 @@ def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
 def _thumbnail(samples: Samples, index: int) -> bytes:
     """Return a small PNG of the picture; tiny pictures are enlarged without smoothing."""
     try:
-        image = decode(open_image(samples.read(index)), "RGB")
+        image = shown(open_image(samples.read(index)))
     except ImageError:
         return b""
     image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))

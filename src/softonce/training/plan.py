@@ -47,6 +47,9 @@ _FREE_ON_RESUME = (
 )
 
 
+MAX_SHRINKING = 3e-4
+
+
 @dataclass(frozen=True)
 class Resolved:
     """A configuration without open options, and what follows from it."""
@@ -106,6 +109,11 @@ def _check(config: TrainConfig) -> None:
         raise ConfigError(
             f"expected --hflip 0.5 with --alternating-flip, found {config.hflip}: leave one out"
         )
+    if config.auto_augment != "none" and isinstance(config.mode, int):
+        raise ConfigError(
+            f"expected --mode RGB or L with --auto-augment {config.auto_augment}, found "
+            f"{config.mode} channels: its operations are of colours; set --auto-augment none"
+        )
     if config.compile and config.grad_checkpointing:
         raise ConfigError(
             "expected --compile or --grad-checkpointing, found both: the compiler decides by "
@@ -118,13 +126,31 @@ def _check(config: TrainConfig) -> None:
         )
 
 
+def _warn_of_decay(config: TrainConfig) -> None:
+    """Say when SGD shrinks the weights faster than any published recipe does.
+
+    Source:
+        github.com/pytorch/vision/issues/8363: 1 % top-1 with a weight decay of 0.01.
+    """
+    shrinks = known(config.weight_decay) * cast("float", config.lr)
+    if known(config.opt).startswith("sgd") and shrinks > MAX_SHRINKING:
+        LOG.warning(
+            "a weight decay of %g at lr %g shrinks the weights by %.2g a step, and published "
+            "recipes by 1e-4 at most: such a network hardly learns; lower --weight-decay",
+            config.weight_decay,
+            config.lr,
+            shrinks,
+        )
+
+
 def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
-    """Say in one line what will be done.
+    """Say in one line what will be done, and what of it is odd.
 
     Args:
         config: without open options.
         has_loss: whether the network's head and its loss are one, as in `HeadLoss`.
     """
+    _warn_of_decay(config)
     LOG.info(
         "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then %s), "
         "weight decay %g, %s%s%s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def profiled(path: Path | None) -> Iterator[Callable[[], None]]:
             path,
         )
 
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints lines of its own
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         kinds.append(torch.profiler.ProfilerActivity.CUDA)

@@ -37,6 +37,7 @@ from softonce.files import write_text
 from softonce.hardware import pick_device
 from softonce.models import architecture_of
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
+from softonce.preprocessing import num_channels
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
 from softonce.training.head_loss import HeadLoss, has_many_logits
@@ -163,7 +164,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
             build_network,
             config.model,
             num_classes=len(listed.classes),
-            in_channels=len(config.mode),
+            in_channels=num_channels(config.mode),
             weights=None if config.resume else config.weights,
         )
     )
