@@ -2,11 +2,13 @@ from . import losses as losses
 from . import models as models
 from .checker.runtime import watch as watch
 from .config import EvaluateConfig as EvaluateConfig
+from .config import ExportConfig as ExportConfig
 from .config import InspectConfig as InspectConfig
 from .config import PredictConfig as PredictConfig
 from .config import TrainConfig as TrainConfig
 from .engines.networks import load as load
 from .evaluation import evaluate as evaluate
+from .exporting.run import export as export
 from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from .losses import LogSoftmax as LogSoftmax

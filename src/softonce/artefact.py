@@ -7,6 +7,7 @@ imported where a file is read or written.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,27 @@ class Metadata:
         values["classes"] = tuple(values["classes"])
         values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
         return cls(**values)
+
+    def to_json(self) -> str:
+        """Return the record as an exported file carries it."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | None, path: Path) -> Metadata:
+        """Read the record of an exported file.
+
+        Raises:
+            ArtefactError: where there is none, or it cannot be used.
+        """
+        if text is None:
+            raise ArtefactError(
+                f"expected a record of softonce in {path}, found none: "
+                "make the file with softonce export"
+            )
+        try:
+            return cls.from_dict(json.loads(text))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ArtefactError(f"{path} is no model that can be used: {error}") from error
 
 
 def _check_kinds(values: dict[str, Any]) -> None:

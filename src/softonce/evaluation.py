@@ -16,10 +16,11 @@ from softonce.data.scan import Scan, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.distributed import together
+from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
 from softonce.engines.networks import as_evaluated, build_network
 from softonce.engines.torch_engine import TorchEngine
-from softonce.errors import DataError
+from softonce.errors import ConfigError, DataError
 from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from softonce.config import EvaluateConfig
     from softonce.data.samples import Samples
     from softonce.engines import Engine
+    from softonce.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Evaluation:
 def evaluate(config: EvaluateConfig) -> Evaluation:
     """Measure an artefact, or a network with foreign weights, on a folder of images.
 
-    Every image counts exactly once, in float32.
+    Every image counts exactly once; an artefact computes in float32, as it was trained.
 
     Args:
         config: the options of `softonce evaluate`.
@@ -89,13 +91,21 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
+    engine: Engine
     if config.artefact is None:
         engine, split, samples = _foreign(config)
     else:
-        engine = TorchEngine.open(config.artefact, device=config.device)
+        engine = open_engine(
+            config.artefact,
+            name=config.engine,
+            device=config.device,
+            exact=True,
+            threads=config.threads,
+            trust=config.trust,
+        )
         split, samples = _samples(config, engine.metadata.classes, engine.metadata.training)
     preprocessing = preprocessing_from(config, engine.metadata.preprocessing)
-    engine = replace(engine, metadata=replace(engine.metadata, preprocessing=preprocessing))
+    engine = _with_preprocessing(engine, preprocessing)
     readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
     return measure(
@@ -105,6 +115,18 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         temperature=engine.metadata.temperature,
         seed=config.seed,
     )
+
+
+def _with_preprocessing(engine: Engine, preprocessing: Preprocessing) -> Engine:
+    """Return the engine with the preprocessing that the flags ask for."""
+    if preprocessing == engine.metadata.preprocessing:
+        return engine
+    if not isinstance(engine, TorchEngine):
+        raise ConfigError(
+            "expected no --size, --resize, --mean or --std for an exported file, whose own "
+            "preprocessing is inside: evaluate the artefact, or export another one"
+        )
+    return replace(engine, metadata=replace(engine.metadata, preprocessing=preprocessing))
 
 
 def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples]:

@@ -53,7 +53,14 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
-    engine = with_tta(open_engine(config.artefact, device=config.device), config.tta)
+    engine = open_engine(
+        config.artefact,
+        name=config.engine,
+        device=config.device,
+        threads=config.threads,
+        trust=config.trust,
+    )
+    engine = with_tta(engine, config.tta)
     paths = iter(expand_paths(config.images))
     found = False
     while batch := list(islice(paths, config.batch_size)):

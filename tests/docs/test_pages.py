@@ -25,7 +25,7 @@ PAGES = [
 KOREAN = sorted((DOCS / "ko").glob("*.md"))
 
 
-TRAINED = ("start", "train", "evaluate", "predict", "serve", "extend")  # run by `make docs` alone
+TRAINED = ("start", "train", "evaluate", "predict", "export", "serve", "extend")  # by `make docs`
 RUN = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.site] if path.stem in TRAINED else [])
     for path in PAGES

@@ -25,6 +25,7 @@ VERBS = {
     "train": "Train a classifier on a folder of images.",
     "evaluate": "Measure a classifier on a folder of images.",
     "predict": "Classify images.",
+    "export": "Write a classifier for ONNX Runtime, OpenVINO or torch.export, and compare.",
     "serve": "Answer images over HTTP, with a page for people.",
     "pack": "Write images into tar shards that are read at random and shuffled exactly.",
     "check": "Check how scores flow through source code: where a second softmax hides.",

@@ -40,13 +40,11 @@ def _record(model: ModelFile) -> dict[str, object]:
 
 def _print_record(path: Path, model: ModelFile) -> None:
     """Print what softonce wrote into the file, if it did."""
-    if model.format == "artefact":
-        from softonce.artefact import read_metadata
+    if model.record is not None:
+        from softonce.artefact import Metadata
         from softonce.cli.tables import print_metadata
 
-        print_metadata(read_metadata(path))
-    elif model.record is not None:
-        print(json.dumps(model.record, ensure_ascii=False, indent=1))  # noqa: T201 - the result
+        print_metadata(Metadata.from_json(json.dumps(model.record), path))
 
 
 def _print_outputs(model: ModelFile) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from softonce.artefact import Metadata
     from softonce.evaluation import Evaluation
+    from softonce.exporting.parity import Parity
 
 _MAX_CLASSES = 20
 _PIPE_WIDTH = 120
@@ -69,6 +70,25 @@ def print_predictions(records: Iterable[dict[str, Any]], *, emit: str) -> None:
             Text(record["path"]), Text(first["class"]), _number(first[value], emit), Text(rest)
         )
     _console(pipe_width=_ANY_WIDTH).print(table)
+
+
+def print_parity(parity: Parity) -> None:
+    """Print how an exported file compares with its artefact."""
+    before, after = parity.images_per_second
+    rows = {
+        "largest difference of a probability, given the same pixels": f"{parity.same_pixels:.1e}",
+        "from the pictures themselves: largest": f"{parity.largest:.1e}",
+        "from the pictures themselves: median": f"{parity.median:.1e}",
+        "the same first class": f"{parity.agreement:.2%}",
+    }
+    if parity.accuracy is not None:
+        rows["accuracy, artefact and file"] = "{:.2%}, {:.2%}".format(*parity.accuracy)
+    rows["images a second, artefact and file"] = f"{before:.0f}, {after:.0f}"
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.title, table.title_justify = f"compared on {parity.n} pictures", "left"
+    for label, text in rows.items():
+        table.add_row(label, text)
+    _console().print(table)
 
 
 def print_metadata(metadata: Metadata) -> None:

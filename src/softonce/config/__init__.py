@@ -2,6 +2,7 @@
 
 from softonce.config.demo import DemoConfig
 from softonce.config.evaluate import EvaluateConfig
+from softonce.config.export import ExportConfig
 from softonce.config.inspect import InspectConfig
 from softonce.config.pack import PackConfig
 from softonce.config.predict import PredictConfig
@@ -11,6 +12,7 @@ from softonce.config.train import TrainConfig
 __all__ = [
     "DemoConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "InspectConfig",
     "PackConfig",
     "PredictConfig",

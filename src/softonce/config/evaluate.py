@@ -16,10 +16,13 @@ from softonce.config.fields import (
     BatchSize,
     Data,
     Device,
+    Engine,
     Numbers,
     Quiet,
     Resize,
     Size,
+    Threads,
+    Trust,
     TtaFlag,
     Weights,
     Workers,
@@ -68,8 +71,14 @@ class EvaluateConfig:
     """Images at a time; the figures do not depend on it."""
     workers: Workers = None
     """Processes that decode images."""
+    engine: Engine = "auto"
+    """What computes; an artefact does so in float32, an exported file in its own precision."""
+    threads: Threads = None
+    """How many threads compute. [default: one a core]"""
+    trust: Trust = False
+    """Run a program of torch.export, which may do anything."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where to compute."""
+    """Where torch computes."""
     seed: Annotated[int, Parameter(group=DATA)] = 0
     """Seed of the bootstrap intervals."""
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
@@ -81,8 +90,10 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the paths against the options."""
-        for name, low in (("batch_size", 1), ("workers", 0), ("max_bad_fraction", 0), ("seed", 0)):
+        for name, low in (("batch_size", 1), ("threads", 1), ("workers", 0)):
             check_range(self, name, low)
+        for name in ("max_bad_fraction", "seed"):
+            check_range(self, name, 0)
         if (self.model is None) != (self.weights is None):
             raise ConfigError("expected --model and --weights together, found only one of them")
         wanted = 2 if self.model is None else 1

@@ -26,6 +26,7 @@ Data: TypeAlias = str | Path
 """A path, a URL that fsspec knows, or idx:DIR; from the command line always text."""
 
 Tta: TypeAlias = Literal["none", "flip"]
+EngineName: TypeAlias = Literal["auto", "torch", "torch-compiled", "onnxruntime", "openvino"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
 Numbers: TypeAlias = Annotated[
@@ -41,6 +42,9 @@ Resize: TypeAlias = Annotated[
 ]
 Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), group=OUTPUT, negative=())]
 Weights: TypeAlias = Annotated[str | None, Parameter(group=MODEL, negative=())]
+Engine: TypeAlias = Annotated[EngineName, Parameter(group=HARDWARE)]
+Threads: TypeAlias = Annotated[int | None, Parameter(group=HARDWARE, negative=())]
+Trust: TypeAlias = Annotated[bool, Parameter(group=MODEL, negative=())]
 TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]
 OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
 

@@ -13,7 +13,10 @@ from softonce.config.fields import (
     OUTPUT,
     BatchSize,
     Device,
+    Engine,
     Quiet,
+    Threads,
+    Trust,
     TtaFlag,
     check_range,
 )
@@ -30,7 +33,7 @@ class PredictConfig:
     """
 
     artefact: Path
-    """The classifier: a .safetensors file that `softonce train` wrote."""
+    """The classifier: what `softonce train` or `softonce export` wrote."""
     images: tuple[str, ...] = ()
     """Files, folders, glob patterns; `-` reads one path a line from standard input."""
 
@@ -46,8 +49,14 @@ class PredictConfig:
     """Flip: average the logits of each picture and its mirror image."""
     batch_size: BatchSize = 32
     """Images at a time."""
+    engine: Engine = "auto"
+    """What computes; auto is the fastest that is installed and runs such a file, and says so."""
+    threads: Threads = None
+    """How many threads compute. [default: one a core]"""
+    trust: Trust = False
+    """Run a program of torch.export, which may do anything."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where to compute."""
+    """Where torch computes."""
     quiet: Quiet = False
     """Say warnings only."""
 
@@ -55,3 +64,4 @@ class PredictConfig:
         """Check every number against its range."""
         check_range(self, "top_k", 1)
         check_range(self, "batch_size", 1)
+        check_range(self, "threads", 1)

@@ -204,8 +204,7 @@ def _resize_short(image: Image.Image, preprocessing: Preprocessing) -> Image.Ima
 def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Resize the long side to `size` and centre the picture on the mean colour."""
     size = preprocessing.size
-    scale = size / max(image.size)
-    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    inner = [max(1, round(side * size / max(image.size))) for side in image.size]
     image = image.resize(inner, FILTERS[preprocessing.interpolation])
     colour = tuple(round(255 * value) for value in preprocessing.mean)
     canvas = Image.new(image.mode, (size, size), colour if len(colour) > 1 else colour[0])

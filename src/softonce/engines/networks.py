@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import fx, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
@@ -14,8 +16,6 @@ from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from softonce.models import Classifier
     from softonce.preprocessing import Preprocessing
 
@@ -90,6 +90,29 @@ def build_network(
 def as_evaluated(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the network on its device, in evaluation mode and the layout convolutions like."""
     return to_layout(model, device, torch.channels_last).eval()
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """Return the network with its batch normalisation folded into the convolutions before it.
+
+    A network whose forward cannot be traced stays as it is.
+    """
+    try:
+        traced = fx.symbolic_trace(model)
+    except fx.proxy.TraceError:
+        return model
+    layers = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        layer, before = layers.get(str(node.target)), next(iter(node.all_input_nodes), None)
+        if not isinstance(layer, nn.BatchNorm2d) or before is None or len(before.users) > 1:
+            continue
+        if isinstance(convolution := layers.get(str(before.target)), nn.Conv2d):
+            traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, layer))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced.eval()
 
 
 def to_layout(model: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:

@@ -2,33 +2,143 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softonce.errors import ArtefactError
+import numpy as np
+
+from softonce.console import LOG
+from softonce.errors import ArtefactError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from softonce.config.fields import EngineName
     from softonce.engines.engine import Engine
 
+RUNS: dict[str, tuple[EngineName, ...]] = {
+    ".safetensors": ("torch", "torch-compiled"),
+    ".pt2": ("torch", "torch-compiled"),
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+}
+"""Which engines run a file of this ending."""
 
-def open_engine(path: str | Path, *, device: str = "auto") -> Engine:
-    """Open a model file.
+_PACKAGES = {"torch": ("torch", "train"), "torch-compiled": ("torch", "train")} | {
+    "onnxruntime": ("onnxruntime", "export"),
+    "openvino": ("openvino", "openvino"),
+}
+_BATCH, _ROUNDS = 8, 3
+
+
+def open_engine(
+    path: str | Path,
+    *,
+    name: EngineName = "auto",
+    device: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+    trust: bool = False,
+) -> Engine:
+    """Open a model file of any kind that softonce writes.
 
     Args:
-        path: a .safetensors artefact that `softonce train` wrote.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        path: a .safetensors artefact, or a file that `softonce export` wrote.
+        name: what runs it; `auto` is the fastest that is installed and runs such a file, by a short
+            measurement where there is a choice. It never compiles, which takes a minute.
+        device: of torch: `auto`, `cpu`, `cuda` or `mps`.
+        exact: whether torch runs an artefact as it was trained, in float32 and layer by layer; else
+            batch normalisation is folded into the convolutions, in bfloat16 where the processor
+            multiplies it. An exported file computes as it was exported.
+        threads: how many compute; None leaves it to the engine.
+        trust: whether a program of torch.export may be run: its loader runs what it finds.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or of another kind.
+        ConfigError: where the engine does not run such a file.
+        MissingExtraError: where the engine is not installed.
 
     Example:
         >>> open_engine("nothing.safetensors")
         Traceback (most recent call last):
-        softonce.errors.ArtefactError: expected a .safetensors file at nothing.safetensors, ...
+        softonce.errors.ArtefactError: expected a model file at nothing.safetensors, found...
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        from softonce.engines.torch_engine import TorchEngine
+    names = _able(path, name)
+    engines = [
+        _open(path, each, device=device, exact=exact, threads=threads, trust=trust)
+        for each in names
+    ]
+    return engines[0] if len(engines) == 1 else _fastest(engines)
 
-        return TorchEngine.open(path, device=device)
-    raise ArtefactError(f"expected a file of .safetensors at {path}, found {path.suffix!r}")
+
+def _able(path: Path, name: EngineName) -> list[str]:
+    """Return the installed engines that were asked for and run such a file."""
+    if not path.is_file():
+        raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
+    able = RUNS.get(path.suffix)
+    if able is None:
+        raise ArtefactError(f"expected a model file of {' '.join(RUNS)}, found {path.name}")
+    if name not in (*able, "auto"):
+        raise ConfigError(
+            f"expected --engine {', '.join(able)} or auto for {path.name}, found {name}: "
+            "export the artefact for another engine"
+        )
+    wanted: list[str] = (
+        [name] if name != "auto" else [each for each in able if each != "torch-compiled"]
+    )
+    there = [each for each in wanted if find_spec(_PACKAGES[each][0])]
+    if not there:
+        raise MissingExtraError.of(*_PACKAGES[wanted[0]])
+    return there
+
+
+def _open(
+    path: Path, name: str, *, device: str, exact: bool, threads: int | None, trust: bool
+) -> Engine:
+    """Import what runs it, and open."""
+    if name == "onnxruntime":
+        from softonce.engines.onnx_engine import open_onnx
+
+        return open_onnx(path, threads=threads)
+    if name == "openvino":
+        from softonce.engines.openvino_engine import open_openvino
+
+        return open_openvino(path, threads=threads)
+    if path.suffix == ".pt2":
+        from softonce.engines.program_engine import open_program
+
+        compiled = name == "torch-compiled"
+        return open_program(path, compiled=compiled, threads=threads, trust=trust)
+    from softonce.engines.torch_engine import TorchEngine
+
+    compiled = name == "torch-compiled"
+    return TorchEngine.open(path, device=device, exact=exact, compiled=compiled, threads=threads)
+
+
+def _fastest(engines: list[Engine]) -> Engine:
+    """Let each answer a few times, and return the one that needed the least; say so."""
+    preprocessing = engines[0].metadata.preprocessing
+    shape = (_BATCH, preprocessing.in_channels, preprocessing.size, preprocessing.size)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    seconds = {engine.name: seconds_of(engine.logits, pixels) / _BATCH for engine in engines}
+    best = min(engines, key=lambda engine: seconds[engine.name])
+    found = ", ".join(f"{name} {1000 * each:.1f} ms" for name, each in seconds.items())
+    LOG.info("engine %s, by a short measurement: an image takes %s", best.name, found)
+    return best
+
+
+def seconds_of(answer: Callable[[NDArray[np.uint8]], object], pixels: NDArray[np.uint8]) -> float:
+    """Return the median time of one answer, in seconds, after one to get warm."""
+    answer(pixels)
+    times = []
+    for _ in range(_ROUNDS):
+        begin = time.perf_counter()
+        answer(pixels)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)

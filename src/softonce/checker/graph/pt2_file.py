@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softonce.checker.flow import Shape
 
 MAX_JSON_BYTES = 2**28
+MAX_RECORD_BYTES = 2**24
 _OLD_NAME = "serialized_exported_program.json"
 _WEIGHTS = ("parameter", "buffer", "tensor_constant")
 _SETTINGS = frozenset(
@@ -34,19 +35,21 @@ def read(path: Path) -> ModelFile:
     Raises:
         ArtefactError: where it is no such archive, or its JSON is not as torch writes it.
     """
-    program = _program(path)
+    program, record = _program(path)
     try:
         graph = _graph(program["graph_module"])
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise unreadable(path, "the JSON of torch.export", "JSON of another shape") from error
     outputs, findings = walk(graph)
-    return ModelFile("torch.export", outputs, None, findings)
+    return ModelFile("torch.export", outputs, record, findings)
 
 
-def _program(path: Path) -> dict[str, Any]:
+def _program(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the graph, and the record that softonce wrote beside it."""
     try:
         with zipfile.ZipFile(path) as archive:
             text = _read_json(path, archive)
+            record = _read_record(archive)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise unreadable(path, "an archive of torch.export", "no zip that can be read") from error
     try:
@@ -55,7 +58,18 @@ def _program(path: Path) -> dict[str, Any]:
         raise unreadable(path, "the JSON of torch.export", "text that is none") from error
     if not isinstance(program, dict):
         raise unreadable(path, "the JSON of torch.export", "JSON of another shape")
-    return program
+    return program, record
+
+
+def _read_record(archive: zipfile.ZipFile) -> dict[str, Any] | None:
+    members = [m for m in archive.infolist() if m.filename.endswith("/extra/softonce")]
+    if not members or members[0].file_size > MAX_RECORD_BYTES:
+        return None
+    try:
+        record = json.loads(archive.read(members[0]))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _read_json(path: Path, archive: zipfile.ZipFile) -> bytes:

@@ -1,0 +1,84 @@
+"""The options of `softonce export`."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, get_args
+
+from cyclopts import Parameter
+
+from softonce.config.fields import DATA, OUTPUT, Data, OptionalPath, Quiet, check_range
+from softonce.errors import ConfigError
+
+Format: TypeAlias = Literal["onnx", "openvino", "torch"]
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+Emit: TypeAlias = Literal["both", "probs", "logits"]
+
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+
+PRECISIONS: dict[Format, tuple[Precision, ...]] = {
+    "onnx": ("fp32", "fp16", "int8"),  # ONNX Runtime has no bfloat16 convolution on CPUs
+    "openvino": get_args(Precision),
+    "torch": ("fp32", "fp16", "bf16"),
+}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a classifier for other runtimes, pixels in and probabilities out.
+
+    Example:
+        >>> ExportConfig(Path("run/model.safetensors"), to="openvino").file
+        PosixPath('run/model.xml')
+    """
+
+    artefact: Path
+    """The classifier: a .safetensors file that `softonce train` wrote."""
+
+    _: KW_ONLY
+
+    to: Format = "onnx"
+    """For ONNX Runtime and others, for OpenVINO, or a program of torch.export."""
+    output: Annotated[OptionalPath, Parameter(name=("--output", "-o"), group=OUTPUT)] = None
+    """The file. [default: beside the artefact]"""
+    emit: Annotated[Emit, Parameter(group=OUTPUT)] = "both"
+    """What the graph gives: logits, probabilities, or both."""
+    precision: Annotated[Precision, Parameter(group=OUTPUT)] = "fp32"
+    """In what the network computes; int8 is calibrated with images of DATA."""
+    opset: Annotated[int, Parameter(group=OUTPUT)] = 18
+    """Version of ONNX's operators."""
+    data: Annotated[Data | None, Parameter(group=DATA, negative=())] = None
+    """Images to calibrate with and to compare on. [default: the data of the artefact's run]"""
+    samples: Annotated[int, Parameter(group=DATA)] = 300
+    """The most images to compare on, and to calibrate with."""
+    force: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
+    """Write the file although it disagrees with the artefact."""
+    quiet: Quiet = False
+    """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check every option against its range and the others."""
+        check_range(self, "samples", 1)
+        check_range(self, "opset", 18)
+        if self.precision not in PRECISIONS[self.to]:
+            offered = ", ".join(PRECISIONS[self.to])
+            raise ConfigError(
+                f"expected --precision {offered} with --to {self.to}, found {self.precision}"
+            )
+        if self.file.suffix != SUFFIXES[self.to]:
+            raise ConfigError(
+                f"expected --output to end in {SUFFIXES[self.to]} with --to {self.to}, "
+                f"found {self.file.name}: the ending is how a reader knows the file"
+            )
+
+    @property
+    def file(self) -> Path:
+        """Where the export goes."""
+        return self.output or self.artefact.with_suffix(SUFFIXES[self.to])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the graph gives, in its order."""
+        return ("logits", "probs") if self.emit == "both" else (self.emit,)

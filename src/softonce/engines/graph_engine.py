@@ -1,0 +1,75 @@
+"""An exported graph as an engine: pictures of any size in, logits and probabilities out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from softonce.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from softonce.artefact import Metadata
+    from softonce.preprocessing import Preprocessing
+
+Outputs: TypeAlias = "dict[str, NDArray[np.float32]]"
+"""`logits`, `probs`, or both, by name."""
+
+
+@dataclass(frozen=True)
+class GraphEngine:
+    """What runs an exported file.
+
+    Args:
+        name: of the runtime.
+        metadata: that the file carries.
+        precision: in which the file computes.
+        run: (N, H, W, 3) uint8 pictures of one size -> what the file gives.
+    """
+
+    name: str
+    metadata: Metadata
+    precision: str
+    run: Callable[[NDArray[np.uint8]], Outputs]
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the logits of (N, channels, size, size) uint8 pixels.
+
+        Raises:
+            ArtefactError: where the file gives probabilities alone.
+        """
+        outputs = self.run(as_pictures(pixels, self.metadata.preprocessing))
+        if "logits" not in outputs:
+            raise ArtefactError(
+                "expected an exported file that gives logits, found probabilities alone: "
+                "export it with --emit both"
+            )
+        return outputs["logits"]
+
+
+def as_pictures(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return pictures that the graph's own preprocessing turns into exactly these pixels.
+
+    With `crop` they are framed, to the size at which the graph's resize changes nothing, by what
+    its crop takes away again.
+
+    Args:
+        pixels: (N, channels, size, size).
+        preprocessing: the graph's own.
+
+    Returns:
+        (N, side, side, 3).
+    """
+    size, side = preprocessing.size, preprocessing.resize
+    planes = pixels.transpose(0, 2, 3, 1)
+    if preprocessing.fit != "crop" or side == size:
+        return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:3], 3)))
+    start = round((side - size) / 2)
+    pictures = np.zeros((len(pixels), side, side, 3), np.uint8)
+    pictures[:, start : start + size, start : start + size] = planes
+    return pictures

@@ -1,0 +1,54 @@
+"""ONNX files, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from softonce.artefact import Metadata
+from softonce.engines.graph_engine import GraphEngine
+from softonce.errors import ArtefactError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from softonce.engines.graph_engine import Outputs
+
+_ERRORS_ALONE = 3
+
+
+def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
+    """Open a file that `softonce export --to onnx` wrote.
+
+    Raises:
+        ArtefactError: where it is damaged, or carries no record of softonce.
+        MissingExtraError: where ONNX Runtime is not installed.
+    """
+    session = _session(path, threads)
+    about = session.get_modelmeta().custom_metadata_map
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: NDArray[np.uint8]) -> Outputs:
+        return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+    metadata = Metadata.from_json(about.get("softonce"), path)
+    return GraphEngine("onnxruntime", metadata, about.get("softonce_precision", "fp32"), run)
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError.of("onnxruntime", "export") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = _ERRORS_ALONE
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library raises a class of its own for each failure
+        raise ArtefactError(
+            f"expected an ONNX file that can be run at {path}, found: "
+            f"{' '.join(str(error).split())[:200]}; export it again"
+        ) from error

@@ -1,0 +1,62 @@
+"""Deployed networks as ONNX, and as what OpenVINO makes of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from softonce.exporting.network import Deployed
+
+PILLOWS_CUBIC = -0.5
+"""Pillow's and torch's coefficient of the antialiased bicubic filter; the exporter writes -0.75."""
+
+DYNAMIC = torch.export.Dim.AUTO
+
+
+def to_program(network: Deployed) -> torch.export.ExportedProgram:
+    """Trace the network for any number of pictures of any size."""
+    pictures = torch.zeros(2, 61, 83, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        shapes = ({0: DYNAMIC, 1: DYNAMIC, 2: DYNAMIC},)
+        return torch.export.export(network, (pictures,), dynamic_shapes=shapes)
+
+
+def write_onnx(network: Deployed, path: Path, record: dict[str, str], *, opset: int) -> None:
+    """Write the network as an ONNX file that carries the record."""
+    program = torch.onnx.export(
+        to_program(network),
+        input_names=["images"],
+        output_names=list(network.outputs),
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 - dynamo returns one
+    model = program.model_proto
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "cubic_coeff_a":
+                attribute.f = PILLOWS_CUBIC
+    _name_sizes_(model.graph)
+    label_onnx_(model, record)
+    onnx.save(model, path)
+
+
+def label_onnx_(model: Any, record: dict[str, str]) -> None:
+    """Let the file carry the record, and nothing of the machine that made it."""
+    onnx.helper.set_model_props(model, record)
+    model.producer_name = "softonce"
+
+
+def _name_sizes_(graph: Any) -> None:
+    """Call the free sizes N, H and W, as the manual does."""
+    sizes = graph.input[0].type.tensor_type.shape.dim
+    names = dict(zip((size.dim_param for size in sizes[:3]), "NHW", strict=True))
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            size.dim_param = names.get(size.dim_param, size.dim_param)

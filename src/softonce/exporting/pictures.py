@@ -1,0 +1,90 @@
+"""The real pictures that an export is calibrated with and compared on."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from softonce.console import LOG
+from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.samples import list_samples
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
+from softonce.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from softonce.artefact import Metadata
+    from softonce.config.export import ExportConfig
+    from softonce.data.samples import Samples
+    from softonce.preprocessing import Preprocessing
+
+_MADE_UP = ((40, 40), (64, 48), (48, 64), (300, 200), (201, 333), (33, 121), (500, 375), (224, 224))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, as it is and as the network sees it.
+
+    Args:
+        raw: (H, W, 3) uint8 RGB, of its own size.
+        pixels: (channels, size, size) uint8.
+        target: its class, or -1 where that is not known.
+    """
+
+    raw: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
+    target: int
+
+
+def data_of(config: ExportConfig, metadata: Metadata) -> str | None:
+    """Return the data that were asked for, else those of the run, where they are there."""
+    if config.data is not None:
+        return str(config.data)
+    beside = config.artefact.parent / "config.toml"
+    recorded = [str(metadata.training.get("data", ""))]
+    if beside.is_file():
+        recorded.insert(0, str(tomllib.loads(beside.read_text(encoding="utf-8")).get("data", "")))
+    return next((data for data in recorded if data and Path(data).exists()), None)
+
+
+def pick_samples(data: str, metadata: Metadata, splits: tuple[str, ...], number: int) -> Samples:
+    """Return some images, evenly spread, of the first of these splits that DATA has."""
+    source = open_source(data)
+    there = source.splits()
+    split = next(name for name in (*splits, WHOLE, *there) if name in there)
+    samples = list_samples(source, split, metadata.classes)
+    chosen = np.linspace(0, len(samples) - 1, min(number, len(samples))).round().astype(np.int64)
+    return samples.take(chosen)
+
+
+def read_pictures(samples: Samples, preprocessing: Preprocessing) -> Iterator[Picture]:
+    """Yield those that can be read."""
+    for index, target in enumerate(samples.target.tolist()):
+        try:
+            image = decode(open_image(samples.read(index)), "RGB")
+        except ImageError as error:
+            LOG.warning("left out %s: %s", samples.where(index), error)
+            continue
+        yield _picture(image, preprocessing, target)
+
+
+def made_up_pictures(preprocessing: Preprocessing) -> Iterator[Picture]:
+    """Yield coloured clouds of several sizes, for an export without data."""
+    rng = np.random.default_rng(0)
+    for size in _MADE_UP:
+        clouds = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        yield _picture(clouds.resize(size, Image.Resampling.BICUBIC), preprocessing, -1)
+
+
+def _picture(image: Image.Image, preprocessing: Preprocessing, target: int) -> Picture:
+    seen = image if preprocessing.mode == "RGB" else image.convert(preprocessing.mode)
+    return Picture(np.array(image), to_pixels(fit_image(seen, preprocessing)), target)

@@ -1,0 +1,141 @@
+"""An artefact becomes a file for another runtime, which is compared before it is there."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce.console import LOG
+from softonce.engines import open_engine
+from softonce.engines.graph_engine import GraphEngine
+from softonce.engines.networks import folded, load
+from softonce.engines.torch_engine import TorchEngine
+from softonce.errors import ConfigError
+from softonce.exporting.network import Deployed
+from softonce.exporting.parity import Parity, compare
+from softonce.exporting.pictures import data_of, made_up_pictures, pick_samples, read_pictures
+from softonce.files import replacing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from softonce.artefact import Metadata
+    from softonce.config import ExportConfig
+    from softonce.config.export import Format
+    from softonce.config.fields import EngineName
+
+_ENGINES: dict[Format, EngineName] = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "torch": "torch",
+}
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to.
+
+    Args:
+        file: where it is, or would be.
+        parity: how it compares with the artefact.
+        is_written: whether it is there.
+    """
+
+    file: Path
+    parity: Parity
+    is_written: bool
+
+
+def export(config: ExportConfig) -> Exported:
+    """Write an artefact for another runtime, unless it answers otherwise than the artefact.
+
+    Args:
+        config: the options of `softonce export`.
+
+    Raises:
+        ArtefactError: where the artefact cannot be used.
+        ConfigError: where int8 is asked for without images to calibrate with.
+        MissingExtraError: where the exporter is not installed.
+
+    Example:
+        >>> from softonce.config import ExportConfig
+        >>> export(ExportConfig(Path("no.safetensors")))
+        Traceback (most recent call last):
+        softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
+    """
+    model, metadata = load(config.artefact, device="cpu")
+    data = data_of(config, metadata)
+    if data is None and config.precision == "int8":
+        raise ConfigError(
+            "expected images to calibrate int8 with, found none: name them with --data DATA"
+        )
+    if data is None:
+        LOG.warning("no images: compared on made-up pictures; --data DATA names real ones")
+        pictures = made_up_pictures(metadata.preprocessing)
+    else:
+        samples = pick_samples(data, metadata, ("test", "val"), config.samples)
+        pictures = read_pictures(samples, metadata.preprocessing)
+    with TemporaryDirectory(dir=config.file.parent, prefix=".softonce-") as folder:
+        made = Path(folder) / config.file.name
+        with warnings.catch_warnings(action="ignore"):  # torch's parts about one another
+            _write(config, model, metadata, data, made)
+        exported = open_engine(made, name=_ENGINES[config.to], trust=True)
+        assert isinstance(exported, GraphEngine)  # noqa: S101 - it is no artefact
+        parity = compare(TorchEngine(model, metadata), exported, pictures)
+        is_written = config.force or not parity.failures
+        if is_written:
+            _move(made, config.file)
+    return Exported(config.file, parity, is_written)
+
+
+def _write(
+    config: ExportConfig, model: nn.Module, metadata: Metadata, data: str | None, path: Path
+) -> None:
+    """Write the file, and for OpenVINO its weights beside it."""
+    record = {"softonce": metadata.to_json(), "softonce_precision": config.precision}
+    small = folded(model)
+    if config.to != "openvino":
+        small = small.to(_DTYPES.get(config.precision, torch.float32))
+    network = Deployed(small, metadata, config.outputs).eval()
+    if config.to == "torch":
+        from softonce.exporting.onnx_file import to_program
+
+        torch.export.save(to_program(network), path, extra_files=record)
+        return
+    from softonce.exporting.onnx_file import write_onnx
+
+    graph = path.with_suffix(".onnx")
+    write_onnx(network, graph, record, opset=config.opset)
+    if config.precision == "int8" and data is not None:
+        _quantise(config, metadata, data, graph, record)
+    if config.to == "openvino":
+        from softonce.exporting.openvino_file import write_openvino
+
+        write_openvino(graph, path, record, half=config.precision == "fp16")
+
+
+def _quantise(
+    config: ExportConfig, metadata: Metadata, data: str, path: Path, record: dict[str, str]
+) -> None:
+    from softonce.exporting.int8 import quantise_onnx
+
+    samples = pick_samples(data, metadata, ("train",), config.samples)
+    pictures = read_pictures(samples, metadata.preprocessing)
+    quantise_onnx(path, pictures, metadata.preprocessing, record)
+
+
+def _move(made: Path, file: Path) -> None:
+    """Put what was made in its place; OpenVINO's weights first, for the .xml names them."""
+    weights = [(made.with_suffix(".bin"), file.with_suffix(".bin"))]
+    pairs = weights if made.suffix == ".xml" else []
+    for source, target in chain(pairs, [(made, file)]):
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
