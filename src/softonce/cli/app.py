@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+EXTRAS = {"sklearn": "demo", "onnx": "export", "onnxscript": "export"}
+"""Which extra has a package, where it is not train."""
+
 STANDARD_INPUT = "/dev/stdin"  # for a lone hyphen, which the parser would take for an option
 
 # Verb, one line of help; the function is `softonce.cli.<verb>:<verb>`.
@@ -112,7 +115,7 @@ def _usage(error: CycloptsError, tokens: list[str]) -> str:
 
 
 def _extra_of(package: str | None) -> str:
-    return "demo" if (package or "").startswith("sklearn") else "train"
+    return EXTRAS.get((package or "").split(".")[0], "train")
 
 
 def _fail(message: str) -> int:

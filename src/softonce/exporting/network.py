@@ -63,6 +63,15 @@ class Deployed(nn.Module):
         return {name: both[name] for name in self.outputs}
 
 
+def to_program(network: Deployed) -> torch.export.ExportedProgram:
+    """Trace the network for any number of pictures of any size."""
+    pictures, size = torch.zeros(2, 61, 83, 3, dtype=torch.uint8), torch.export.Dim.AUTO
+    with torch.no_grad():
+        return torch.export.export(
+            network, (pictures,), dynamic_shapes=({0: size, 1: size, 2: size},)
+        )
+
+
 def to_grey(planes: Tensor) -> Tensor:
     """Return the luminance of RGB planes, to the bit as Pillow's `convert("L")`."""
     weights = torch.tensor(_GREY).view(1, 3, 1, 1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import torch
 
+from softonce.exporting.network import to_program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,16 +16,6 @@ if TYPE_CHECKING:
 
 PILLOWS_CUBIC = -0.5
 """Pillow's and torch's coefficient of the antialiased bicubic filter; the exporter writes -0.75."""
-
-DYNAMIC = torch.export.Dim.AUTO
-
-
-def to_program(network: Deployed) -> torch.export.ExportedProgram:
-    """Trace the network for any number of pictures of any size."""
-    pictures = torch.zeros(2, 61, 83, 3, dtype=torch.uint8)
-    with torch.no_grad():
-        shapes = ({0: DYNAMIC, 1: DYNAMIC, 2: DYNAMIC},)
-        return torch.export.export(network, (pictures,), dynamic_shapes=shapes)
 
 
 def write_onnx(network: Deployed, path: Path, record: dict[str, str], *, opset: int) -> None:

@@ -18,7 +18,7 @@ from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import folded, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
-from softonce.exporting.network import Deployed
+from softonce.exporting.network import Deployed, to_program
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import data_of, made_up_pictures, pick_samples, read_pictures
 from softonce.files import replacing
@@ -106,8 +106,6 @@ def _write(
         small = small.to(_DTYPES.get(config.precision, torch.float32))
     network = Deployed(small, metadata, config.outputs).eval()
     if config.to == "torch":
-        from softonce.exporting.onnx_file import to_program
-
         torch.export.save(to_program(network), path, extra_files=record)
         return
     from softonce.exporting.onnx_file import write_onnx
