@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from softonce import ExportConfig, export
+from softonce import ExportConfig, create_model, export
+from softonce.artefact import Metadata, write_artefact
 from softonce.cli.app import main
 from softonce.engines import open_engine
-from softonce.errors import ConfigError
+from softonce.errors import ArtefactError, ConfigError
 from softonce.exporting import parity
 from softonce.exporting.parity import LIMITS, compare
 from softonce.exporting.pictures import data_of, made_up_pictures
+from softonce.models.classifier import architecture_of
+from softonce.preprocessing import Preprocessing
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
 
@@ -85,6 +88,17 @@ def test_eight_bits_need_images(artefact: Path, tmp_path: Path) -> None:
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], found: str) -> None:
     with pytest.raises(ConfigError, match=found):
         ExportConfig(Path("model.safetensors"), **options)
+
+
+def test_channels_that_are_no_colours_are_refused(tmp_path: Path) -> None:
+    seen = Preprocessing(size=16, mode=5, mean=(0.5,) * 5, std=(0.5,) * 5)
+    model = create_model("cifar_resnet20", num_classes=2, in_channels=5)
+    arch, arch_args = architecture_of(model)
+    path = tmp_path / "model.safetensors"
+    metadata = Metadata(arch=arch, arch_args=arch_args, classes=("a", "b"), preprocessing=seen)
+    write_artefact(path, model.state_dict(), metadata)
+    with pytest.raises(ArtefactError, match=r"expected .* RGB or L .* found one of 5 channels"):
+        export(ExportConfig(path))
 
 
 def test_the_data_of_the_run_are_found(artefact: Path, photos: Path, tmp_path: Path) -> None:

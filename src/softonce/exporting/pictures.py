@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from softonce.console import LOG
-from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.images import decode, fit_image, open_image, shown, to_pixels
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
@@ -70,7 +70,7 @@ def read_pictures(samples: Samples, preprocessing: Preprocessing) -> Iterator[Pi
     """Yield those that can be read."""
     for index, target in enumerate(samples.target.tolist()):
         try:
-            image = decode(open_image(samples.read(index)), "RGB")
+            image = shown(open_image(samples.read(index)))
         except ImageError as error:
             LOG.warning("left out %s: %s", samples.where(index), error)
             continue
@@ -86,5 +86,5 @@ def made_up_pictures(preprocessing: Preprocessing) -> Iterator[Picture]:
 
 
 def _picture(image: Image.Image, preprocessing: Preprocessing, target: int) -> Picture:
-    seen = image if preprocessing.mode == "RGB" else image.convert(preprocessing.mode)
-    return Picture(np.array(image), to_pixels(fit_image(seen, preprocessing)), target)
+    seen = to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
+    return Picture(np.array(image), seen, target)
