@@ -75,6 +75,7 @@ MUTATIONS = (truncated, flipped, bomb, strip, no_image)
 
 def refused(count: int) -> Counter[str]:
     """Send mutated images, and count those that could not be read any more by their mutation."""
+    Image.init()
     forms = [form for form in FORMATS if form in Image.SAVE]
     outcomes: Counter[str] = Counter()
     with running(FakeEngine()) as client:
