@@ -1,7 +1,8 @@
 """What dynamic batching brings: `softonce serve` with it and with `--max-batch 1`, on loopback.
 
 The load comes from a second process over persistent connections, the image raw in the body. Both
-services are up all the time and are loaded in turns. Throughput is measured at saturation; latency
+services are up all the time and are loaded in turns; one thread computes in each, so that the other
+core is left to HTTP and to the load. Throughput is measured at saturation; latency
 under half the load that one at a time can bear, the same for both.
 
 Batching pays where a network computes many pictures in less time than one by one. That is so where
@@ -72,7 +73,7 @@ def write_pictures(folder: Path, size: int) -> list[Path]:
 def service(file: Path, max_batch: int) -> Iterator[int]:
     """Serve in a process of its own, and give the port."""
     command = [sys.executable, "-m", "softonce", "serve", file, "--port", "0"]
-    command += ["--max-batch", str(max_batch)]
+    command += ["--threads", "1", "--max-batch", str(max_batch)]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if found := re.search(r" at http://[^:]+:(\d+)", line):
@@ -96,7 +97,7 @@ def load(port: int, pictures: list[Path], **options: float) -> dict[str, Any]:
 
 def engine_ms(file: Path) -> dict[str, float]:
     """Time the engine alone: milliseconds a picture, one by one and in the largest batch."""
-    engine = open_engine(file)
+    engine = open_engine(file, threads=1)
     size = engine.metadata.preprocessing.size
     cases = {n: np.zeros((n, 3, size, size), np.uint8) for n in (1, MAX_BATCH)}
     runs = {str(n): (lambda pixels=pixels: engine.logits(pixels)) for n, pixels in cases.items()}

@@ -21,5 +21,11 @@ def serve(config: ServeConfig) -> int:
         raise MissingExtraError.of(error.name or str(error), "serve") from error
     from softonce.engines import open_engine
 
-    engine = open_engine(config.file, device=config.device)
+    engine = open_engine(
+        config.file,
+        name=config.engine,
+        device=config.device,
+        threads=config.threads,
+        trust=config.trust,
+    )
     return INTERRUPTED if run(engine, config) == signal.SIGINT else 0

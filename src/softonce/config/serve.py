@@ -8,7 +8,16 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from softonce.config.fields import HARDWARE, Device, OptionalPath, Quiet, check_range
+from softonce.config.fields import (
+    HARDWARE,
+    Device,
+    Engine,
+    OptionalPath,
+    Quiet,
+    Threads,
+    Trust,
+    check_range,
+)
 from softonce.errors import ConfigError
 
 ADDRESS = Group("Address", sort_key=1)
@@ -55,8 +64,14 @@ class ServeConfig:
     """Seconds in which a body has to arrive."""
     timeout: Annotated[float, Parameter(group=LIMITS)] = 30.0
     """Seconds in which an answer is given."""
+    engine: Engine = "auto"
+    """What computes; auto is the fastest that is installed and runs such a file."""
+    threads: Threads = None
+    """How many threads compute; fewer leave cores to HTTP. [default: one a core]"""
+    trust: Trust = False
+    """Run a program of torch.export, which may do anything."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where to compute."""
+    """Where torch computes."""
     quiet: Quiet = False
     """Say warnings only."""
 
@@ -66,6 +81,7 @@ class ServeConfig:
         for name in ("max_batch", "max_queue", "max_bytes", "max_pixels", "max_images"):
             check_range(self, name, 1)
         check_range(self, "max_connections", 1)
+        check_range(self, "threads", 1)
         for name in ("max_wait_ms", "body_seconds", "timeout"):
             check_range(self, name, 0)
         if self.max_images > self.max_queue:
