@@ -63,13 +63,15 @@ def as_pictures(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDAr
         preprocessing: the graph's own.
 
     Returns:
-        (N, side, side, 3).
+        (N, side, side, channels), grey as RGB.
     """
     size, side = preprocessing.size, preprocessing.resize
     planes = pixels.transpose(0, 2, 3, 1)
+    if preprocessing.mode == "L":
+        planes = np.broadcast_to(planes, (*planes.shape[:3], 3))
     if preprocessing.fit != "crop" or side == size:
-        return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:3], 3)))
+        return np.ascontiguousarray(planes)
     start = round((side - size) / 2)
-    pictures = np.zeros((len(pixels), side, side, 3), np.uint8)
+    pictures = np.zeros((len(pixels), side, side, planes.shape[-1]), np.uint8)
     pictures[:, start : start + size, start : start + size] = planes
     return pictures

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from softonce.exporting.pictures import Picture
+    from softonce.exporting.pictures import Sample
     from softonce.preprocessing import Preprocessing
 
 _QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"]
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc] # has no types
-    def __init__(self, pictures: Iterable[Picture], preprocessing: Preprocessing) -> None:
+    def __init__(self, pictures: Iterable[Sample], preprocessing: Preprocessing) -> None:
         self.batches = (as_pictures(each.pixels[None], preprocessing) for each in pictures)
 
     def get_next(self) -> dict[str, Any] | None:
@@ -32,7 +32,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc] # has no types
 
 def quantise_onnx(
     path: Path,
-    pictures: Iterable[Picture],
+    pictures: Iterable[Sample],
     preprocessing: Preprocessing,
     record: dict[str, str],
 ) -> None:

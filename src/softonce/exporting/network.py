@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from softonce.inference import probs
+from softonce.preprocessing import num_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ class Deployed(nn.Module):
         self.register_buffer("colour", (255 * self.mean).round())
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the logits and the probabilities of (N, H, W, 3) uint8 pictures of one size."""
+        """Return what is asked for of uint8 pictures of one size, (N, H, W, channels)."""
         planes = images.permute(0, 3, 1, 2)
         if self.preprocessing.mode == "L":
             planes = to_grey(planes)
@@ -65,7 +66,8 @@ class Deployed(nn.Module):
 
 def to_program(network: Deployed) -> torch.export.ExportedProgram:
     """Trace the network for any number of pictures of any size."""
-    pictures, size = torch.zeros(2, 61, 83, 3, dtype=torch.uint8), torch.export.Dim.AUTO
+    mode, size = network.preprocessing.mode, torch.export.Dim.AUTO
+    pictures = torch.zeros(2, 61, 83, 3 if mode == "L" else num_channels(mode), dtype=torch.uint8)
     with torch.no_grad():
         return torch.export.export(
             network, (pictures,), dynamic_shapes=({0: size, 1: size, 2: size},)

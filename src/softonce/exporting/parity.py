@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from softonce.artefact import Metadata
     from softonce.engines.graph_engine import GraphEngine, Outputs
     from softonce.engines.torch_engine import TorchEngine
-    from softonce.exporting.pictures import Picture
+    from softonce.exporting.pictures import Sample
 
     Rows = NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class Parity:
     failures: tuple[str, ...] = ()
 
 
-def compare(artefact: TorchEngine, exported: GraphEngine, pictures: Iterable[Picture]) -> Parity:
+def compare(artefact: TorchEngine, exported: GraphEngine, pictures: Iterable[Sample]) -> Parity:
     """Let both answer for the pictures: from the same pixels, and from the raw pictures.
 
     Raises:

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from softonce.console import LOG
-from softonce.data.images import decode, fit_image, open_image, shown, to_pixels
+from softonce.data.bands import Bands
+from softonce.data.images import decode, fit_image, open_image, to_array, to_pixels
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from softonce.artefact import Metadata
     from softonce.config.export import ExportConfig
+    from softonce.data.bands import Picture
     from softonce.data.samples import Samples
     from softonce.preprocessing import Preprocessing
 
@@ -31,11 +33,11 @@ _MADE_UP = ((40, 40), (64, 48), (48, 64), (300, 200), (201, 333), (33, 121), (50
 
 
 @dataclass(frozen=True)
-class Picture:
+class Sample:
     """One picture, as it is and as the network sees it.
 
     Args:
-        raw: (H, W, 3) uint8 RGB, of its own size.
+        raw: (H, W, channels) uint8 of its own size; RGB where the network sees grey.
         pixels: (channels, size, size) uint8.
         target: its class, or -1 where that is not known.
     """
@@ -66,25 +68,32 @@ def pick_samples(data: str, metadata: Metadata, splits: tuple[str, ...], number:
     return samples.take(chosen)
 
 
-def read_pictures(samples: Samples, preprocessing: Preprocessing) -> Iterator[Picture]:
+def read_pictures(samples: Samples, preprocessing: Preprocessing) -> Iterator[Sample]:
     """Yield those that can be read."""
     for index, target in enumerate(samples.target.tolist()):
         try:
-            image = shown(open_image(samples.read(index)))
+            yield _sample(open_image(samples.read(index)), preprocessing, target)
         except ImageError as error:
             LOG.warning("left out %s: %s", samples.where(index), error)
-            continue
-        yield _picture(image, preprocessing, target)
 
 
-def made_up_pictures(preprocessing: Preprocessing) -> Iterator[Picture]:
-    """Yield coloured clouds of several sizes, for an export without data."""
+def made_up_pictures(preprocessing: Preprocessing) -> Iterator[Sample]:
+    """Yield clouds of several sizes, for an export without data."""
     rng = np.random.default_rng(0)
     for size in _MADE_UP:
-        clouds = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        yield _picture(clouds.resize(size, Image.Resampling.BICUBIC), preprocessing, -1)
+        number = 3 if preprocessing.mode == "L" else preprocessing.in_channels
+        noise = rng.integers(0, 256, (number, 6, 6), dtype=np.uint8)
+        clouds = [Image.fromarray(band).resize(size, Image.Resampling.BICUBIC) for band in noise]
+        picture = (
+            Image.merge("RGB", clouds)
+            if isinstance(preprocessing.mode, str)
+            else Bands(tuple(clouds))
+        )
+        yield _sample(picture, preprocessing, -1)
 
 
-def _picture(image: Image.Image, preprocessing: Preprocessing, target: int) -> Picture:
-    seen = to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
-    return Picture(np.array(image), seen, target)
+def _sample(picture: Picture, preprocessing: Preprocessing, target: int) -> Sample:
+    """Decode a picture as it is given to the file, and as the network sees it."""
+    mode = preprocessing.mode
+    raw = to_array(decode(picture, "RGB" if mode == "L" else mode))
+    return Sample(raw, to_pixels(fit_image(decode(picture, mode), preprocessing)), target)

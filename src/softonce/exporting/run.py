@@ -17,7 +17,7 @@ from softonce.engines import open_engine
 from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import folded, load
 from softonce.engines.torch_engine import TorchEngine
-from softonce.errors import ArtefactError, ConfigError
+from softonce.errors import ConfigError
 from softonce.exporting.network import Deployed, to_program
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import data_of, made_up_pictures, pick_samples, read_pictures
@@ -72,11 +72,6 @@ def export(config: ExportConfig) -> Exported:
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
     model, metadata = load(config.artefact, device="cpu")
-    if isinstance(metadata.preprocessing.mode, int):
-        raise ArtefactError(
-            "expected a classifier of RGB or L pictures, which a file makes of RGB pixels itself, "
-            f"found one of {metadata.preprocessing.mode} channels: predict from the artefact"
-        )
     data = data_of(config, metadata)
     if data is None and config.precision == "int8":
         raise ConfigError(
