@@ -183,3 +183,14 @@ def test_a_second_signal_does_not_wait() -> None:
         until_it_stops(port)
         service.send_signal(signal.SIGTERM)
         assert service.wait(30) == -signal.SIGTERM
+
+
+# what it needs
+
+
+def test_an_exported_file_is_served_without_torch() -> None:
+    needed = (
+        "softonce.serving.server, softonce.engines.onnx_engine, softonce.engines.openvino_engine"
+    )
+    code = f"import sys; sys.modules['torch'] = None; import {needed}"
+    subprocess.run([sys.executable, "-c", code], check=True)
