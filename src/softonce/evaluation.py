@@ -89,7 +89,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         >>> from softonce.config import EvaluateConfig
         >>> evaluate(EvaluateConfig((Path("no.safetensors"), Path("photos"))))
         Traceback (most recent call last):
-        softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
+        softonce.errors.ArtefactError: expected a model file at no.safetensors, ...
     """
     engine: Engine
     if config.artefact is None:

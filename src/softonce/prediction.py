@@ -51,7 +51,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         >>> from softonce.config import PredictConfig
         >>> next(predict(PredictConfig(Path("no.safetensors"), ("a.jpg",))))
         Traceback (most recent call last):
-        softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
+        softonce.errors.ArtefactError: expected a model file at no.safetensors, ...
     """
     engine = open_engine(
         config.artefact,
