@@ -10,7 +10,7 @@ demo: $(READY)  ## the main job on handwritten digits
 	$(BIN)/softonce demo
 
 test: $(READY)  ## the suite, doctests included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)  ## format, lint, types, import directions, our own contract
 	$(BIN)/ruff format --check .

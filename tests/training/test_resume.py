@@ -57,7 +57,11 @@ def _saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch):
-    """Return `kill_at(number)`: the process dies in that call of the step, counted from now."""
+    """Return `kill_at(number)`: the process dies in that call of the step, counted from now.
+
+    The workers of who died this way are left to the collector, which waits for each of them.
+    """
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
     real = TrainStep.__call__
 
     def arm(number: int) -> None:
