@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,10 @@ RESULTS = Path(__file__).parent / "results"
 def interleaved(
     cases: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 1
 ) -> dict[str, float]:
-    """Time each case once a round, in turn, so that a noisy moment meets them all.
+    """Time each case once a round, so that a noisy moment meets them all.
+
+    Their order is drawn anew for each round: what a case leaves in caches and in the allocator
+    would otherwise always meet the same neighbour.
 
     Args:
         cases: what to run, by name.
@@ -34,8 +38,10 @@ def interleaved(
         for run in cases.values():
             run()
     seconds: dict[str, list[float]] = {name: [] for name in cases}
+    turns, order = list(cases.items()), random.Random(0)
     for _ in range(rounds):
-        for name, run in cases.items():
+        order.shuffle(turns)
+        for name, run in turns:
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

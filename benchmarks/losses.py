@@ -21,7 +21,9 @@ import torch.nn.functional as F
 from harness import draw_times, hardware, interleaved, report
 
 from softonce import cross_entropy, linear_cross_entropy
+from softonce.losses.products import product_dtype
 
+CPU = torch.device("cpu")
 HEADS = {(64, 512, 10): 200, (256, 512, 1000): 40, (256, 2048, 21843): 5, (1024, 512, 128256): 3}
 LOGITS = {(64, 10): 300, (256, 1000): 200, (256, 21843): 20, (512, 128256): 5}
 MEMORY = (1024, 512, 128256)
@@ -78,15 +80,19 @@ def time_heads(shape, rounds):
     half[::2] = -100
     cases = {}
     for name, loss_of in HEAD_CASES.items():
-        if name == "torch chunked, default" and shape[2] > 50_000:
-            continue  # minutes a step: timed once, below
         wanted = half if "ignored" in name else target
         cases[name] = partial(step, loss_of, leaves, wanted, 3 if "upstream" in name else 1)
-    medians = interleaved(cases, rounds=rounds)
-    if len(cases) < len(HEAD_CASES):
-        default = {"torch chunked, default": partial(step, chunked, leaves, target)}
-        medians |= interleaved(default, rounds=1, warmup=0)
-    return medians
+    slow = {name: cases.pop(name) for name in too_slow(shape[2])}
+    slow.pop("torch bf16", None)  # a minute a step, and more
+    return interleaved(cases, rounds=rounds) | interleaved(slow, rounds=1, warmup=0)
+
+
+def too_slow(num_classes):
+    """Return the cases whose step takes half a minute or more."""
+    if num_classes > 10_000 and product_dtype(torch.bfloat16, CPU) == torch.float32:
+        yield "torch bf16"
+    if num_classes > 50_000:
+        yield "torch chunked, default"
 
 
 def time_logits(shape, rounds):

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from reference import draw, draw_target
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softonce.losses import chunks, class_blocks, linear, linear_cross_entropy
+from softonce.losses import chunks, class_blocks, linear, linear_cross_entropy, products
 from softonce.losses.kernels import blocked
+from softonce.losses.reduction import HALF_DTYPES
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
@@ -17,6 +18,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, tor
 def loop(request, monkeypatch):
     """Cut small problems as if they were large."""
     monkeypatch.setattr(linear, "_SMALL", 0)
+    monkeypatch.setattr(products, "_NATIVE_HALF", list(HALF_DTYPES))
     if request.param == "rows":
         monkeypatch.setattr(chunks, "_MIN_ROWS", 3)
         monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
@@ -162,6 +164,42 @@ def test_autocast_sums_the_head_in_single_precision(loop):
     found = torch.autograd.grad(loss, (features, weight))
     assert {gradient.dtype for gradient in found} == {torch.float32}
     assert_near((loss, *found), (truth, *torch.autograd.grad(truth, rounded)), torch.bfloat16)
+
+
+@pytest.mark.parametrize("small", [0, linear._SMALL])
+def test_a_processor_without_half_precision_multiplies_in_single(monkeypatch, small):
+    monkeypatch.setattr(linear, "_SMALL", small)
+    monkeypatch.setattr(products, "_NATIVE_HALF", [])
+    (features, weight, _), target = problem(torch.float32)
+    exact = linear_cross_entropy(features, weight, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(features, weight, target)
+    assert torch.equal(loss, exact)
+    found = torch.autograd.grad(loss, (features, weight))
+    for ours, theirs in zip(found, torch.autograd.grad(exact, (features, weight)), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("num_classes", [3, 7, 8])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_wide_product_is_that_of_its_columns(monkeypatch, num_classes, has_bias):
+    monkeypatch.setattr(products, "_BLOCK_COLUMNS", 3)
+    monkeypatch.setattr(products, "prefers_onednn", lambda: False)
+    left, right, bias = draw(0, 4, 5), draw(1, num_classes, 5), draw(2, num_classes)
+    left, right, bias = left.float(), right.float(), bias.float() if has_bias else None
+    place = torch.full((4, num_classes), torch.nan)
+    found = products.product(left, right, bias, place)
+    torch.testing.assert_close(found, F.linear(left, right, bias))
+    assert (found.data_ptr() == place.data_ptr()) == (num_classes > 3)
+
+
+def test_ignored_rows_leave_a_small_head_to_the_short_way():
+    (features, weight, _), target = problem(torch.float64, "masked")
+    kept = target >= 0
+    for options in ({}, {"reduction": "sum"}, {"weight": draw(7, 11).abs()}):
+        found = linear_cross_entropy(features, weight, target, **options)
+        short = linear_cross_entropy(features[kept], weight, target[kept], **options)
+        torch.testing.assert_close(found, short, rtol=1e-14, atol=0)
 
 
 def test_autocast_rounds_nothing_but_the_factors_of_the_head(loop):

@@ -152,6 +152,20 @@ def test_tensors_on_two_devices_are_named():
         linear_cross_entropy(FEATURES, HEAD, TARGET, linear_bias=torch.zeros(3, device="meta"))
 
 
+def test_what_is_no_tensor_is_named():
+    logits, target, head = torch.zeros(2, 3), torch.tensor([0, 1]), torch.zeros(3, 3)
+    message = "expected {} to be a torch.Tensor, found list: convert it with torch.as_tensor"
+    for call, name in (
+        (lambda: cross_entropy(logits.tolist(), target), "logits"),
+        (lambda: cross_entropy(logits, target.tolist()), "target"),
+        (lambda: nll_loss(logits.tolist(), target), "log_probs"),
+        (lambda: linear_cross_entropy(logits.tolist(), head, target), "features"),
+        (lambda: linear_cross_entropy(logits, head.tolist(), target), "linear_weight"),
+    ):
+        with pytest.raises(ArgumentError, match=message.format(name)):
+            call()
+
+
 def test_features_and_head_of_two_dtypes_are_refused():
     with pytest.raises(ArgumentError, match=r"one dtype, found torch\.float32 and torch\.float64"):
         linear_cross_entropy(torch.zeros(4, 2), torch.zeros(3, 2).double(), TARGET)

@@ -44,13 +44,12 @@ class RowChunks:
     ) -> Rows:
         """Return what all rows say; add their gradients, times `scale`, where there is a place."""
         found = []
-        for rows in self._chunks():
-            logits = self.head.logits(rows)
+        for rows, logits in self._logits():
             if seen is not None:
                 seen.look(logits, rows)
-            place = None if gradients is None else logits
+            dlogits = None if gradients is None else logits
             mass = self.mass.narrow(rows)
-            found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=place))
+            found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=dlogits))
             if gradients is not None:
                 gradients.add_(self.head, logits, rows)
         return Rows.concatenate(found)
@@ -59,8 +58,7 @@ class RowChunks:
         self, known: Rows, gradients: Gradients, upstream: Tensor, upstream_lse: Tensor | None
     ) -> None:
         """Add the gradients of rows that are `known`, times what is upstream of each, (N,)."""
-        for rows in self._chunks():
-            logits = self.head.logits(rows)
+        for rows, logits in self._logits():
             self.kernel.backward_rows(
                 logits,
                 self.mass.narrow(rows),
@@ -70,6 +68,14 @@ class RowChunks:
                 upstream_lse=None if upstream_lse is None else upstream_lse[rows],
             )
             gradients.add_(self.head, logits, rows)
+
+    def _logits(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield each chunk's logits, in the memory of the chunk before: new pages cost as much."""
+        place = None
+        for rows in self._chunks():
+            place = None if place is None else place[: rows.stop - rows.start]
+            place = self.head.logits(rows, place=place)
+            yield rows, place
 
     def _chunks(self) -> Iterator[slice]:
         """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""

@@ -16,6 +16,7 @@ from softonce.losses.reduction import (
     check_index_target,
     check_options,
     check_scores,
+    check_tensors,
     check_weight,
     index_target,
     per_class,
@@ -98,6 +99,7 @@ def nll_loss(
         >>> nll_loss(log_probs, torch.tensor([1, 0]), reduction="none")
         tensor([0.2877, 0.6931])
     """
+    check_tensors(log_probs=log_probs, target=target)
     check_options(reduction)
     check_scores("log_probs", log_probs)
     check_index_target("log_probs", log_probs.shape, target)
@@ -178,6 +180,7 @@ def cross_entropy(
     Source:
         Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", section 7.
     """
+    check_tensors(logits=logits, target=target)
     objective = objective_of(
         logits.shape,
         target,

@@ -6,6 +6,7 @@ A kernel is an optimisation of the readable form, never another definition: what
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -68,7 +70,7 @@ def fused(problem: Problem, *tensors: Tensor | None) -> Loss:
 
 def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     """Whether kernels can compute it: ordinary tensors whose values are there, in eager mode."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():  # noqa: SLF001
+    if torch.compiler.is_compiling() or _is_transformed():
         return False
     target, weight = objective.target, objective.weight
     mine = (*(target if isinstance(target, IndexTarget) else (target,)), weight)
@@ -77,13 +79,14 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     return all(t is None or _is_ordinary(t) for t in tensors)
 
 
+def _is_transformed() -> bool:
+    """Whether `torch.func`, or forward mode, looks at what is computed."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
+
+
 def _is_ordinary(tensor: Tensor) -> bool:
     is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    return (
-        is_plain
-        and find_kernel(tensor) is not None
-        and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call] # torch's
-    )
+    return is_plain and find_kernel(tensor) is not None
 
 
 class _Fused(torch.autograd.Function):
@@ -92,10 +95,10 @@ class _Fused(torch.autograd.Function):
         ctx.problem = problem
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
-        with torch.autocast(problem.objective.device.type, enabled=False):  # it chose the dtypes
+        with without_autocast(problem.objective.device.type):  # it chose the dtypes
             loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
-        outputs = loss if isinstance(loss, tuple) else (loss,)
-        ctx.mark_non_differentiable(*(made for made in outputs if not made.is_floating_point()))
+        if isinstance(loss, tuple):
+            ctx.mark_non_differentiable(*(made for made in loss if not made.is_floating_point()))
         return loss
 
     @staticmethod
@@ -107,6 +110,12 @@ class _Fused(torch.autograd.Function):
             return None, *_readable_gradient(ctx.problem, tensors, needs, upstream)
         kept, ctx.kept = ctx.kept, None
         return None, *ctx.problem.gradient(tensors, needs, kept, upstream)
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Return what keeps autocast out; where there is none it shall cost nothing."""
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_on else nullcontext()
 
 
 def _readable_gradient(
@@ -147,7 +156,7 @@ class LogitsProblem:
         mass, scale, dlogits = self.objective.mass(logits.shape[1]), None, None
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
             dlogits = torch.empty_like(logits, memory_format=torch.contiguous_format)
-            scale = self.objective.scale(logits[:, :1].numel())
+            scale = self.objective.scale(logits.numel() // logits.shape[1])
         rows = kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
         return self.objective.reduce(rows), (rows, dlogits)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from softonce.losses import class_blocks
 from softonce.losses.chunks import RowChunks
-from softonce.losses.fused import is_one
+from softonce.losses.fused import is_one, without_autocast
 from softonce.losses.kernels import kernel_for
 from softonce.losses.predictions import Predictions
 from softonce.losses.products import add_product_, product, replace_by_product_
@@ -45,10 +45,13 @@ class Head:
         """The precision to multiply in."""
         return self.features.dtype
 
-    def logits(self, rows: slice, classes: slice = _ALL) -> Tensor:
-        """Return the logits of some rows and classes, in the precision to multiply in."""
+    def logits(self, rows: slice, classes: slice = _ALL, place: Tensor | None = None) -> Tensor:
+        """Return the logits of some rows and classes, in the precision to multiply in.
+
+        Where there is a `place` of their shape they may be written there.
+        """
         bias = None if self.bias is None else self.bias[classes].to(self.dtype)
-        return product(self.features[rows], self.weight[classes].to(self.dtype), bias)
+        return product(self.features[rows], self.weight[classes].to(self.dtype), bias, place)
 
 
 class Gradients(NamedTuple):
@@ -128,7 +131,10 @@ class HeadProblem:
     def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return all logits."""
         bias = None if bias is None else bias.to(self.dtype)
-        return F.linear(features.to(self.dtype), weight.to(self.dtype), bias)
+        with without_autocast(features.device.type):  # it would narrow what `dtype` has widened
+            if features.dtype == weight.dtype == self.dtype:
+                return F.linear(features, weight, bias)
+            return F.linear(features.to(self.dtype), weight.to(self.dtype), bias)
 
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
         """Make the gradient with the loss where one number is upstream of it."""

@@ -13,7 +13,8 @@ from softonce.losses.fused import can_fuse, fused, loss_of_logits
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
 from softonce.losses.overrides import overridable
-from softonce.losses.reduction import accumulation_dtype, check_device
+from softonce.losses.products import product_dtype
+from softonce.losses.reduction import accumulation_dtype, check_device, check_tensors
 from softonce.losses.sharded_tensor import distributed_linear_cross_entropy, is_distributed
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def linear_cross_entropy(
         >>> cross_entropy(features @ head.T, torch.tensor([1]))
         tensor(0.3133)
     """
+    check_tensors(features=features, linear_weight=linear_weight, target=target)
     if is_distributed(linear_weight):  # its classes lie on several devices
         _check_distributed(return_lse=return_lse, return_pred=return_pred)
         return distributed_linear_cross_entropy(
@@ -164,7 +166,7 @@ def linear_cross_entropy(
         torch.Size((*features.shape[:-1], num_classes, *positions)),
         target,
         weight,
-        like=features.new_empty((), dtype=accumulation_dtype(dtype)),
+        like=_of_dtype(features, accumulation_dtype(dtype)),
         ignore_index=-100 if ignore_index is None else ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -191,17 +193,22 @@ def _loss_of_head(
     dtype: torch.dtype,
 ) -> Loss:
     """Return the loss of (N, D) features and a (C, D) weight; ignored rows cost nothing."""
+    kept = objective.kept_rows()
+    if kept is not None and len(kept) and can_fuse(objective, features, weight, bias):
+        part = objective.rows(kept)
+        return objective.widen(_loss_of_head(features[kept], weight, bias, part, dtype), kept)
     problem = HeadProblem(objective, dtype)
     if features.numel() * len(weight) < _SMALL and objective.is_ordinary:
         return loss_of_logits(problem.logits(features, weight, bias), objective)
-    kept = objective.kept_rows()
-    has_rows = 0 not in (len(features) if kept is None else len(kept), features.shape[1])
+    has_rows = features.numel() > 0 and (kept is None or len(kept) > 0)
     if not has_rows or not can_fuse(objective, features, weight, bias):
         return problem.readable(features, weight, bias)
-    if kept is None:
-        return fused(problem, features, weight, bias)
-    problem = HeadProblem(objective.rows(kept), dtype)
-    return objective.widen(fused(problem, features[kept], weight, bias), kept)
+    return fused(problem, features, weight, bias)
+
+
+def _of_dtype(features: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor of this dtype that is where the features are."""
+    return features if features.dtype == dtype else features.new_empty((), dtype=dtype)
 
 
 def _is_operator(features: Tensor, positions: list[int], target: Tensor, *, has_more: bool) -> bool:
@@ -212,16 +219,16 @@ def _is_operator(features: Tensor, positions: list[int], target: Tensor, *, has_
 
 def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
     """Return the precision of the products: autocast's, or that of features and weight."""
-    device = features.device.type
+    device, dtype = features.device.type, features.dtype
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         is_double = torch.float64 in (features.dtype, linear_weight.dtype)
-        return torch.float64 if is_double else torch.get_autocast_dtype(device)
-    if features.dtype != linear_weight.dtype:
+        dtype = torch.float64 if is_double else torch.get_autocast_dtype(device)
+    elif features.dtype != linear_weight.dtype:
         raise ArgumentError(
             f"expected features and linear_weight of one dtype, found {features.dtype} and "
             f"{linear_weight.dtype}: convert one of them, or use torch.autocast"
         )
-    return features.dtype
+    return product_dtype(dtype, features.device)
 
 
 def _check_distributed(**asked: bool) -> None:

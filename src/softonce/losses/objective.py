@@ -97,7 +97,10 @@ class Objective:
     def rows(self, kept: Tensor) -> Objective:
         """Return the objective of the rows that count, from their indices."""
         assert isinstance(self.target, IndexTarget)  # noqa: S101 - others have no such rows
-        return replace(self, target=IndexTarget(self.target.safe[kept]), shape=kept.shape)
+        target = IndexTarget(self.target.safe[kept])
+        counts_rows = self.total is not None and self.weight is None
+        total = None if counts_rows and self.total == len(kept) else self.total
+        return replace(self, target=target, total=total, shape=kept.shape)
 
     def widen(self, loss: Loss, kept: Tensor) -> Loss:
         """Put what `rows(kept)` gave back into all rows: nothing where they are ignored."""

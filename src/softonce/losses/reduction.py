@@ -43,6 +43,16 @@ class IndexTarget(NamedTuple):
         return self.blank(row_weight).sum()
 
 
+def check_tensors(**values: object) -> None:
+    """Raise where an argument that has to be a tensor is none."""
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor):
+            raise ArgumentError(
+                f"expected {name} to be a torch.Tensor, found {type(value).__name__}: "
+                f"convert it with torch.as_tensor({name})"
+            )
+
+
 def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
     """Raise where an option has a value that no loss knows."""
     if reduction not in _REDUCTIONS:

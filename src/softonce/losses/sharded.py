@@ -15,6 +15,7 @@ from softonce.errors import ArgumentError
 from softonce.losses.collectives import apply
 from softonce.losses.head import Gradients, Head
 from softonce.losses.overrides import overridable
+from softonce.losses.products import product_dtype
 from softonce.losses.sharded_rows import run, set_up_rows
 from softonce.losses.shards import Arguments, agree_on_shards
 
@@ -208,6 +209,6 @@ def _autocast(*tensors: Tensor | None) -> list[Any]:
     device = first.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return list(tensors)
-    dtype = torch.get_autocast_dtype(device)
+    dtype = product_dtype(torch.get_autocast_dtype(device), first.device)
     kinds = (torch.float32, torch.float16, torch.bfloat16)
     return [t.to(dtype) if t is not None and t.dtype in kinds else t for t in tensors]

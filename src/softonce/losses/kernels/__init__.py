@@ -26,6 +26,7 @@ keeps its loss `log1p(others)` and its gradient `-others / S`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -66,13 +67,18 @@ class Kernel(Protocol):
 
 def find_kernel(tensor: Tensor) -> Kernel | None:
     """Return the kernel for tensors of this device; None where the readable form has to do."""
-    if tensor.device.type == "cpu":
-        from softonce.losses.kernels import blocked
-
-        return blocked
+    if tensor.is_cpu:
+        return _blocked()
     from softonce.losses.kernels import triton_rows
 
     return triton_rows if triton_rows.is_available(tensor) else None
+
+
+@cache
+def _blocked() -> Kernel:
+    from softonce.losses.kernels import blocked  # which needs this module itself
+
+    return blocked
 
 
 def kernel_for(logits: Tensor) -> Kernel:
@@ -129,8 +135,9 @@ class Mass:
             keep, spread = full * (1 - label_smoothing), full * (label_smoothing / num_classes)
         if isinstance(target, torch.Tensor):
             return cls(probs=target, keep=keep, spread=spread)
-        masks = (None if mask is None else mask.squeeze(1) for mask in target[1:])
-        return cls(target.safe.squeeze(1), None, keep, spread, *masks)
+        ignored = None if target.ignored is None else target.ignored.squeeze(1)
+        outside = None if target.outside is None else target.outside.squeeze(1)
+        return cls(target.safe.squeeze(1), None, keep, spread, ignored, outside)
 
     @property
     def is_plain(self) -> bool:

@@ -119,7 +119,7 @@ def _plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor)
         gap = _gap(logits, anchor) if gap is None else gap
         loss = torch.where(own < _TINY, gap - probs.amax(1, keepdim=True).log(), loss)
     factor = own.add_(others).reciprocal_().mul_(scale)
-    probs.mul_(factor).scatter_(1, anchor, others.mul_(factor).neg_())
+    probs.scatter_(1, anchor, others.neg_()).mul_(factor)
     if not fits:
         dlogits.copy_(probs)
     return loss
