@@ -16,6 +16,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+"""The widest first, as the kernel names them."""
 
 
 def interleaved(
@@ -78,11 +80,14 @@ def draw_times(
 
 
 def hardware() -> str:
-    """Describe the processor and the number of its cores that we may use."""
+    """Describe the processor, its widest instructions, and how many of its cores we may use."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    widest = next((f", {flag}" for flag in INSTRUCTIONS if flag in flags), "")
+    cores = len(os.sched_getaffinity(0))
+    return f"{names[0] if names else platform.processor()}{widest}, {cores} cores"
 
 
 def report(

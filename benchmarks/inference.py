@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from torchvision_beside import load_torchvision
 
 BFLOAT16 = has_native_bfloat16(torch.device("cpu"))
+PX = 224
+"""Side of the images, and of what the networks see: nobody resizes."""
 Answer = Callable[[np.ndarray], object]
 
 
@@ -52,7 +55,7 @@ def ours(name: str, folder: Path, *, threads: int) -> tuple[Any, dict[str, Answe
         arch=arch,
         arch_args=arch_args,
         classes=tuple(map(str, range(1000))),
-        preprocessing=model.default_preprocessing,
+        preprocessing=replace(model.default_preprocessing, resize=PX),  # the images are that size
     )
     write_artefact(folder / "artefact.safetensors", model.state_dict(), metadata)
     network = Deployed(folded(model), metadata).eval()
@@ -93,7 +96,7 @@ def others(name: str, model: Any, folder: Path, *, threads: int) -> dict[str, An
     program = folder / "theirs.onnx"
     torch.onnx.export(
         theirs,
-        (torch.zeros(2, 3, 224, 224),),
+        (torch.zeros(2, 3, PX, PX),),
         program,
         dynamic_shapes=({0: torch.export.Dim("N")},),
         input_names=["images"],
@@ -161,7 +164,7 @@ def compare(name: str, asked: argparse.Namespace) -> tuple[dict[str, float], dic
         model, engines = ours(name, Path(folder), threads=asked.threads)
         cases = others(name, model, Path(folder), threads=asked.threads) | engines
         for batch in asked.batch_sizes:
-            shape = (batch, 3, 224, 224)
+            shape = (batch, 3, PX, PX)
             pixels = np.random.default_rng(batch).integers(0, 256, shape, dtype=np.uint8)
             runs = {label: partial(answer, pixels) for label, answer in cases.items()}
             seconds = interleaved(runs, rounds=asked.rounds * (3 if batch == 1 else 1), warmup=2)
@@ -198,7 +201,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(asked.threads)
     ratios: dict[str, float] = {}
-    figures: dict[str, Any] = {"px": 224, "threads": asked.threads, "native bfloat16": BFLOAT16}
+    figures: dict[str, Any] = {"px": PX, "threads": asked.threads, "native bfloat16": BFLOAT16}
     for name in asked.models:
         found = compare(name, asked)
         ratios |= found[0]

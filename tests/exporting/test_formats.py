@@ -92,9 +92,13 @@ def test_a_file_says_what_its_artefact_says_and_what_its_outputs_are(
 def test_an_onnx_file_calls_its_sizes_by_their_names_and_names_no_machine(exported: Any) -> None:
     model = onnx.load(exported("onnx"))
     onnx.checker.check_model(model, full_check=True)
-    sizes = [size.dim_param for size in model.graph.input[0].type.tensor_type.shape.dim]
-    assert sizes == ["N", "H", "W", ""]
+    assert _sizes(model.graph.input[0]) == ["N", "H", "W", 3]
+    assert [_sizes(output) for output in model.graph.output] == [["N", 3], ["N", 3]]
     assert str(Path.home()).encode() not in exported("onnx").read_bytes()
+
+
+def _sizes(value: Any) -> list[str | int]:
+    return [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
 
 
 # what it needs

@@ -51,4 +51,5 @@ def _name_sizes_(graph: Any) -> None:
     names = dict(zip((size.dim_param for size in sizes[:3]), "NHW", strict=True))
     for value in (*graph.input, *graph.value_info, *graph.output):
         for size in value.type.tensor_type.shape.dim:
-            size.dim_param = names.get(size.dim_param, size.dim_param)
+            if size.dim_param in names:  # to write a name, be it empty, would take the number away
+                size.dim_param = names[size.dim_param]
