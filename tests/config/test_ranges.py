@@ -46,6 +46,13 @@ def test_every_number_of_train_has_a_range() -> None:
             TrainConfig(**{name: -1})
 
 
+def test_a_fraction_of_a_whole_number_is_refused() -> None:
+    for name in ("epochs", "batch_size", "seed"):
+        with pytest.raises(ConfigError, match=f"whole number for --{name.replace('_', '-')}, fo"):
+            TrainConfig(**{name: 2.5})
+    assert TrainConfig(epochs=2.0, lr_warmup_epochs=2.5).epochs == 2
+
+
 @pytest.mark.parametrize("name", ["scale", "ratio"])
 @pytest.mark.parametrize("pair", [(0.0, 1.0), (0.8, 0.5), (float("nan"), 1.0)])
 def test_pairs_that_are_no_interval_are_refused(name: str, pair: tuple[float, float]) -> None:

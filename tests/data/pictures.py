@@ -51,6 +51,7 @@ def png_header(width: int, height: int) -> bytes:
 BROKEN = {
     "empty": (b"", r"empty \(0 bytes\)"),
     "text": (b"no picture at all", "no known image format"),
+    "EPS": (encoded(noise(8, 8), "EPS"), "EPS is not decoded, since that starts a program"),
     "truncated JPEG": (encoded(noise(64, 48), "JPEG")[:-700], "truncated"),
     "truncated PNG": (encoded(noise(64, 48))[:-3000], "truncated"),
     "bomb": (png_header(10_000, 9_000), "10000 x 9000 pixels, more than 89,478,485"),

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_type_hints,
+)
 
 from cyclopts import Group, Parameter
 
@@ -74,14 +84,29 @@ def check_range(config: Any, name: str, low: float, high: float = float("inf")) 
     raise ConfigError(f"expected --{name.replace('_', '-')} of {bound}, found {value}")
 
 
+def check_whole_numbers(config: Any) -> None:
+    """Raise a `ConfigError` where a field of whole numbers holds a fraction."""
+    hints = get_type_hints(type(config))
+    for name in (field.name for field in fields(config)):
+        value = getattr(config, name)
+        if _is_whole(hints[name]) and isinstance(value, float) and not value.is_integer():
+            raise ConfigError(
+                f"expected a whole number for --{name.replace('_', '-')}, found {value}"
+            )
+
+
+def _is_whole(hint: Any) -> bool:
+    kinds = {hint, *get_args(hint)}
+    return int in kinds and float not in kinds
+
+
 def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001 - the parser's signature
     """Raise a `ConfigError` where a fraction is given for a whole number; the parser would round.
 
     It is one of the parser's `config` functions, and sees the command line and the TOML file.
     """
     for argument in arguments:
-        kinds = {argument.hint, *get_args(argument.hint)}
-        for token in argument.tokens if int in kinds and float not in kinds else ():
+        for token in argument.tokens if _is_whole(argument.hint) else ():
             if _is_fraction(token.value):
                 place = "" if token.source == "cli" else f" in {token.source}"
                 raise ConfigError(

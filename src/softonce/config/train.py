@@ -24,6 +24,7 @@ from softonce.config.fields import (
     Weights,
     Workers,
     check_range,
+    check_whole_numbers,
 )
 from softonce.errors import ConfigError
 from softonce.preprocessing import MAX_CHANNELS, Fit, Interpolation, Mode
@@ -257,6 +258,7 @@ class TrainConfig:
         object.__setattr__(self, "data", None if self.data is None else str(self.data))
         for name, *bounds in _RANGES:
             check_range(self, name, *bounds)
+        check_whole_numbers(self)
         if self.batch_size != "auto":
             check_range(self, "batch_size", 1)
         if isinstance(self.mode, int):

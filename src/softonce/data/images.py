@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 89_478_485
 """Pictures above this are refused as decompression bombs (Pillow's own limit)."""
 
+STARTS_PROGRAMS = ("EPS",)
+"""What Pillow decodes by another program; for EPS that is Ghostscript."""
 MAX_ASPECT = 256
 """Longer strips are refused: made a square's height, a small file would fill the memory."""
 
@@ -103,6 +105,10 @@ def open_image(
         raise ImageError("no known image format") from None
     except Exception as error:
         raise ImageError(_reason(error)) from error
+    if image.format in STARTS_PROGRAMS:
+        raise ImageError(
+            f"{image.format} is not decoded, since that starts a program; save it as PNG"
+        )
     allowed = min(max_pixels, MAX_PIXELS)
     if image.width * image.height > allowed:
         raise ImageError(f"{image.width} x {image.height} pixels, more than {allowed:,} allowed")

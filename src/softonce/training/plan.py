@@ -152,7 +152,7 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
     """
     _warn_of_decay(config)
     LOG.info(
-        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %g epochs, then %s), "
+        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
         "weight decay %g, %s%s%s",
         config.model,
         config.size,
