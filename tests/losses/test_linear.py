@@ -136,6 +136,29 @@ def test_half_precision_is_no_worse_than_torchs(dtype):
     assert abs(ours - truth) <= abs(torchs - truth) + torch.finfo(torch.float32).eps
 
 
+@pytest.mark.parametrize("loss_of", ["head", "logits"])
+def test_a_grad_scaler_gets_back_the_gradient_that_it_scaled(loss_of):
+    features, weight, _, target = head_and_batch()
+    features, weight = features.float(), weight.float().requires_grad_()
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+
+    def loss():
+        with torch.autocast("cpu", torch.float16):
+            if loss_of == "head":
+                return linear_cross_entropy(features, weight, target)
+            return cross_entropy(F.linear(features, weight), target)
+
+    (expected,) = torch.autograd.grad(loss(), weight)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale(loss()).backward()
+    torch.testing.assert_close(weight.grad, 1024 * expected, rtol=2e-3, atol=1e-2)
+    scaler.unscale_(optimizer)
+    torch.testing.assert_close(weight.grad, expected, rtol=2e-3, atol=1e-5)
+    before = weight.detach().clone()
+    scaler.step(optimizer)
+    torch.testing.assert_close(weight.detach(), before - weight.grad)
+
+
 def test_compiled_in_one_graph_is_the_same():
     torch._dynamo.reset()
     features, weight, bias, target = head_and_batch()
