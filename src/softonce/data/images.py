@@ -33,11 +33,10 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 89_478_485
 """Pictures above this are refused as decompression bombs (Pillow's own limit)."""
-
-STARTS_PROGRAMS = ("EPS",)
-"""What Pillow decodes by another program; for EPS that is Ghostscript."""
 MAX_ASPECT = 256
 """Longer strips are refused: made a square's height, a small file would fill the memory."""
+STARTS_PROGRAMS = ("EPS",)
+"""What Pillow decodes by another program; for EPS that is Ghostscript."""
 
 MAX_BYTES = 256 * 2**20
 """Files above this are not read as pictures."""
