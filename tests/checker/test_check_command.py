@@ -36,6 +36,14 @@ def run(*tokens: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     return status, capsys.readouterr().out
 
 
+def test_a_path_where_nothing_is_is_no_clean_bill(project, capsys) -> None:
+    assert main(["check", "train.py", "trian.py"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    expected = "expected a file or a folder at trian.py, found nothing: check the path"
+    assert expected in " ".join(shown.err.split())
+
+
 def test_an_error_ends_with_status_1_and_shows_both_lines(project, capsys) -> None:
     status, out = run("check", "train.py", capsys=capsys)
     assert status == 1

@@ -22,6 +22,7 @@ def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
     from softonce.checker.static.settings import settings_for
 
     paths = [str(path) for path in config.paths] or ["."]
+    _check_there(paths)
     settings, baseline = settings_for(config, paths[0])
     checked = check_paths(paths, settings)
     checked.leave_to_the_system()
@@ -33,6 +34,18 @@ def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
         checked = _repair(checked, write=not config.diff)
     _print(checked, config)
     return 0 if config.diff else exit_status(checked.findings, strict=config.strict)
+
+
+def _check_there(paths: list[str]) -> None:
+    from pathlib import Path
+
+    from softonce.errors import ConfigError
+
+    for path in paths:
+        if not Path(path).exists():
+            raise ConfigError(
+                f"expected a file or a folder at {path}, found nothing: check the path"
+            )
 
 
 def _repair(checked: Checked, *, write: bool) -> Checked:
