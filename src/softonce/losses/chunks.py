@@ -70,12 +70,11 @@ class RowChunks:
             gradients.add_(self.head, logits, rows)
 
     def _logits(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield each chunk's logits, in the memory of the chunk before: new pages cost as much."""
-        place = None
+        """Yield each chunk's logits, in the memory of the chunk before."""
+        head = self.head
         for rows in self._chunks():
-            place = None if place is None else place[: rows.stop - rows.start]
-            place = self.head.logits(rows, place=place)
-            yield rows, place
+            shape = (rows.stop - rows.start, len(head.weight))
+            yield rows, head.logits(rows, head.scratch.place("logits", shape, head.features))
 
     def _chunks(self) -> Iterator[slice]:
         """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""

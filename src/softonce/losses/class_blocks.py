@@ -1,45 +1,57 @@
-"""The loss of a head in blocks of classes over many rows: four matrix products, each a fast one.
+"""The loss of a head in blocks of classes over many rows: three or four fast matrix products.
 
 The sum of a row is known only after a pass over all its classes, so the gradient makes the logits
-of each block again. With many classes that is still faster on a CPU than rows over all classes,
-whose products are skinny, and no temporary is larger than a block. Index targets only.
+of each block again, but for the first ones, which are kept. With many classes that is still faster
+on a CPU than rows over all classes, whose products are skinny. Index targets only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from softonce.losses.kernels import Mass, Rows
 from softonce.losses.kernels.blocked import describe, normalize_others_
+from softonce.losses.memory import in_huge_pages
 from softonce.losses.products import prefers_onednn
-from softonce.losses.reduction import accumulation_dtype, times
+from softonce.losses.reduction import HALF_DTYPES, accumulation_dtype, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import TypeAlias
-
-    from torch import Tensor
 
     from softonce.losses.head import Gradients, Head
     from softonce.losses.kernels import Factor
     from softonce.losses.predictions import Predictions
 
-    _Found: TypeAlias = tuple[Tensor, Tensor]
-
 _MIN_CLASSES = 32768
+_MIN_CLASSES_OF_HALF = 8192
 _BLOCK_BYTES = 2**24
 _MAX_ROWS = 8192
 _BLOCK_CLASSES = (2048, 8192)
+_KEPT_BYTES = 3 * 2**25
+
+
+class _Block(NamedTuple):
+    """What a block of classes says of its rows.
+
+    Args:
+        largest: the largest logit beside the anchor, (n, 1).
+        sums: the sum of `exp(logits - largest)` without the anchor, (n, 1).
+    """
+
+    largest: Tensor
+    sums: Tensor
 
 
 def is_faster(head: Head, mass: Mass) -> bool:
     """Whether blocks of classes win: many classes, and products that are fast in blocks."""
-    has_fast_product = head.dtype != torch.float32 or prefers_onednn()
     has_plain_rows = mass.index is not None and mass.ignored is None and mass.outside is None
-    return has_plain_rows and has_fast_product and len(head.weight) >= _MIN_CLASSES
+    if head.dtype in HALF_DTYPES:
+        return has_plain_rows and len(head.weight) >= _MIN_CLASSES_OF_HALF
+    return has_plain_rows and prefers_onednn() and len(head.weight) >= _MIN_CLASSES
 
 
 @dataclass(frozen=True)
@@ -61,9 +73,9 @@ class ClassBlocks:
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():
-            known, blocks = self._describe(rows, seen)
+            known, blocks, kept = self._describe(rows, seen)
             if gradients is not None:
-                self._differentiate(rows, known, gradients, scale, blocks=blocks)
+                self._differentiate(rows, known, gradients, scale, blocks=blocks, kept=kept)
             found.append(self._weigh(rows, known, spread))
         return Rows.concatenate(found)
 
@@ -75,22 +87,34 @@ class ClassBlocks:
             of_lse = None if upstream_lse is None else upstream_lse[rows]
             self._differentiate(rows, known.narrow(rows), gradients, upstream[rows], of_lse)
 
-    def _describe(self, rows: slice, seen: Predictions | None) -> tuple[Rows, list[_Found]]:
-        """Return the rows with a mass of 1 at their target, and what each block says of them."""
+    def _describe(
+        self, rows: slice, seen: Predictions | None
+    ) -> tuple[Rows, list[_Block], list[Tensor]]:
+        """Return the rows with a mass of 1 at their target, and what each block says of them.
+
+        Of the first blocks the softmax of the others is returned, too, 0 at the anchor.
+        """
         index = self._index(rows)
         at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
-        blocks: list[_Found] = []
+        blocks: list[_Block] = []
+        kept: list[Tensor] = []
+        room = _KEPT_BYTES
         for classes in self._class_blocks(len(index)):
-            logits, own = self._logits(rows, classes, index)
+            room -= len(index) * (classes.stop - classes.start) * at_anchor.itemsize
+            own = _own(index, classes)
+            logits = self._logits(self.head.narrow(classes), rows, is_kept=room >= 0)
             if seen is not None:
                 seen.look(logits, rows, classes.start)
             at_anchor[own[0]] = logits[own]
             logits[own] = -torch.inf
-            blocks.append(normalize_others_(logits))
+            blocks.append(_Block(*normalize_others_(logits)))
+            if room >= 0:
+                kept.append(logits)
         largest, sums = (torch.cat(values, 1) for values in zip(*blocks, strict=True))
         top = largest.amax(1, keepdim=True)
         differences = (largest - top).nan_to_num_(0.0, None, -torch.inf)
-        return describe(at_anchor, top.squeeze(1), (sums * differences.exp_()).sum(1)), blocks
+        total = (sums * differences.exp_()).sum(1)
+        return describe(at_anchor, top.squeeze(1), total), blocks, kept
 
     def _weigh(self, rows: slice, known: Rows, spread: Tensor | None) -> Rows:
         """Return the rows with the loss of their whole mass."""
@@ -120,7 +144,8 @@ class ClassBlocks:
         gradients: Gradients,
         upstream: Factor,
         upstream_lse: Tensor | None = None,
-        blocks: Sequence[_Found] = (),
+        blocks: Sequence[_Block] = (),
+        kept: Sequence[Tensor] = (),
     ) -> None:
         index, spread = self._index(rows), self.mass.spread
         upstream = torch.as_tensor(upstream, dtype=known.loss.dtype).expand(len(index))
@@ -131,28 +156,42 @@ class ClassBlocks:
         at_anchor = elsewhere * upstream - factor * known.others / known.total
         factor = factor if upstream_lse is None else factor + upstream_lse
         for number, classes in enumerate(self._class_blocks(len(index))):
-            logits, own = self._logits(rows, classes, index)
+            own, part = _own(index, classes), self.head.narrow(classes)
             here = at_anchor[own[0]]
-            if upstream_lse is not None:
-                chance = (logits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
-                here = here + upstream_lse[own[0]] * chance
-            logits[own] = -torch.inf
-            found = normalize_others_(logits, blocks[number] if blocks else None)
-            largest, sums = (values.squeeze(1) for values in found)
-            share = sums * (largest - known.largest).exp_() / known.total
-            logits.mul_((factor * share).unsqueeze(1))
+            if number < len(kept):
+                dlogits, block = kept[number], blocks[number]
+            else:
+                dlogits = self._logits(part, rows)
+                if upstream_lse is not None:
+                    chance = (dlogits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
+                    here = here + upstream_lse[own[0]] * chance
+                dlogits[own] = -torch.inf
+                block = _Block(*normalize_others_(dlogits, blocks[number] if blocks else None))
+            share = block.sums.squeeze(1) * (block.largest.squeeze(1) - known.largest).exp_()
+            dlogits.mul_((factor * share / known.total).unsqueeze(1))
             if spread is not None:
-                logits.addcmul_(spread[classes], upstream.unsqueeze(1), value=-1)
-            logits[own] = here
-            gradients.add_(self.head, logits, rows, classes)
+                dlogits.addcmul_(spread[classes], upstream.unsqueeze(1), value=-1)
+            dlogits[own] = here
+            gradients.add_(part, self._narrow(dlogits), rows, classes)
 
-    def _logits(
-        self, rows: slice, classes: slice, index: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the logits of a block, and the rows and columns of the targets that lie in it."""
-        logits = self.head.logits(rows, classes).to(accumulation_dtype(self.head.dtype))
-        own = ((index >= classes.start) & (index < classes.stop)).nonzero().squeeze(1)
-        return logits, (own, index[own] - classes.start)
+    def _logits(self, part: Head, rows: slice, *, is_kept: bool = False) -> Tensor:
+        """Return the logits of a block in the precision to sum in, until the next unless kept."""
+        scratch, features = self.head.scratch, self.head.features[rows]
+        shape, dtype = (len(features), len(part.weight)), accumulation_dtype(features.dtype)
+        if is_kept:
+            place = in_huge_pages(features.new_empty(shape, dtype=dtype))
+        else:
+            place = scratch.place("logits", shape, features.new_empty((), dtype=dtype))
+        if features.dtype == dtype:
+            return part.logits(rows, place)
+        return place.copy_(part.logits(rows, scratch.place("narrow", shape, features)))
+
+    def _narrow(self, dlogits: Tensor) -> Tensor:
+        """Return the gradient in the precision to multiply in, until the next logits."""
+        if dlogits.dtype == self.head.dtype:
+            return dlogits
+        place = self.head.scratch.place("narrow", dlogits.shape, self.head.features)
+        return place.copy_(dlogits)
 
     def _index(self, rows: slice) -> Tensor:
         assert self.mass.index is not None  # noqa: S101 - `is_faster` asked for it
@@ -164,8 +203,14 @@ class ClassBlocks:
             yield slice(start, min(start + _MAX_ROWS, num_rows))
 
     def _class_blocks(self, num_rows: int) -> Iterator[slice]:
-        num_classes = len(self.head.weight)
+        num_classes, in_features = self.head.weight.shape
         fewest, most = _BLOCK_CLASSES
-        step = min(max(fewest, _BLOCK_BYTES // (4 * num_rows)), most)
+        step = min(max(fewest, _BLOCK_BYTES // (4 * max(num_rows, in_features))), most)
         for start in range(0, num_classes, step):
             yield slice(start, min(start + step, num_classes))
+
+
+def _own(index: Tensor, classes: slice) -> tuple[Tensor, Tensor]:
+    """Return the rows and the columns of the targets that lie in a block."""
+    own = ((index >= classes.start) & (index < classes.stop)).nonzero().squeeze(1)
+    return own, index[own] - classes.start

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 
+from softonce.losses import everyday
 from softonce.losses.fused import loss_of_logits
 from softonce.losses.objective import objective_of
 from softonce.losses.overrides import overridable
@@ -180,6 +181,10 @@ def cross_entropy(
     Source:
         Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", section 7.
     """
+    if weight is None and label_smoothing == 0 and not return_lse:
+        loss = everyday.loss_of_logits(logits, target, reduction, ignore_index)
+        if loss is not None:
+            return loss
     check_tensors(logits=logits, target=target)
     objective = objective_of(
         logits.shape,

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch.autograd import forward_ad
 
 from softonce.losses.kernels import find_kernel, kernel_for
-from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype
+from softonce.losses.memory import in_huge_pages
+from softonce.losses.reduction import IndexTarget, accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.losses.objective import Loss, Objective
-
-
-_SMALL = 2**18
-"""Logits up to which the calls of a kernel's operators take longer than their work."""
-_CONFIDENT = 0.05
-"""A loss below which the roundings of torch's sum begin to show."""
 
 
 class Problem(Protocol):
@@ -70,7 +64,7 @@ def fused(problem: Problem, *tensors: Tensor | None) -> Loss:
 
 def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     """Whether kernels can compute it: ordinary tensors whose values are there, in eager mode."""
-    if torch.compiler.is_compiling() or _is_transformed():
+    if not is_eager():
         return False
     target, weight = objective.target, objective.weight
     mine = (*(target if isinstance(target, IndexTarget) else (target,)), weight)
@@ -79,9 +73,10 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     return all(t is None or _is_ordinary(t) for t in tensors)
 
 
-def _is_transformed() -> bool:
-    """Whether `torch.func`, or forward mode, looks at what is computed."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
+def is_eager() -> bool:
+    """Whether no compiler, no `torch.func` and no forward mode looks at what is computed."""
+    is_transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
+    return not is_transformed and not torch.compiler.is_compiling()
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
@@ -107,7 +102,7 @@ class _Fused(torch.autograd.Function):
         if all(gradient is None for gradient in upstream):
             return None, *[None] * len(tensors)
         if torch.is_grad_enabled():  # the gradient shall have one itself
-            return None, *_readable_gradient(ctx.problem, tensors, needs, upstream)
+            return None, *readable_gradient(ctx.problem, tensors, needs, upstream)
         kept, ctx.kept = ctx.kept, None
         return None, *ctx.problem.gradient(tensors, needs, kept, upstream)
 
@@ -118,12 +113,13 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if is_on else nullcontext()
 
 
-def _readable_gradient(
+def readable_gradient(
     problem: Problem,
     tensors: tuple[Tensor | None, ...],
     needs: Sequence[bool],
     upstream: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
+    """Return the gradients of the tensors that need one, which have gradients themselves."""
     loss = problem.readable(*tensors)
     outputs = loss if isinstance(loss, tuple) else (loss,)
     pairs = [(o, u) for o, u in zip(outputs, upstream, strict=True) if u is not None]
@@ -155,7 +151,7 @@ class LogitsProblem:
         logits: Tensor = tensors[0]
         mass, scale, dlogits = self.objective.mass(logits.shape[1]), None, None
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
-            dlogits = torch.empty_like(logits, memory_format=torch.contiguous_format)
+            dlogits = in_huge_pages(torch.empty_like(logits, memory_format=torch.contiguous_format))
             scale = self.objective.scale(logits.numel() // logits.shape[1])
         rows = kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
         return self.objective.reduce(rows), (rows, dlogits)
@@ -173,7 +169,7 @@ class LogitsProblem:
         if dlogits is not None:
             factor = upstream[0]
             return [dlogits if factor is None or is_one(factor) else dlogits.mul_(factor)]
-        dlogits = torch.empty_like(logits)
+        dlogits = in_huge_pages(torch.empty_like(logits))
         of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
         mass = self.objective.mass(logits.shape[1])
         kernel_for(logits).backward_rows(
@@ -188,27 +184,7 @@ def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
         logits = logits.to(objective.compute_dtype)
     if logits.numel() == 0 or not can_fuse(objective, logits):
         return objective.readable(logits)
-    is_small = logits.numel() <= _SMALL and logits.device.type == "cpu"
-    if is_small and objective.is_ordinary and logits.dtype not in HALF_DTYPES:
-        loss = _by_torch(logits, objective)
-        if loss is not None:
-            return loss
     return fused(LogitsProblem(objective), logits)
-
-
-def _by_torch(logits: Tensor, objective: Objective) -> Loss | None:
-    """Return torch's loss, which costs less to call; None where a row is confident, or not finite.
-
-    Those rows torch gets wrong; and nothing else that it gets wrong is `is_ordinary`. To look at
-    them would wait for a GPU.
-    """
-    assert isinstance(objective.target, IndexTarget)  # noqa: S101 - it is ordinary
-    index = objective.target.safe
-    log_probs = F.log_softmax(logits, 1)
-    if not log_probs.detach().gather(1, index).amax().item() < -_CONFIDENT:
-        return None
-    loss = F.nll_loss(log_probs, index.squeeze(1), reduction=objective.reduction)
-    return loss.reshape(objective.shape) if objective.reduction == "none" else loss
 
 
 def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from softonce.losses import class_blocks
 from softonce.losses.chunks import RowChunks
 from softonce.losses.fused import is_one, without_autocast
 from softonce.losses.kernels import kernel_for
+from softonce.losses.memory import Scratch, in_huge_pages
 from softonce.losses.predictions import Predictions
 from softonce.losses.products import add_product_, product, replace_by_product_
 from softonce.losses.reduction import IndexTarget, accumulation_dtype
@@ -34,24 +35,33 @@ class Head:
         features: (N, D), in the precision to multiply in.
         weight: (C, D), in a precision of its own.
         bias: (C,), or None.
+        scratch: memory for what a block needs for a while.
     """
 
     features: Tensor
     weight: Tensor
     bias: Tensor | None
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision to multiply in."""
         return self.features.dtype
 
-    def logits(self, rows: slice, classes: slice = _ALL, place: Tensor | None = None) -> Tensor:
-        """Return the logits of some rows and classes, in the precision to multiply in.
-
-        Where there is a `place` of their shape they may be written there.
-        """
+    def narrow(self, classes: slice) -> Head:
+        """Return the head of some classes, all in the precision to multiply in, until the next."""
+        weight = self.weight[classes]
+        if weight.dtype != self.dtype:
+            weight = self.scratch.place("weight", weight.shape, self.features).copy_(weight)
         bias = None if self.bias is None else self.bias[classes].to(self.dtype)
-        return product(self.features[rows], self.weight[classes].to(self.dtype), bias, place)
+        return replace(self, weight=weight, bias=bias)
+
+    def logits(self, rows: slice, place: Tensor | None = None) -> Tensor:
+        """Return the logits of some rows; where there is a `place` of their shape, it may be there.
+
+        The parameters have the precision to multiply in.
+        """
+        return product(self.features[rows], self.weight, self.bias, place)
 
 
 class Gradients(NamedTuple):
@@ -77,7 +87,7 @@ class Gradients(NamedTuple):
         parts = zip((head.features, head.weight, head.bias), needs, strict=True)
         return cls(
             *(
-                make(part, dtype=accumulation_dtype(part.dtype))
+                in_huge_pages(make(part, dtype=accumulation_dtype(part.dtype)))
                 if need and part is not None
                 else None
                 for part, need in parts
@@ -85,17 +95,25 @@ class Gradients(NamedTuple):
         )
 
     def add_(self, head: Head, dlogits: Tensor, rows: slice, classes: slice = _ALL) -> None:
-        """Add what the gradient of some logits says; the first rows and classes come first."""
-        dlogits = dlogits.to(head.dtype)
+        """Add what the gradient of some logits says; the first rows and classes come first.
+
+        Args:
+            head: of these classes, in the precision to multiply in.
+            dlogits: (rows, classes).
+            rows: of the features.
+            classes: of the whole weight.
+        """
+        dlogits, scratch = dlogits.to(head.dtype), head.scratch
         if self.features is not None:
-            weight = head.weight[classes].to(head.dtype).t()
-            add_product_(self.features[rows], dlogits, weight, is_first=not classes.start)
+            place, weight = self.features[rows], head.weight.t()
+            add_product_(place, dlogits, weight, is_first=not classes.start, scratch=scratch)
         if self.weight is not None:
             features, is_first = head.features[rows].t(), not rows.start
             if is_first and classes == _ALL:
-                replace_by_product_(self.weight, dlogits.t(), features)
+                replace_by_product_(self.weight, dlogits.t(), features, scratch=scratch)
             else:
-                add_product_(self.weight[classes], dlogits.t(), features, is_first=is_first)
+                place = self.weight[classes]
+                add_product_(place, dlogits.t(), features, is_first=is_first, scratch=scratch)
         if self.bias is not None:
             total = dlogits.sum(0, dtype=self.bias.dtype)
             self.bias[classes] = total if not rows.start else self.bias[classes] + total
@@ -180,5 +198,4 @@ class HeadProblem:
         mass = self.objective.mass(len(head.weight))
         if class_blocks.is_faster(head, mass):
             return class_blocks.ClassBlocks(head, mass)
-        head = Head(head.features, head.weight.to(head.dtype), head.bias)
-        return RowChunks(head, mass, kernel_for(head.features))
+        return RowChunks(head.narrow(_ALL), mass, kernel_for(head.features))

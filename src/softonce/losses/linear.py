@@ -8,7 +8,7 @@ import torch
 from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
-from softonce.losses import ops
+from softonce.losses import everyday, ops
 from softonce.losses.fused import can_fuse, fused, loss_of_logits
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from softonce.losses.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
-
 
 _SMALL = 2**22
 """Multiplications up to which a head gains nothing by being cut."""
@@ -131,6 +130,14 @@ def linear_cross_entropy(
         >>> cross_entropy(features @ head.T, torch.tensor([1]))
         tensor(0.3133)
     """
+    ignored = -100 if ignore_index is None else ignore_index
+    is_plain = weight is None and label_smoothing == 0 and options is None
+    if is_plain and not (return_lse or return_pred):
+        loss = everyday.loss_of_head(
+            features, linear_weight, linear_bias, target, reduction, ignored
+        )
+        if loss is not None:
+            return loss
     check_tensors(features=features, linear_weight=linear_weight, target=target)
     if is_distributed(linear_weight):  # its classes lie on several devices
         _check_distributed(return_lse=return_lse, return_pred=return_pred)
@@ -157,7 +164,7 @@ def linear_cross_entropy(
             linear_bias,
             target,
             weight,
-            ignore_index=-100 if ignore_index is None else ignore_index,
+            ignore_index=ignored,
             label_smoothing=label_smoothing,
             reduction=reduction,
             dtype=dtype,
@@ -167,7 +174,7 @@ def linear_cross_entropy(
         target,
         weight,
         like=_of_dtype(features, accumulation_dtype(dtype)),
-        ignore_index=-100 if ignore_index is None else ignore_index,
+        ignore_index=ignored,
         reduction=reduction,
         label_smoothing=label_smoothing,
         return_lse=return_lse,
@@ -198,7 +205,7 @@ def _loss_of_head(
         part = objective.rows(kept)
         return objective.widen(_loss_of_head(features[kept], weight, bias, part, dtype), kept)
     problem = HeadProblem(objective, dtype)
-    if features.numel() * len(weight) < _SMALL and objective.is_ordinary:
+    if features.numel() * len(weight) <= _SMALL and objective.is_ordinary:
         return loss_of_logits(problem.logits(features, weight, bias), objective)
     has_rows = features.numel() > 0 and (kept is None or len(kept) > 0)
     if not has_rows or not can_fuse(objective, features, weight, bias):

@@ -14,6 +14,8 @@ from softonce.losses.reduction import HALF_DTYPES
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from softonce.losses.memory import Scratch
+
 _BLOCK_BYTES = 2**24
 _BLOCK_COLUMNS = 1024
 _MIN_MULTIPLICATIONS = 2**22
@@ -50,14 +52,21 @@ def product(
         bias: (m,), or None.
         place: (n, m), memory for the result, which need not be used.
     """
-    if _is_for_onednn(left, right):
+    if is_for_onednn(left, right):
         onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - the public way leads to MKL
         result: Tensor = onednn(left, right, bias, "none", [], "")
         return result
     if left.device.type == "cpu" and left.dtype == torch.float32 and len(right) > _BLOCK_COLUMNS:
         place = left.new_empty(len(left), len(right)) if place is None else place
         return _product_in_columns(left, right, bias, place)
-    return F.linear(left, right, bias)
+    return F.linear(left, right, bias) if place is None else _write_(place, left, right, bias)
+
+
+def _write_(place: Tensor, left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    """Write `left @ right.T + bias` to a place."""
+    if bias is None:
+        return torch.mm(left, right.t(), out=place)
+    return torch.addmm(bias, left, right.t(), out=place)
 
 
 def _product_in_columns(left: Tensor, right: Tensor, bias: Tensor | None, place: Tensor) -> Tensor:
@@ -67,24 +76,23 @@ def _product_in_columns(left: Tensor, right: Tensor, bias: Tensor | None, place:
     """
     for start in range(0, len(right), _BLOCK_COLUMNS):
         some = slice(start, start + _BLOCK_COLUMNS)
-        if bias is None:
-            torch.mm(left, right[some].t(), out=place[:, some])
-        else:
-            torch.addmm(bias[some], left, right[some].t(), out=place[:, some])
+        _write_(place[:, some], left, right[some], None if bias is None else bias[some])
     return place
 
 
-def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
+def add_product_(
+    place: Tensor, left: Tensor, right: Tensor, *, is_first: bool, scratch: Scratch
+) -> None:
     """Add `left @ right.T` to `place`, or write it there where it is the first.
 
     The place may have a wider dtype than the factors. A GPU adds up in it; what a CPU rounds to
-    theirs is never larger than a few MiB.
+    theirs is never larger than a few MiB, and goes by way of `scratch`.
     """
     wide: dict[str, Any] = {}
     if _adds_wide(place, left):
         wide = {"out_dtype": place.dtype}
-    elif place.dtype != left.dtype or _is_for_onednn(left, right):
-        _add_in_blocks_(place, left, right, is_first=is_first)
+    elif place.dtype != left.dtype or is_for_onednn(left, right):
+        _add_in_blocks_(place, left, right, is_first=is_first, scratch=scratch)
         return
     if is_first:
         torch.mm(left, right.t(), **wide, out=place)
@@ -92,22 +100,25 @@ def add_product_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) 
         torch.addmm(place, left, right.t(), **wide, out=place)
 
 
-def replace_by_product_(place: Tensor, left: Tensor, right: Tensor) -> None:
+def replace_by_product_(place: Tensor, left: Tensor, right: Tensor, *, scratch: Scratch) -> None:
     """Let the whole `place`, of which no view is held, be `left @ right.T`.
 
     What oneDNN has made becomes the memory of the place: to copy it took as long as to make it.
     """
-    if place.dtype == left.dtype and _is_for_onednn(left, right):
+    if place.dtype == left.dtype and is_for_onednn(left, right):
         place.set_(product(left, right))  # type: ignore[call-overload] # torch's stub knows storages alone
     else:
-        add_product_(place, left, right, is_first=True)
+        add_product_(place, left, right, is_first=True, scratch=scratch)
 
 
-def _add_in_blocks_(place: Tensor, left: Tensor, right: Tensor, *, is_first: bool) -> None:
+def _add_in_blocks_(
+    place: Tensor, left: Tensor, right: Tensor, *, is_first: bool, scratch: Scratch
+) -> None:
     step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
     for start in range(0, len(place), step):
         rows = slice(start, start + step)
-        value = product(left[rows], right)
+        shape = (len(place[rows]), place.shape[1])
+        value = product(left[rows], right, place=scratch.place("product", shape, left))
         if is_first:
             place[rows] = value
         else:
@@ -139,6 +150,7 @@ def prefers_onednn() -> bool:
     return has_unused and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _is_for_onednn(left: Tensor, right: Tensor) -> bool:
+def is_for_onednn(left: Tensor, right: Tensor) -> bool:
+    """Whether `left @ right.T` is large enough to gain by oneDNN, on a processor that does."""
     is_single = left.dtype == torch.float32 and left.device.type == "cpu"
     return is_single and left.numel() * len(right) >= _MIN_MULTIPLICATIONS and prefers_onednn()

@@ -84,11 +84,11 @@ def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> R
     assert mass.index is not None  # noqa: S101 - it is plain
     anchor = mass.index.unsqueeze(1)
     if logits.numel() * accumulation_dtype(logits.dtype).itemsize <= _BLOCK_BYTES:
-        loss = _plain_block(logits, anchor, dlogits, scale)
+        loss = plain_block(logits, anchor, dlogits, scale)
     else:
         loss = anchor.new_empty(anchor.shape, dtype=accumulation_dtype(logits.dtype))
         for block in _blocks(logits):
-            loss[block] = _plain_block(
+            loss[block] = plain_block(
                 logits[block], anchor[block], dlogits[block], _at(scale, block)
             )
     loss = loss.squeeze(1)
@@ -100,11 +100,11 @@ def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> R
     return Rows(loss, nothing, nothing, nothing)
 
 
-def _plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor) -> Tensor:
+def plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor) -> Tensor:
     """Return the losses of a block, (n, 1) or (n, 1, l), and write its gradient.
 
-    The softmax of all classes says it all. Its sum lost what is small beside the anchor; so the
-    others are added up without it, and both are divided by what they are together.
+    The softmax of all classes says it all, but where a row is more sure than not: its sum lost what
+    is small beside the anchor.
     """
     dtype = accumulation_dtype(logits.dtype)
     fits = dlogits.dtype == dtype and dlogits.is_contiguous()
@@ -113,15 +113,31 @@ def _plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor)
         logits, 1, dtype, out=dlogits if fits else logits.new_empty(0, dtype=dtype)
     )
     own = probs.gather(1, anchor)
+    low, high = (end.item() for end in own.aminmax()) if own.numel() else (0.0, 1.0)
+    if low >= _TINY and high < 0.5:
+        loss = own.log().neg_()
+        probs.mul_(scale).scatter_(1, anchor, own.sub_(1).mul_(scale))
+    else:
+        gap = _gap(logits, anchor) if gap is None and not low >= _TINY else gap  # NaN is not, too
+        loss = _exact_block(probs, own, anchor, scale, gap)
+    if not fits:
+        dlogits.copy_(probs)
+    return loss
+
+
+def _exact_block(
+    probs: Tensor, own: Tensor, anchor: Tensor, scale: Factor, gap: Tensor | None
+) -> Tensor:
+    """Do so where rows may be sure: the others are added up without the anchor, whose share is own.
+
+    Both are divided by what they are together.
+    """
     others = probs.scatter_(1, anchor, 0).sum(1, keepdim=True)
     loss = (others / own).log1p_()
-    if own.numel() and own.amin().item() < _TINY:
-        gap = _gap(logits, anchor) if gap is None else gap
+    if gap is not None:
         loss = torch.where(own < _TINY, gap - probs.amax(1, keepdim=True).log(), loss)
     factor = own.add_(others).reciprocal_().mul_(scale)
     probs.scatter_(1, anchor, others.neg_()).mul_(factor)
-    if not fits:
-        dlogits.copy_(probs)
     return loss
 
 
