@@ -98,13 +98,36 @@ def test_it_takes_logits_as_they_lie(calls):
     torch.testing.assert_close(found, expected)
 
 
-def test_ignored_rows_are_left_alone(calls):
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_ignored_rows_count_nothing_whatever_they_hold(calls, reduction):
     target = TARGET.clone()
     target[3] = -100
-    expected = F.cross_entropy(LOGITS, target)
-    torch.testing.assert_close(cross_entropy(LOGITS, target), expected)
-    torch.testing.assert_close(linear_cross_entropy(LOGITS, HEAD, target), expected)
-    assert not calls
+    leaf = LOGITS.clone().requires_grad_()
+    expected = F.cross_entropy(leaf, target, reduction=reduction)
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    wild = LOGITS.clone()
+    wild[3] = torch.nan
+    wild.requires_grad_()
+    for loss in (
+        cross_entropy(wild, target, reduction=reduction),
+        linear_cross_entropy(wild, HEAD, target, reduction=reduction),
+    ):
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(torch.autograd.grad(loss, wild)[0], gradient)
+    assert len(calls) == 2
+
+
+def test_where_all_rows_are_ignored_the_mean_is_of_nothing():
+    target = torch.full((5,), -100)
+    assert cross_entropy(LOGITS, target).isnan()
+    assert linear_cross_entropy(LOGITS, HEAD, target, reduction="sum").item() == 0
+
+
+def test_an_ignored_class_above_the_others_is_ignored():
+    target = TARGET.clone()
+    target[3] = 255
+    expected = F.cross_entropy(LOGITS, target, ignore_index=255)
+    torch.testing.assert_close(cross_entropy(LOGITS, target, ignore_index=255), expected)
 
 
 @pytest.mark.parametrize("value", [7, -1])

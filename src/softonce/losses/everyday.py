@@ -2,7 +2,7 @@
 
 Class indices of (N, C) logits on a CPU, in single or double precision, summed or averaged, without
 an option. The checks and the records of the general way take as long as the loss of 64 x 10 logits
-itself. Whatever is not as expected, ignored rows and wrong arguments too, is left to that way.
+itself. Whatever is not as expected, wrong arguments too, is left to that way.
 """
 
 from __future__ import annotations
@@ -34,24 +34,13 @@ def loss_of_logits(
     """Return the loss; None where the call is of another kind."""
     if not (
         type(logits) in _KINDS
-        and type(target) is torch.Tensor
         and logits.dim() == 2
-        and logits.dtype in _DTYPES
-        and logits.is_cpu
-        and 0 < logits.numel() <= _SMALL
-        and target.dtype == torch.int64
-        and target.is_cpu
-        and target.shape == logits.shape[:1]
+        and _are_rows(logits, target, logits.shape[1], ignore_index)
         and reduction in ("mean", "sum")
-        and not 0 <= ignore_index < logits.shape[1]
-        and is_eager()
     ):
         return None
-    try:
-        loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
-    except RuntimeError:  # a class that is not there: ignored, or wrong
-        return None
-    return loss
+    logits, target = _counted(logits, target, ignore_index)
+    return _loss(logits, target, reduction)
 
 
 def loss_of_head(
@@ -70,14 +59,49 @@ def loss_of_head(
         and features.dtype == weight.dtype
         and weight.is_cpu
         and features.shape[1] == weight.shape[1]
-        and len(features) * len(weight) <= _SMALL
-        and not is_for_onednn(features, weight)
         and (bias is None or _fits(bias, weight))
+        and _are_rows(features, target, len(weight), ignore_index)
+        and reduction in ("mean", "sum")
+        and not is_for_onednn(features, weight)
         and not torch.is_autocast_enabled("cpu")
-        and is_eager()
     ):
         return None
-    return loss_of_logits(F.linear(features, weight, bias), target, reduction, ignore_index)
+    features, target = _counted(features, target, ignore_index)
+    return _loss(F.linear(features, weight, bias), target, reduction)
+
+
+def _are_rows(rows: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> bool:
+    """Whether these are a few rows with a class index each, and nobody looks on."""
+    return (
+        type(target) is torch.Tensor
+        and rows.dtype in _DTYPES
+        and rows.is_cpu
+        and 0 < len(rows) * num_classes <= _SMALL
+        and target.dtype == torch.int64
+        and target.is_cpu
+        and target.shape == rows.shape[:1]
+        and not 0 <= ignore_index < num_classes
+        and is_eager()
+    )
+
+
+def _counted(rows: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Return the rows that are not ignored, and their targets."""
+    if target.amin().item() >= 0:
+        return rows, target
+    kept = (target != ignore_index).nonzero().squeeze(1)
+    return rows.index_select(0, kept), target.index_select(0, kept)
+
+
+def _loss(logits: Tensor, target: Tensor, reduction: Reduction) -> Tensor | None:
+    """Return the loss; None where there is no row, or a class is not there."""
+    if logits.numel() == 0:
+        return None
+    try:
+        loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
+    except RuntimeError:
+        return None
+    return loss
 
 
 def _fits(bias: Tensor, weight: Tensor) -> bool:

@@ -203,7 +203,9 @@ def _loss_of_head(
     kept = objective.kept_rows()
     if kept is not None and len(kept) and can_fuse(objective, features, weight, bias):
         part = objective.rows(kept)
-        return objective.widen(_loss_of_head(features[kept], weight, bias, part, dtype), kept)
+        return objective.widen(
+            _loss_of_head(features.index_select(0, kept), weight, bias, part, dtype), kept
+        )
     problem = HeadProblem(objective, dtype)
     if features.numel() * len(weight) <= _SMALL and objective.is_ordinary:
         return loss_of_logits(problem.logits(features, weight, bias), objective)
