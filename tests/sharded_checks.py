@@ -135,6 +135,34 @@ def variants_equal_the_textbook():
             assert_same_bits(ours[1][0])
 
 
+def predictions_are_those_of_the_whole_head():
+    features, head, bias, target = problem()
+    head[7], bias[7] = head[2], bias[2] + 9  # the largest of every row, and
+    head[11], bias[11] = head[7], bias[7]  # once more: the first of them counts
+    for cut, index, rows_per_chunk in itertools.product(cuts(), (target, None), (None, 4)):
+        start, stop = cut[dist.get_rank()]
+        mine = reference.draw(5, NUM_ROWS, NUM_CLASSES).softmax(1) if index is None else index
+        for biases in (None, bias):
+            own = None if biases is None else biases[start:stop]
+            loss, pred = sharded_linear_cross_entropy(
+                features.requires_grad_(),
+                head[start:stop],
+                mine,
+                class_start=start,
+                class_stop=stop,
+                linear_bias=own,
+                rows_per_chunk=rows_per_chunk,
+                return_pred=True,
+            )
+            logits = torch.nn.functional.linear(features, head, biases)
+            expected = logits.argmax(1)
+            if index is not None:
+                expected[index == -100] = -1
+            assert torch.equal(pred, expected)
+            assert loss.requires_grad
+            assert not pred.requires_grad
+
+
 def a_common_offset_changes_nothing():
     features, weight, bias, target = problem(torch.float32)
     features, weight = features.round(), weight.round()  # exact logits
@@ -603,6 +631,7 @@ def rows_that_do_not_fit_are_refused_on_every_rank():
 
 CHECKS = (
     variants_equal_the_textbook,
+    predictions_are_those_of_the_whole_head,
     a_common_offset_changes_nothing,
     confident_rows_keep_loss_and_gradient,
     nearly_certain_probabilities_keep_what_is_left,

@@ -13,13 +13,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from training.runs import rows, small
 
-from softonce import train
-from softonce.losses import cross_entropy
+from softonce import TrainConfig, train
+from softonce.errors import ConfigError
+from softonce.losses import ShardedLinear, cross_entropy
 from softonce.models import Classifier
 from softonce.training import head_loss
-from softonce.training.head_loss import HeadLoss, has_many_logits
+from softonce.training.head_loss import (
+    HeadLoss,
+    ShardedHeadLoss,
+    has_many_logits,
+    with_whole_head,
+)
 from softonce.training.mixing import Mixing
 from softonce.training.objective import Objective
+from softonce.training.plan import with_head_shards
 from softonce.training.step import TrainStep
 
 NUM_ROWS, NUM_CLASSES = 300, 4000
@@ -141,7 +148,9 @@ def test_a_run_takes_it_by_itself_and_says_so(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
     caplog.set_level(logging.INFO, logger="softonce")
+    # Batch norm over four pictures makes much of a last bit: a small rate keeps it small.
     options = {"mixup_alpha": 0.2, "model_ema": True, "grad_accum_steps": 2, "amp": False}
+    options["lr"] = 1e-5
     train(small(photos, tmp_path / "plain", **options))
     assert "in blocks" not in caplog.text
     monkeypatch.setattr(head_loss, "MANY_LOGITS", 1)
@@ -150,3 +159,51 @@ def test_a_run_takes_it_by_itself_and_says_so(
     for ours, plain in zip(rows(tmp_path / "many"), rows(tmp_path / "plain"), strict=True):
         assert ours.pop("split") == plain.pop("split")
         assert ours == pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_classes", "num_processes", "is_sharded"),
+    [
+        (None, 2**20, 2, True),
+        (None, 2**20, 1, False),
+        (None, 2**19, 2, False),
+        (False, 2**20, 2, False),
+        (True, 10, 1, True),
+    ],
+)
+def test_the_processes_share_a_wide_head(
+    monkeypatch, asked, num_classes, num_processes, is_sharded
+) -> None:
+    monkeypatch.setattr("softonce.training.plan.world_size", lambda: num_processes)
+    network, config = Net(num_classes), TrainConfig(Path("photos"), shard_head=asked)
+    network.fc.to("meta").weight = nn.Parameter(torch.empty(num_classes, 16, device="meta"))
+    assert with_head_shards(config, network, has_own_loss=False).shard_head == is_sharded
+
+
+@pytest.mark.parametrize(("net", "has_own_loss"), [(Scaled, False), (Net, True)])
+def test_a_head_whose_logits_are_wanted_is_not_shared(monkeypatch, net, has_own_loss) -> None:
+    monkeypatch.setattr("softonce.training.plan.world_size", lambda: 2)
+    monkeypatch.setattr("softonce.training.plan.WIDE_HEAD", 1)
+    open_, asked = (TrainConfig(Path("photos"), shard_head=flag) for flag in (None, True))
+    assert not with_head_shards(open_, net(), has_own_loss=has_own_loss).shard_head
+    with pytest.raises(ConfigError, match="leave --shard-head out"):
+        with_head_shards(asked, net(), has_own_loss=has_own_loss)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_shared_head_makes_the_same_step_in_one_process(objective: str) -> None:
+    torch.manual_seed(0)
+    net = Net()
+    net.fc = ShardedLinear.from_linear(net.fc)
+    step = TrainStep(
+        ShardedHeadLoss(net, OBJECTIVES[objective]),
+        torch.optim.SGD(net.parameters()),
+        OBJECTIVES[objective],
+        has_loss=True,
+        clip_grad_norm=0.5,
+    )
+    sums = step(*batch(), lr=3.0)
+    ours = torch.cat([sums, nn.utils.parameters_to_vector(net.parameters()).double()])
+    plain = stepped(OBJECTIVES[objective], has_loss=False, clip_grad_norm=0.5)
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
+    assert torch.equal(with_whole_head(net).fc.weight, net.fc.weight)

@@ -114,6 +114,72 @@ def test_many_logits_do_not_depend_on_the_processes_or_on_the_blocks(data: Path)
     assert top1[0] == top1[1]
 
 
+SHARDED = {
+    "epochs": 3, "class-weights": "ants=3", "head-epochs": 1, "model-ema-steps": 2,
+    "label-smoothing": 0.1, "clip-grad-norm": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sharded(data: Path) -> Path:
+    """Return the run of two processes that share a head."""
+    done = torchrun(2, "run", *asked(data, data / "sharded", **SHARDED), "--shard-head")
+    assert done.returncode == 0, done.stderr
+    assert "head shared by 2 processes" in done.stderr
+    return data / "sharded"
+
+
+def test_a_shared_head_makes_the_run_of_a_whole_one(data: Path, sharded: Path) -> None:
+    done = torchrun(1, "run", *asked(data, data / "unsharded", **SHARDED))
+    assert done.returncode == 0, done.stderr
+    one, two = whole(data / "unsharded"), whole(sharded)
+    assert ((one - two).norm() / one.norm()).item() < 1e-5
+    for alone, shared in zip(rows(data / "unsharded"), rows(sharded), strict=True):
+        assert shared.pop("split") == alone.pop("split")
+        assert shared == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"mixup-alpha": 0.4}, {"freeze": "backbone"}], ids=str)
+def test_it_does_so_in_parts_whatever_learns_and_of_what(data: Path, options: Any) -> None:
+    options = {"epochs": 2, "grad-accum-steps": 2, "opt": "adamw", "lr": 1e-3} | options
+    name, found = "-".join(map(str, options)), []
+    for flags in ([], ["--shard-head"]):  # what is mixed depends on the number of processes
+        output = data / f"{name}-{len(flags)}"
+        done = torchrun(2, "run", *asked(data, output, **options), *flags)
+        assert done.returncode == 0, done.stderr
+        found.append(whole(output))
+    assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-4
+
+
+def test_a_run_that_shares_a_head_goes_on_where_it_was(
+    data: Path, tmp_path: Path, sharded: Path
+) -> None:
+    arguments = asked(data, tmp_path / "run", **SHARDED, **{"checkpoint-seconds": 0})
+    done = torchrun(2, "killed_once", *arguments, "--shard-head", options=("--max-restarts=1",))
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path / "run") == weights(sharded)
+    assert rows(tmp_path / "run") == rows(sharded)
+
+
+def test_it_goes_on_in_one_process_too(data: Path, tmp_path: Path, sharded: Path) -> None:
+    arguments = asked(data, tmp_path / "run", **SHARDED, **{"checkpoint-seconds": 0})
+    done = torchrun(2, "killed_once", *arguments, "--shard-head")
+    assert done.returncode != 0
+    done = torchrun(1, "run", "train", "--resume", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    one, two = whole(tmp_path / "run"), whole(sharded)
+    assert ((one - two).norm() / two.norm()).item() < 1e-5
+
+
+def test_a_shared_head_wants_an_image_for_each_part_of_each_process(
+    data: Path, tmp_path: Path
+) -> None:
+    arguments = asked(data, tmp_path / "run", **{"grad-accum-steps": 8})
+    done = torchrun(2, "run", *arguments, "--shard-head")
+    assert done.returncode != 0
+    assert "expected --batch-size of at least 16, one image for each part" in done.stderr
+
+
 def test_every_sample_is_evaluated_once(pair: Path) -> None:
     metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
     assert metrics["n"] == 15  # eight in one process, seven in the other

@@ -227,6 +227,9 @@ class TrainConfig:
     """Compile the network with torch.compile."""
     grad_accum_steps: Annotated[int, Parameter(group=HARDWARE)] = 1
     """Parts that a batch is worked through in, to save memory; the gradient stays the batch's."""
+    shard_head: Annotated[bool | None, Parameter(group=HARDWARE)] = None
+    """Under torchrun, keep of each class's head weights one copy, not one a process. [default:
+    where the head has 16 million weights]"""
     grad_checkpointing: Annotated[bool, Parameter(group=HARDWARE)] = False
     """Compute maps again in the backward pass instead of keeping them, to save memory."""
     use_deterministic_algorithms: Annotated[bool, Parameter(group=HARDWARE, negative=())] = False

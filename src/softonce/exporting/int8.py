@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from softonce.exporting.pictures import Sample
     from softonce.preprocessing import Preprocessing
 
-_QUANTISED = ["Conv", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"]
+_QUANTISED = ["Conv", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"]
+"""Not Add: to bring both sides of a residual to eight bits takes longer than it saves. Measured:
+ResNet-50, batch 16, two cores with AMX: 47 img/s with it, 66 to 71 without (ONNX Runtime), 61 to 94
+with it, 92 to 169 without (OpenVINO)."""
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc] # has no types

@@ -6,7 +6,7 @@ numbers; one exchange of these, and each rank knows the loss and the gradient of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import torch
 from torch.autograd import Function
@@ -14,6 +14,7 @@ from torch.autograd import Function
 from softonce.errors import ArgumentError
 from softonce.losses.collectives import apply
 from softonce.losses.head import Gradients, Head
+from softonce.losses.objective import NO_CLASS
 from softonce.losses.overrides import overridable
 from softonce.losses.products import product_dtype
 from softonce.losses.sharded_rows import run, set_up_rows
@@ -25,6 +26,44 @@ if TYPE_CHECKING:
 
     from softonce.losses.sharded_rows import ShardedRows
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
+
+
+@overload
+def sharded_linear_cross_entropy(
+    features: Features,
+    local_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    class_start: int,
+    class_stop: int,
+    group: dist.ProcessGroup | None = None,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    rows_per_chunk: int | None = None,
+    return_pred: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def sharded_linear_cross_entropy(
+    features: Features,
+    local_weight: Tensor,
+    target: ClassIndex | Probs,
+    *,
+    class_start: int,
+    class_stop: int,
+    group: dist.ProcessGroup | None = None,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    rows_per_chunk: int | None = None,
+    return_pred: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
 
 
 @overridable
@@ -42,7 +81,8 @@ def sharded_linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     rows_per_chunk: int | None = None,
-) -> Tensor:
+    return_pred: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Return the cross-entropy of a linear head of which each process holds some classes.
 
     Equals `linear_cross_entropy(features, linear_weight, target, linear_bias=...)` of one process
@@ -68,6 +108,8 @@ def sharded_linear_cross_entropy(
         label_smoothing: the share of the target that is spread evenly over all C classes.
         rows_per_chunk: how many rows of this rank's logits are in memory at a time; None takes what
             fits into 32 MiB, and at least 256.
+        return_pred: return the class of each row's largest logit as well, as
+            `linear_cross_entropy` does: one exchange more a chunk.
 
     Returns:
         The loss in nats; in single precision where the features have half. Its gradients, on every
@@ -115,8 +157,10 @@ def sharded_linear_cross_entropy(
     shards = agree_on_shards(arguments, group)
     rows = features if features.dim() > 1 else features.unsqueeze(0)
     plan = set_up_rows(arguments, shards)
-    loss: Tensor = apply(_ShardedLoss, rows, local_weight, linear_bias, plan)
-    return loss.reshape(features.shape[:-1]) if reduction == "none" else loss
+    loss, pred = apply(_ShardedLoss, rows, local_weight, linear_bias, plan, return_pred)
+    shape = features.shape[:-1]
+    loss = loss.reshape(shape) if reduction == "none" else loss
+    return (loss, pred.reshape(shape)) if return_pred else loss
 
 
 class _ShardedLoss(Function):
@@ -124,18 +168,27 @@ class _ShardedLoss(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None, plan: ShardedRows
-    ) -> Tensor:
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        plan: ShardedRows,
+        has_pred: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         wanted = plan.with_gradient and any(ctx.needs_input_grad)
         head = Head(plan.select(features), weight, bias)
         gradients = Gradients.empty(head, ctx.needs_input_grad[:3]) if wanted else None
+        pred = plan.total.new_empty(len(head.features), dtype=torch.int64) if has_pred else None
         with torch.autocast(features.device.type, enabled=False):
-            rows = run(plan, head, gradients)
+            rows = run(plan, head, gradients, pred=pred)
         ctx.plan = plan
         ctx.save_for_backward(features, weight, bias, *(gradients or ()))
+        if pred is not None:
+            pred = plan.spread_out(pred - NO_CLASS, len(features)) + NO_CLASS
+            ctx.mark_non_differentiable(pred)
         if plan.reduction == "none":
-            return plan.spread_out(rows, len(features))
-        return rows.sum() / plan.total if plan.reduction == "mean" else rows.sum()
+            return plan.spread_out(rows, len(features)), pred
+        return rows.sum() / plan.total if plan.reduction == "mean" else rows.sum(), pred
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -156,7 +209,7 @@ class _ShardedLoss(Function):
             ]
         if torch.is_grad_enabled():
             grads = apply(_FirstOrder, *leaves, upstream[0], *grads)
-        return *grads, None
+        return *grads, None, None
 
     @staticmethod
     def jvp(*_: Any) -> NoReturn:

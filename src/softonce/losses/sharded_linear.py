@@ -83,33 +83,54 @@ class ShardedLinear(nn.Module):
         They are differentiable, to any order, and as large as the sharded loss avoids: train with
         `loss`. All ranks have the same features.
         """
-        counts = [stop - start for start, stop in map(self._range, range(self._num_ranks()))]
         rows = to_parts(features, self.group).reshape(-1, self.in_features)
-        logits = gather_columns(F.linear(rows, self.weight, self.bias), counts, self.group)
+        own = F.linear(rows, self.weight, self.bias)
+        logits = gather_columns(own, self._counts(), self.group)
         return logits.reshape(*features.shape[:-1], self.num_classes)
 
     def loss(self, features: Features, target: ClassIndex | Probs, **options: Any) -> Tensor:
         """Return `sharded_linear_cross_entropy` of this head, with its options."""
+        options |= self._options()
+        loss: Tensor = sharded_linear_cross_entropy(features, self.weight, target, **options)
+        return loss
+
+    def loss_and_pred(
+        self, features: Features, target: ClassIndex | Probs, **options: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same, and the class of each row's largest logit, (N,)."""
+        options |= self._options()
         return sharded_linear_cross_entropy(
-            features,
-            self.weight,
-            target,
-            class_start=self.class_start,
-            class_stop=self.class_stop,
-            group=self.group,
-            linear_bias=self.bias,
-            **options,
+            features, self.weight, target, return_pred=True, **options
         )
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "class_start": self.class_start,
+            "class_stop": self.class_stop,
+            "group": self.group,
+            "linear_bias": self.bias,
+        }
 
     @torch.no_grad()
     def gather(self) -> nn.Linear:
         """Return the head with all classes, on every rank, as a file of the model wants it."""
-        counts = [stop - start for start, stop in map(self._range, range(self._num_ranks()))]
         whole = nn.Linear(self.in_features, self.num_classes, self.bias is not None, device="meta")
-        whole.weight = nn.Parameter(gather_rows(self.weight, counts, self.group))
+        whole.weight = nn.Parameter(self.whole(self.weight))
         if self.bias is not None:
-            whole.bias = nn.Parameter(gather_rows(self.bias, counts, self.group))
+            whole.bias = nn.Parameter(self.whole(self.bias))
         return whole
+
+    @torch.no_grad()
+    def whole(self, part: Tensor) -> Tensor:
+        """Return the rows of all classes, on every rank, of a tensor with a row for each own class.
+
+        A parameter is such a tensor, and so is what an optimizer holds for it.
+        """
+        return gather_rows(part, self._counts(), self.group)
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Return the rows of this rank's classes."""
+        return whole[self.class_start : self.class_stop]
 
     @classmethod
     @torch.no_grad()
@@ -124,10 +145,9 @@ class ShardedLinear(nn.Module):
             group=group,
             device="meta",
         )
-        own = slice(head.class_start, head.class_stop)
-        head.weight = nn.Parameter(linear.weight[own].clone())
+        head.weight = nn.Parameter(head.part(linear.weight).clone())
         if linear.bias is not None:
-            head.bias = nn.Parameter(linear.bias[own].clone())
+            head.bias = nn.Parameter(head.part(linear.bias).clone())
         return head
 
     def extra_repr(self) -> str:
@@ -139,6 +159,9 @@ class ShardedLinear(nn.Module):
 
     def _num_ranks(self) -> int:
         return num_processes(self.group)
+
+    def _counts(self) -> list[int]:
+        return [stop - start for start, stop in map(self._range, range(self._num_ranks()))]
 
     def _range(self, rank: int) -> tuple[int, int]:
         return class_range(self.num_classes, rank, self._num_ranks())

@@ -17,6 +17,7 @@ from softonce.losses.parts import (
     describe_,
     differentiate_,
 )
+from softonce.losses.predictions import find_largest
 from softonce.losses.reduction import accumulation_dtype, as_batch, index_target
 
 if TYPE_CHECKING:
@@ -133,20 +134,52 @@ def _own_mass(index: Tensor, at_target: Tensor, own: slice, spread: Tensor | Non
     return IndexMass(Anchor(place, is_here.unsqueeze(1)), at_target, spread)
 
 
+def _largest(logits: Tensor) -> Tensor:
+    """Return where each row is largest; 0 where this rank has no class."""
+    return find_largest(logits) if logits.shape[1] else logits.new_zeros(len(logits)).long()
+
+
+def _predicted(top: Tensor, place: Tensor, shards: Shards) -> Tensor:
+    """Return each row's class: of the ranks with the largest logit the one with the first classes.
+
+    Args:
+        top: the largest logit of each rank's classes, (ranks, n).
+        place: where it is among this rank's, (n,).
+        shards: who holds which classes.
+    """
+    classes = gather_stacked(place + shards.own.start, shards.group)
+    order = torch.tensor(shards.in_order, device=top.device)
+    winner = top[order].argmax(0, keepdim=True)
+    return classes[order].gather(0, winner).squeeze(0)
+
+
 def run(
     plan: ShardedRows,
     head: Head,
     gradients: Gradients | None = None,
     row_scale: Tensor | None = None,
+    pred: Tensor | None = None,
 ) -> Tensor:
-    """Return each row's loss; make the gradients of their sum, each row times its scale."""
+    """Return each row's loss; make the gradients of their sum, each row times its scale.
+
+    Args:
+        plan: the effective target.
+        head: of this rank's classes.
+        gradients: where they are added up; None makes none.
+        row_scale: a factor of each row, or None.
+        pred: where the class of each row's largest logit is written; None writes none.
+    """
     shards, dtype = plan.shards, plan.keep.dtype
     losses = plan.keep.new_empty(len(head.features))
     for start in range(0, len(losses), plan.rows_per_chunk):
         rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
         logits, mass = head.logits(rows).to(dtype), plan.chunk(rows)
+        place = None if pred is None else _largest(logits)
         part, anchor = describe_(logits, mass)
-        whole = combine(gather_stacked(torch.stack(part), shards.group))
+        parts = gather_stacked(torch.stack(part), shards.group)
+        whole = combine(parts)
+        if pred is not None and place is not None:
+            pred[rows] = _predicted(parts[:, 0], place, shards)
         losses[rows] = whole.loss
         if gradients is not None:
             dlogits = differentiate_(logits, part, anchor, whole, mass, shards.rank)

@@ -46,7 +46,7 @@ def distributed_linear_cross_entropy(
     if linear_bias is not None:
         _check_placed_alike(linear_bias, linear_weight)
     start, stop = _own_range(linear_weight, mesh, dim)
-    return sharded_linear_cross_entropy(
+    loss: Tensor = sharded_linear_cross_entropy(
         _replicated(features, mesh),
         _local(linear_weight),
         _replicated(target, mesh),
@@ -57,6 +57,7 @@ def distributed_linear_cross_entropy(
         weight=None if weight is None else _replicated(weight, mesh),
         **options,
     )
+    return loss
 
 
 def _class_dim(weight: DTensor) -> int:

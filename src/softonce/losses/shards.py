@@ -70,6 +70,14 @@ class Shards:
         return max(stop - start for start, stop in self.ranges)
 
     @property
+    def in_order(self) -> list[int]:
+        """The ranks, in the order of their classes; those without any come last."""
+        return sorted(
+            range(len(self.ranges)),
+            key=lambda r: (self.ranges[r][0] == self.ranges[r][1], self.ranges[r]),
+        )
+
+    @property
     def own(self) -> slice:
         """This rank's classes."""
         return slice(*self.ranges[self.rank])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from softonce.shapes import Features, Images, Logits
 
@@ -48,6 +50,21 @@ class Classifier(nn.Module):
         """Return the logits: unnormalised, one row of `num_classes` values an image."""
         logits: Logits = self.fc(self.forward_features(images))
         return logits
+
+    def with_head(self, head: nn.Module) -> Self:
+        """Return this network, whose layers it shares, with another head.
+
+        Example:
+            >>> import torch
+            >>> from softonce.models import create_model
+            >>> network = create_model("cifar_resnet20").eval()
+            >>> features = network.with_head(torch.nn.Identity())
+            >>> features(torch.zeros(1, 3, 32, 32)).shape
+            torch.Size([1, 64])
+        """
+        other = copy.copy(self)
+        other._modules = self._modules | {"fc": head}  # noqa: SLF001 - its own
+        return other
 
 
 def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:

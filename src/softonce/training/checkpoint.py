@@ -11,10 +11,11 @@ from softonce.console import LOG
 from softonce.distributed import on_first, rank, world_size
 from softonce.errors import ArtefactError, CheckpointError
 from softonce.groups import gather_rows
+from softonce.losses import ShardedLinear
 from softonce.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -77,15 +78,17 @@ def save_checkpoint(run: Path, state: State) -> None:
     Raises:
         StorageError: where the disk is full; the states before stay.
     """
-    random = _random_states()
-    on_first(lambda: _write(run, state, random))
+    numbers, options = _optimizer_tensors(state.optimizer)
+    tensors = {**_module_tensors(state), **numbers, "sums": state.sums}
+    for name, head in _sharded(state, tensors).items():
+        tensors[name] = head.whole(tensors[name])
+    tensors |= _random_states()
+    on_first(lambda: _write(run, state, tensors, options))
 
 
-def _write(run: Path, state: State, random: dict[str, Tensor]) -> None:
+def _write(run: Path, state: State, tensors: dict[str, Tensor], options: dict[str, Any]) -> None:
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    numbers, options = _optimizer_tensors(state.optimizer)
-    tensors = {**_module_tensors(state), **numbers, "sums": state.sums, **random}
     record = {
         "kind": "checkpoint",
         "progress": asdict(state.progress),
@@ -127,6 +130,27 @@ def _module_tensors(state: State) -> dict[str, Tensor]:
     return tensors
 
 
+def _sharded(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
+    """Return the head of each tensor of which this process holds the rows of its classes alone."""
+    modules = {"model": state.model} | ({"average": state.average} if state.average else {})
+    heads = {
+        f"{prefix}.{place}.{name}": (head, parameter)
+        for prefix, module in modules.items()
+        for place, head in module.named_modules()
+        if isinstance(head, ShardedLinear)
+        for name, parameter in head.named_parameters()
+    }
+    found = {name: head for name, (head, _) in heads.items()}
+    owners = {id(parameter): head for head, parameter in heads.values()}
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    for name in names:
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer" and not rest.endswith(".step"):
+            head = owners.get(id(parameters[int(rest.split(".", 1)[0])]))
+            found |= {} if head is None else {name: head}
+    return found
+
+
 def _optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split the optimizer's state into tensors, by number and name, and plain values."""
     tensors: dict[str, Tensor] = {}
@@ -158,6 +182,8 @@ def _restore(
             "restore the data, or start a new run"
         )
     try:
+        shards = _sharded(state, tensors)
+        tensors = {k: shards[k].part(v) if k in shards else v for k, v in tensors.items()}
         state.model.load_state_dict(_below(tensors, "model."))
         if state.average is not None:
             state.average.load_state_dict(_below(tensors, "average."))

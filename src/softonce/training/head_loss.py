@@ -6,15 +6,22 @@ the same loss, faster on a CPU, and the memory of three N x C matrices is saved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from softonce.distributed import rank, world_size
+from softonce.losses import ShardedLinear, gather_rows
 from softonce.models import Classifier
 from softonce.training.profiling import section
+from softonce.training.step import num_correct
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor
 
     from softonce.shapes import ClassIndex, Images, Probs
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
 
 MANY_LOGITS = 2**20
 """Logits of a process's part of a step from which on they are never all in memory."""
+WIDE_HEAD = 2**24
+"""Numbers in a head's weight from which on the processes of a run share its classes."""
 
 
 class HeadLoss(nn.Module):
@@ -44,19 +53,87 @@ class HeadLoss(nn.Module):
         features_of = network.forward_features
         self.features_of = torch.compile(features_of) if compiled else features_of
 
-    def forward(self, images: Images, target: ClassIndex | Probs) -> tuple[Tensor, Tensor]:
-        """Return the mean loss in nats, and the predicted classes."""
+    def forward(
+        self, images: Images, target: ClassIndex | Probs, mass: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return these images' share of the mean loss over a mass, and how many are correct."""
         with section("forward"):
             features = self.features_of(images)
         with section("loss"):
-            return self.objective.of_head(features, self.network.fc, target)
+            total, pred = self.objective.of_head(features, self.network.fc, target)
+            return total / mass.to(total.dtype), num_correct(pred, target)
+
+
+class ShardedHeadLoss(nn.Module):
+    """The same, where each process holds some classes of the head.
+
+    Every process computes the features of its own images, and what all images of the step say of
+    its own classes. The head's gradient is whole at once; the others' are averaged, by
+    DistributedDataParallel around what comes before the head.
+
+    Args:
+        network: its head is a `ShardedLinear`.
+        objective: the loss of the head's logits.
+        compiled: whether to compile what comes before the head.
+    """
+
+    def __init__(
+        self, network: Classifier, objective: Objective, *, compiled: bool = False
+    ) -> None:
+        super().__init__()
+        self.head = network.fc
+        self.body = network.with_head(nn.Identity())
+        self.objective = objective
+        self.averaged: nn.Module = self.body
+        if world_size() > 1 and _learns(self.body):
+            self.averaged = DistributedDataParallel(self.body)
+        self.features_of = torch.compile(self.averaged) if compiled else self.averaged
+
+    def forward(
+        self, images: Images, target: ClassIndex | Probs, mass: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return this process's share of the mean loss over a mass, and of the correct images.
+
+        All images of the step are counted by the first process; of the loss each takes an equal
+        part, whose gradient the step multiplies by their number.
+        """
+        with section("forward"):
+            features = (self.features_of if _learns(self.body) else self.body)(images)
+        with section("loss"):
+            features, target = gather_rows(features, target, averaged=True)
+            total, pred = self.objective.of_head(features, self.head, target)
+            share = total / (mass.to(total.dtype) * world_size())
+            return share, num_correct(pred, target) * (rank() == 0)
+
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """Return a block in which gradients stay in their process."""
+        if isinstance(self.averaged, DistributedDataParallel):
+            return self.averaged.no_sync()
+        return nullcontext()
+
+
+def _learns(module: nn.Module) -> bool:
+    """Whether it learns now: what is frozen has no gradient to average."""
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def has_many_logits(network: Classifier, objective: Objective, num_images: int) -> bool:
-    """Say whether a step of so many images in this process shall not hold all its logits.
-
-    A loss of the caller's wants the logits, and so does a network that does more than its head.
-    """
-    is_plain = type(network).forward is Classifier.forward and type(network.fc) is nn.Linear
-    num_logits = num_images * network.fc.out_features if is_plain else 0
+    """Say whether a step of so many images in this process shall not hold all its logits."""
+    num_logits = num_images * network.fc.out_features if has_plain_head(network) else 0
     return objective.loss_fn is None and num_logits >= MANY_LOGITS
+
+
+def has_plain_head(network: Classifier) -> bool:
+    """Whether the network does nothing after its Linear head, so that the loss can follow at once.
+
+    A loss of the caller's wants the logits, whatever the head.
+    """
+    return type(network).forward is Classifier.forward and type(network.fc) is nn.Linear
+
+
+def with_whole_head(network: nn.Module) -> nn.Module:
+    """Return the network, or one that shares its layers and has all classes, in every process."""
+    head: nn.Module | None = getattr(network, "fc", None)
+    if isinstance(network, Classifier) and isinstance(head, ShardedLinear):
+        return network.with_head(head.gather())
+    return network

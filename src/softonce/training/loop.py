@@ -27,6 +27,7 @@ from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
 from softonce.tensors import write_tensors
 from softonce.training.checkpoint import State, save_checkpoint
+from softonce.training.head_loss import with_whole_head
 from softonce.training.profiling import in_section, profiled
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
 from softonce.training.watching import Watch, watch_floor
@@ -107,6 +108,10 @@ class Job:
         """The network whose weights are evaluated and written: the average where there is one."""
         average = self.state.average
         return self.state.model if average is None else average.module
+
+    def whole(self) -> nn.Module:
+        """Return the deployed network with all classes of its head; all processes call it."""
+        return with_whole_head(self.deployed)
 
 
 def fit(job: Job) -> None:
@@ -195,12 +200,13 @@ def _finish_epoch(job: Job, speed: float) -> None:
     loss, top1 = loss_sum / num, correct / num
     check_finite(job)
     copy_buffers_from_first(job.deployed)
-    found = _evaluate(job)
+    network = job.whole()
+    found = _evaluate(job, network)
     where.epoch, where.batch = where.epoch + 1, 0
     job.state.sums.zero_()
     if not where.best or (found.top1, -found.nll) > (where.best["top1"], -where.best["nll"]):
         where.best = {"epoch": where.epoch, "top1": found.top1, "nll": found.nll}
-        on_first(lambda: write_best(job))
+        on_first(lambda: _write_best(job, network))
     _watch(job, loss, top1, found)
     on_first(lambda: _write_rows(job, loss, top1, found, speed))
     where.num_rows += 2
@@ -217,11 +223,9 @@ def _finish_epoch(job: Job, speed: float) -> None:
     )
 
 
-def _evaluate(job: Job) -> Figures:
-    job.deployed.eval()
-    logits, target = collect_logits(
-        TorchEngine(job.deployed, job.metadata), job.val, label="validating"
-    )
+def _evaluate(job: Job, network: nn.Module) -> Figures:
+    engine = TorchEngine(network.eval(), job.metadata)
+    logits, target = collect_logits(engine, job.val, label="validating")
     if not logits.isfinite().all():
         raise TrainingError(
             f"expected finite logits on val after step {job.state.progress.step}, found NaN or "
@@ -232,13 +236,13 @@ def _evaluate(job: Job) -> Figures:
     return figures(rows, job.metadata.classes, num_resamples=0)
 
 
-def write_best(job: Job) -> None:
-    """Write the deployed weights as `model.safetensors`."""
+def _write_best(job: Job, network: nn.Module) -> None:
+    """Write the weights as `model.safetensors`."""
     where = job.state.progress
     metrics = {"split": "val", "top1": where.best["top1"], "nll": where.best["nll"]}
     training = job.metadata.training | {"best_epoch": where.best["epoch"], "metrics": metrics}
     metadata = replace(job.metadata, training=training)
-    write_artefact(job.run / "model.safetensors", job.deployed.state_dict(), metadata)
+    write_artefact(job.run / "model.safetensors", network.state_dict(), metadata)
 
 
 def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from softonce.errors import ConfigError, UnknownNameError
-from softonce.losses import cross_entropy, linear_cross_entropy
+from softonce.losses import ShardedLinear, cross_entropy, linear_cross_entropy
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(logits, target) -> mean loss in nats."""
@@ -59,23 +59,25 @@ class Objective:
         )
         return total / self.mass(target)
 
-    def of_head(self, features: Tensor, head: nn.Linear, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of the head's logits, and the predicted classes.
+    def of_head(
+        self, features: Tensor, head: nn.Linear | ShardedLinear, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the losses of the head's logits, and the predicted classes.
 
-        Equals `objective(head(features), target)` and `head(features).argmax(1)`, by
-        `linear_cross_entropy`: for the loss of softonce alone.
+        Equals `objective(head(features), target) * mass(target)` and `head(features).argmax(1)`, by
+        `linear_cross_entropy`, whole or sharded: for the loss of softonce alone.
         """
+        options: dict[str, Any] = {
+            "weight": self.weight,
+            "label_smoothing": self.label_smoothing,
+            "reduction": "sum",
+        }
+        if isinstance(head, ShardedLinear):
+            return head.loss_and_pred(features, target, **options)
         total, pred = linear_cross_entropy(
-            features,
-            head.weight,
-            target,
-            linear_bias=head.bias,
-            weight=self.weight,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
-            return_pred=True,
+            features, head.weight, target, linear_bias=head.bias, return_pred=True, **options
         )
-        return total / self.mass(target), pred
+        return total, pred
 
     def mass(self, target: Tensor) -> Tensor:
         """Return what the rows weigh together."""

@@ -12,15 +12,17 @@ from softonce.config.toml import from_toml
 from softonce.console import LOG
 from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
+from softonce.distributed import world_size
 from softonce.errors import ConfigError
 from softonce.hardware import has_native_bfloat16, pick_device
-from softonce.training.head_loss import MANY_LOGITS
+from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
 from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.data.loader import Loader
+    from softonce.models import Classifier
     from softonce.preprocessing import Preprocessing
 
 RUN_FILES = (
@@ -151,6 +153,12 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
         has_loss: whether the network's head and its loss are one, as in `HeadLoss`.
     """
     _warn_of_decay(config)
+    if config.shard_head:
+        how = f", head shared by {world_size()} processes, its loss in blocks"
+    elif has_loss:
+        how = f", head and loss in blocks (from {MANY_LOGITS:,} logits a step and process)"
+    else:
+        how = ""
     LOG.info(
         "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
         "weight decay %g, %s%s%s",
@@ -165,9 +173,7 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
         config.weight_decay,
         config.augment if config.augment != "none" else "no augmentation",
         ", bfloat16" if config.amp else ", float32",
-        f", head and loss in blocks (from {MANY_LOGITS:,} logits a step and process)"
-        if has_loss
-        else "",
+        how,
     )
 
 
@@ -214,14 +220,35 @@ def as_resumed(config: TrainConfig) -> TrainConfig:
     return TrainConfig(resume=config.output, **free)
 
 
-def check_shares(train: Loader) -> None:
-    """Raise a `ConfigError` where a batch has not an image for every process."""
-    smallest = len(train.scan) // len(train)
-    if smallest < train.world_size:
+def check_shares(train: Loader, num_parts: int = 1) -> None:
+    """Raise a `ConfigError` where a batch has not an image for every part of every process."""
+    smallest, fewest = len(train.scan) // len(train), train.world_size * num_parts
+    if smallest < fewest:
+        part = "part of --grad-accum-steps" if num_parts > 1 else "process"
         raise ConfigError(
-            f"expected --batch-size of at least {train.world_size}, one image for each process, "
+            f"expected --batch-size of at least {fewest}, one image for each {part}, "
             f"found a batch of {smallest}: raise it, or start fewer processes"
         )
+
+
+def with_head_shards(
+    config: TrainConfig, network: Classifier, *, has_own_loss: bool
+) -> TrainConfig:
+    """Settle `--shard-head`: where it is open, the processes share a head that is wide.
+
+    Raises:
+        ConfigError: where it is asked for, and the loss cannot follow the head at once.
+    """
+    can_shard = has_plain_head(network) and not has_own_loss
+    if config.shard_head and not can_shard:
+        raise ConfigError(
+            f"expected a network that ends in its Linear head, and softonce's own loss, with "
+            f"--shard-head, found {config.model}{' and a loss of yours' if has_own_loss else ''}: "
+            "leave --shard-head out"
+        )
+    is_wide = can_shard and network.fc.weight.numel() >= WIDE_HEAD and world_size() > 1
+    asked = is_wide if config.shard_head is None else config.shard_head
+    return dataclasses.replace(config, shard_head=asked)
 
 
 def _check_same(config: TrainConfig, saved: TrainConfig, run: Path) -> None:

@@ -35,12 +35,13 @@ from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
 from softonce.files import write_text
 from softonce.hardware import pick_device
+from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
 from softonce.preprocessing import num_channels
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
-from softonce.training.head_loss import HeadLoss, has_many_logits
+from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
 from softonce.training.layers import Layers, layers_of
 from softonce.training.loop import Job, fit
 from softonce.training.metrics_file import MetricsFile
@@ -57,6 +58,7 @@ from softonce.training.plan import (
     resolve,
     resumed,
     say_plan,
+    with_head_shards,
 )
 from softonce.training.recipes import with_epochs, with_sizes
 from softonce.training.sinks import TensorBoard
@@ -184,6 +186,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
         claim()
         return job
 
+    settled = with_head_shards(settled, model, has_own_loss=loss is not None)
     config = with_epochs(measured(settled, build_trial))
     job = _build_job(resolved, config, model, splits, loss)
     say_plan(config, has_loss=job.step.has_loss)
@@ -211,6 +214,9 @@ def _build_job(
     device = pick_device(config.device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     to_layout(model, device, layout)
+    metadata = _metadata(config, resolved, model, splits)
+    if config.shard_head:
+        model.fc = ShardedLinear.from_linear(model.fc)  # type: ignore[assignment] # made whole again
     make_loader = partial(
         Loader,
         preprocessing=resolved.preprocessing,
@@ -223,7 +229,7 @@ def _build_job(
     train_loader = make_loader(
         splits.train, augmentation=resolved.augmentation, balanced=config.sampler == "balanced"
     )
-    check_shares(train_loader)
+    check_shares(train_loader, config.grad_accum_steps if config.shard_head else 1)
     if config.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
     layers = _prepare_layers(model, config)
@@ -245,7 +251,7 @@ def _build_job(
         schedule=build_schedule(config, len(train_loader)),
         train=train_loader,
         val=make_loader(splits.val),
-        metadata=_metadata(config, resolved, model, splits),
+        metadata=metadata,
         metrics=MetricsFile(config.output / "metrics.jsonl"),
         device=device,
     )
@@ -287,11 +293,12 @@ def _build_step(
 ) -> TrainStep:
     kind = next(model.parameters()).device.type
     num_images = cast("int", config.batch_size) // (world_size() * config.grad_accum_steps)
-    has_loss = has_many_logits(model, objective, num_images)
+    has_loss = bool(config.shard_head) or has_many_logits(model, objective, num_images)
     trained: nn.Module = model
     if has_loss:
-        trained = HeadLoss(model, objective, compiled=config.compile)
-    if world_size() > 1:
+        join = ShardedHeadLoss if config.shard_head else HeadLoss
+        trained = join(model, objective, compiled=config.compile)
+    if world_size() > 1 and not config.shard_head:
         trained = DistributedDataParallel(trained, find_unused_parameters=bool(config.head_epochs))
     return TrainStep(
         model=torch.compile(trained) if config.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
@@ -332,10 +339,11 @@ def _metadata(
 def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
     artefact, last = job.run / "model.safetensors", job.run / "last.safetensors"
-    on_first(lambda: write_artefact(last, job.deployed.state_dict(), job.metadata))
-    on_first(lambda: job.deployed.load_state_dict(read_artefact(artefact)[0]))
-    copy_from_first(job.deployed)
-    engine = TorchEngine(as_evaluated(job.deployed, job.device), job.metadata)
+    network = job.whole()
+    on_first(lambda: write_artefact(last, network.state_dict(), job.metadata))
+    on_first(lambda: network.load_state_dict(read_artefact(artefact)[0]))
+    copy_from_first(network)
+    engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
     temperature = _fit_temperature(val_logits, val_target)
     seed = job.config.seed

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from softonce.distributed import sum_over_processes_
+from softonce.losses import ShardedLinear
 from softonce.training.profiling import section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch.optim import Optimizer
 
@@ -26,8 +27,8 @@ class TrainStep:
     """Forward, loss, backward, update.
 
     Args:
-        model: gives logits; or, where `has_loss`, takes the target too, and gives the mean loss and
-            the predicted classes.
+        model: gives logits; or, where `has_loss`, takes the target and the mass of the step too,
+            and gives its share of the mean loss, and how many images are correct.
         optimizer: over the model's parameters.
         objective: (logits, target) -> mean loss in nats; it sees float32 logits.
         autocast: a factory of the precision that the forward pass runs in.
@@ -59,13 +60,13 @@ class TrainStep:
         own = self.objective.mass(target).double()
         mass, num = sum_over_processes_(torch.stack([own, own.new_tensor(len(target))]))
         sums = torch.zeros(2, dtype=torch.float64, device=target.device)
-        parts = list(zip(images.chunk(self.num_parts), target.chunk(self.num_parts), strict=True))
+        parts = _parts(images, target, self.num_parts)
         for number, part in enumerate(parts, start=1):
             with self._unsynchronised() if number < len(parts) else nullcontext():
                 sums += self._accumulate(*part, mass)
         sum_over_processes_(sums)
         if self.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+            _clip_(self.model, self.clip_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         with section("optimizer"):
@@ -75,29 +76,61 @@ class TrainStep:
 
     def _accumulate(self, images: Images, target: ClassIndex | Probs, mass: Tensor) -> Tensor:
         """Add a part's gradient; return its share of the mean loss, and its correct predictions."""
-        share = self.objective.mass(target) / mass
-        loss, pred = self._forward(images, target)
-        loss = loss * share.float()
+        loss, correct = self._forward(images, target, mass)
         with section("backward"):
             (loss * self.world_size).backward()  # type: ignore[no-untyped-call] # torch's own
-        classes = target if target.ndim == 1 else target.argmax(dim=1)
-        correct = (pred == classes).sum()
         return torch.stack([loss.detach().double(), correct.double()])
 
-    def _forward(self, images: Images, target: ClassIndex | Probs) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the predicted classes of a part."""
+    def _forward(
+        self, images: Images, target: ClassIndex | Probs, mass: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return a part's share of the mean loss, and its correct predictions."""
         if self.has_loss:
             with self.autocast():
-                loss, pred = self.model(images, target)
-            return loss, pred
+                loss, correct = self.model(images, target, mass)
+            return loss, correct
+        share = self.objective.mass(target) / mass
         with section("forward"), self.autocast():
             logits = self.model(images)
         with section("loss"):
             logits = logits.float()
-            return self.objective(logits, target), logits.detach().argmax(dim=1)
+            loss = self.objective(logits, target) * share.float()
+            return loss, num_correct(logits.detach().argmax(dim=1), target)
 
     def _unsynchronised(self) -> AbstractContextManager[object]:
         """Return a block in which gradients stay in their process."""
         no_sync = getattr(self.model, "no_sync", nullcontext)
         block: AbstractContextManager[object] = no_sync()
         return block
+
+
+def num_correct(pred: ClassIndex, target: ClassIndex | Probs) -> Tensor:
+    """Return how many predictions are the target's class, or its most probable one."""
+    return (pred == (target if target.ndim == 1 else target.argmax(dim=1))).sum()
+
+
+def _parts(
+    images: Images, target: ClassIndex | Probs, num: int
+) -> list[tuple[Images, ClassIndex | Probs]]:
+    """Cut a batch into so many parts, or fewer where it has not as many images."""
+    pairs = zip(images.tensor_split(num), target.tensor_split(num), strict=True)
+    return [(some, their) for some, their in pairs if len(some)]
+
+
+def _clip_(model: nn.Module, largest: float) -> None:
+    """Scale the gradient down to a largest norm, in which the parts of all processes count."""
+    heads = [module for module in model.modules() if isinstance(module, ShardedLinear)]
+    if not heads:
+        nn.utils.clip_grad_norm_(model.parameters(), largest)
+        return
+    sharded = [parameter for head in heads for parameter in head.parameters()]
+    shared = {id(p): p for p in model.parameters()}
+    for parameter in sharded:
+        del shared[id(parameter)]
+    parts = sum_over_processes_(_norm(sharded).square())
+    norm = (parts + _norm(shared.values()).square()).sqrt()
+    nn.utils.clip_grads_with_norm_(model.parameters(), largest, norm)
+
+
+def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)

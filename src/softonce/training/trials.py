@@ -235,8 +235,7 @@ def _step_seconds(job: Job, *, limit: float) -> float:
 
 def _evaluation_seconds(job: Job) -> float:
     """Return the time of one batch of val."""
-    job.deployed.eval()
-    engine = TorchEngine(job.deployed, job.metadata)
+    engine = TorchEngine(job.whole().eval(), job.metadata)
     pixels = next(iter(job.val.batches()))[0].numpy()
     engine.logits(pixels)
     begin = time.perf_counter()
