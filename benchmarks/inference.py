@@ -128,7 +128,8 @@ def _normalised(pixels: np.ndarray, *, mean: float, std: float) -> torch.Tensor:
     """Make the others' input: once for all, so that it is not in their time."""
     key = (id(pixels), pixels.shape)
     if key not in _MADE:
-        _MADE[key] = (torch.from_numpy(pixels).float() / 255 - mean) / std
+        images = torch.from_numpy(pixels.copy())
+        _MADE[key] = (images.float() / 255 - mean) / std
     return _MADE[key]
 
 
@@ -164,8 +165,9 @@ def compare(name: str, asked: argparse.Namespace) -> tuple[dict[str, float], dic
         model, engines = ours(name, Path(folder), threads=asked.threads)
         cases = others(name, model, Path(folder), threads=asked.threads) | engines
         for batch in asked.batch_sizes:
-            shape = (batch, 3, PX, PX)
+            shape = (batch, PX, PX, 3)  # as a decoder leaves them
             pixels = np.random.default_rng(batch).integers(0, 256, shape, dtype=np.uint8)
+            pixels = pixels.transpose(0, 3, 1, 2)
             runs = {label: partial(answer, pixels) for label, answer in cases.items()}
             seconds = interleaved(runs, rounds=asked.rounds * (3 if batch == 1 else 1), warmup=2)
             rates = {label: batch / value for label, value in seconds.items()}

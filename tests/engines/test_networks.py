@@ -57,8 +57,9 @@ def artefact(tmp_path: Path, model: Any, metadata: Metadata) -> Path:
 
 
 def test_a_loaded_artefact_gives_the_logits_of_the_model_that_was_written(
-    artefact: Path, model: Any, metadata: Metadata
+    artefact: Path, model: Any, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("softonce.engines.torch_engine.has_native_bfloat16", lambda _: False)
     found, found_metadata = load(str(artefact), device="cpu")
     assert found_metadata == metadata
     assert not found.training

@@ -191,8 +191,13 @@ def test_an_engine_that_is_not_installed_names_its_extra(
 
 
 def test_evaluate_and_predict_find_the_same_in_the_file_as_in_the_artefact(
-    exported: Any, artefact: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    exported: Any,
+    artefact: Path,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("softonce.engines.torch_engine.has_native_bfloat16", lambda _: False)
     found = []
     for file in (artefact, exported("onnx"), exported("openvino")):
         assert main(["evaluate", str(file), str(photos), "--json", "--workers", "0"]) == 0

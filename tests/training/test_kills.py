@@ -28,7 +28,8 @@ def command(processes: int, *words: object) -> list[str]:
 def options(photos: Path, output: Path, workers: int) -> list[object]:
     return [
         photos, "--model", "cifar_resnet20", "--size", 16, "--epochs", 12, "--batch-size", 8,
-        "--augment", "resized-crop", "--random-erase", 0.5, "--model-ema", "--workers", workers,
+        "--augment", "resized-crop", "--random-erase", 0.5, "--mixup-alpha", 0.4, "--model-ema",
+        "--grad-accum-steps", 2, "--workers", workers,
         "--checkpoint-seconds", 0, "--output", output,
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import math
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -177,9 +177,9 @@ def test_the_best_epoch_has_the_highest_top1_ties_by_nll(
 ) -> None:
     real, given = loop._evaluate, iter(found)
 
-    def evaluate(job: loop.Job) -> Figures:
+    def evaluate(*arguments: Any) -> Figures:
         top1, nll = next(given)
-        return dataclasses.replace(real(job), top1=top1, nll=nll)
+        return dataclasses.replace(real(*arguments), top1=top1, nll=nll)
 
     monkeypatch.setattr(loop, "_evaluate", evaluate)
     result = train(small(photos, tmp_path / "run", epochs=3))

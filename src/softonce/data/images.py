@@ -291,8 +291,8 @@ def to_array(image: Picture) -> npt.NDArray[np.uint8]:
 
 
 def to_pixels(image: Picture) -> npt.NDArray[np.uint8]:
-    """Return (channels, H, W) uint8 pixels."""
-    return np.ascontiguousarray(to_array(image).transpose(2, 0, 1))
+    """Return (channels, H, W) uint8 pixels, which lie in memory as decoded: channels last."""
+    return to_array(image).transpose(2, 0, 1)
 
 
 def _reason(error: Exception) -> str:

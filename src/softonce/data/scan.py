@@ -205,7 +205,7 @@ def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: b
             decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
             return FileRecord(digest, kind)
         fitted = fit_image(decode(image, preprocessing.mode), preprocessing)
-        return FileRecord(digest, kind, to_pixels(fitted))
+        return FileRecord(digest, kind, np.ascontiguousarray(to_pixels(fitted)))
     except ImageError as error:
         return FileRecord(digest, error=str(error))
 

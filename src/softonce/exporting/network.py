@@ -48,9 +48,8 @@ class Deployed(nn.Module):
         self.dtype = next(model.parameters()).dtype
         self.preprocessing, self.temperature = metadata.preprocessing, metadata.temperature
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(metadata.preprocessing, name))
-            self.register_buffer(name, values[:, None, None])
-        self.register_buffer("colour", (255 * self.mean).round())
+            self.register_buffer(name, torch.tensor(getattr(metadata.preprocessing, name)))
+        self.register_buffer("colour", (255 * self.mean).round()[:, None, None])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return what is asked for of uint8 pictures of one size, (N, H, W, channels)."""
@@ -58,8 +57,9 @@ class Deployed(nn.Module):
         if self.preprocessing.mode == "L":
             planes = to_grey(planes)
         square = fit_pixels(planes, self.preprocessing, self.colour)
-        normalised = ((square / 255 - self.mean) / self.std).to(self.dtype)
-        logits = self.model(normalised).float()
+        # With the channels last this is a tenth of the time: 0.3 against 5 of 39 ms in OpenVINO.
+        last = (square.permute(0, 2, 3, 1) / 255 - self.mean) / self.std
+        logits = self.model(last.permute(0, 3, 1, 2).to(self.dtype)).float()
         both = {"logits": logits, "probs": probs(logits, temperature=self.temperature)}
         return {name: both[name] for name in self.outputs}
 

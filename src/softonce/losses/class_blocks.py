@@ -73,7 +73,8 @@ class ClassBlocks:
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():
-            known, blocks, kept = self._describe(rows, seen)
+            room = 0 if gradients is None else _KEPT_BYTES
+            known, blocks, kept = self._describe(rows, seen, room)
             if gradients is not None:
                 self._differentiate(rows, known, gradients, scale, blocks=blocks, kept=kept)
             found.append(self._weigh(rows, known, spread))
@@ -88,17 +89,17 @@ class ClassBlocks:
             self._differentiate(rows, known.narrow(rows), gradients, upstream[rows], of_lse)
 
     def _describe(
-        self, rows: slice, seen: Predictions | None
+        self, rows: slice, seen: Predictions | None, room: int
     ) -> tuple[Rows, list[_Block], list[Tensor]]:
         """Return the rows with a mass of 1 at their target, and what each block says of them.
 
-        Of the first blocks the softmax of the others is returned, too, 0 at the anchor.
+        Of the first blocks, as many as there is room for, in bytes, the softmax of the others is
+        returned, too, 0 at the anchor.
         """
         index = self._index(rows)
         at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
         blocks: list[_Block] = []
         kept: list[Tensor] = []
-        room = _KEPT_BYTES
         for classes in self._class_blocks(len(index)):
             room -= len(index) * (classes.stop - classes.start) * at_anchor.itemsize
             own = _own(index, classes)

@@ -132,10 +132,11 @@ def _module_tensors(state: State) -> dict[str, Tensor]:
 
 def _sharded(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
     """Return the head of each tensor of which this process holds the rows of its classes alone."""
-    modules = {"model": state.model} | ({"average": state.average} if state.average else {})
+    modules = {"model": state.model, "average": state.average}
     heads = {
         f"{prefix}.{place}.{name}": (head, parameter)
         for prefix, module in modules.items()
+        if module is not None
         for place, head in module.named_modules()
         if isinstance(head, ShardedLinear)
         for name, parameter in head.named_parameters()
