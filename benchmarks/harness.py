@@ -84,10 +84,16 @@ def hardware() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    parts = [names[0] if names else platform.processor(), widest_instructions()]
+    return ", ".join([*filter(None, parts), f"{len(os.sched_getaffinity(0))} cores"])
+
+
+def widest_instructions() -> str:
+    """Return the widest instructions that the processor has, of those that matter."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    widest = next((f", {flag}" for flag in INSTRUCTIONS if flag in flags), "")
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.processor()}{widest}, {cores} cores"
+    return next((flag for flag in INSTRUCTIONS if flag in flags), "")
 
 
 def report(
@@ -98,7 +104,10 @@ def report(
     packages: tuple[str, ...] = ("torch",),
     folder: Path = RESULTS,
 ) -> Path:
-    """Write the dated result file, print it as the one closing line, and return its path."""
+    """Write the dated result file, print it as the one closing line, and return its path.
+
+    The name says the kind of processor too: machines that differ do not overwrite one another.
+    """
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in packages}
     record = {
@@ -109,7 +118,8 @@ def report(
         "figures": figures,
     }
     folder.mkdir(exist_ok=True)
-    path = folder / f"{benchmark}-{dt.datetime.now(dt.UTC).date().isoformat()}.json"
+    date = dt.datetime.now(dt.UTC).date().isoformat()
+    path = folder / ("-".join(filter(None, (benchmark, widest_instructions(), date))) + ".json")
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record))
     return path
