@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from training.runs import small
 
 from softonce import EvaluateConfig, create_model, evaluate, load, train
+from softonce.cli import app
 from softonce.cli.app import main
 from softonce.config.toml import from_toml
 from softonce.config.train import TrainConfig
@@ -211,3 +214,24 @@ def test_the_command_line_wins_over_the_toml_file(photos: Path, tmp_path: Path, 
     printed("train", "--config", tmp_path / "a.toml", "--lr", 0.01, "--output", tmp_path / "run")
     saved = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
     assert (saved.lr, saved.epochs, saved.model) == (0.01, 1, "cifar_resnet20")
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "found"),
+    [
+        (["train"], None, "1"),
+        (["train"], "0", "0"),  # somebody's own setting stays
+        (["watch", "train.py"], None, None),  # and somebody else's program is left alone
+    ],
+)
+def test_large_tensors_lie_in_huge_pages(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], before: str | None, found: str | None
+) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", before or "")
+    if before is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    monkeypatch.setattr(sys, "argv", ["softonce", *words])
+    monkeypatch.setattr(app, "main", lambda: 0)
+    with pytest.raises(SystemExit):
+        app.run()
+    assert os.environ.get("THP_MEM_ALLOC_ENABLE") == found

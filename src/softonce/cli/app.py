@@ -85,6 +85,10 @@ def main(tokens: list[str] | None = None) -> int:
 
 def run() -> None:
     """Be the console script."""
+    if "watch" not in sys.argv[1:2]:  # what it runs is somebody else's program
+        # Read by torch before it first takes memory: large tensors lie in huge pages then, which
+        # makes a training step on a CPU 6 to 8 % faster.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     sys.exit(main())
 
 
