@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with train/ and test/")
     parser.add_argument("--work", type=Path, default=Path("time-to-accuracy"))
     parser.add_argument("--wanted", type=float, default=0.87)
-    parser.add_argument("--our-epochs", type=int, default=12)
+    parser.add_argument("--our-epochs", type=int, default=22)
     parser.add_argument("--their-epochs", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1, help="of torchvision's loader")
     parser.add_argument("--at-most", type=float, help="ratio that is to be proved, and no more")
