@@ -71,8 +71,7 @@ def benchmarks_page(results: Path) -> str:
     ]
     for path, result in sorted(found, key=lambda pair: _name_and_age(pair[0])):
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-        date = path.stem[-10:]
-        blocks.append(f"## {result['benchmark']}, {date}")
+        blocks.append(f"## {path.stem[:-11]}, {path.stem[-10:]}")
         blocks.append(
             f"{result['hardware']}; {versions}. Script: `benchmarks/{result['benchmark']}.py`."
         )
