@@ -81,19 +81,22 @@ def draw_times(
 
 def hardware() -> str:
     """Describe the processor, its widest instructions, and how many of its cores we may use."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    parts = [names[0] if names else platform.processor(), widest_instructions()]
-    return ", ".join([*filter(None, parts), f"{len(os.sched_getaffinity(0))} cores"])
+    name = _said_of_processor("model name") or platform.processor()
+    cores = f"{len(os.sched_getaffinity(0))} cores"
+    return ", ".join(filter(None, (name, widest_instructions(), cores)))
 
 
 def widest_instructions() -> str:
     """Return the widest instructions that the processor has, of those that matter."""
+    flags = _said_of_processor("flags").split()
+    return next((flag for flag in INSTRUCTIONS if flag in flags), "")
+
+
+def _said_of_processor(key: str) -> str:
+    """Return what Linux says under this key of the first processor; nothing elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return next((flag for flag in INSTRUCTIONS if flag in flags), "")
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
 
 
 def report(

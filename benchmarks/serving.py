@@ -119,18 +119,18 @@ def measure(file: Path, pictures: list[Path], asked: argparse.Namespace) -> dict
     cases = {"one at a time": 1, "batched": MAX_BATCH}
     rates: dict[str, list[float]] = {name: [] for name in cases}
     p99: dict[str, list[float]] = {name: [] for name in cases}
-    options = {"connections": asked.connections}
+    connections = asked.connections
     with ExitStack() as open_services:
         ports = {n: open_services.enter_context(service(file, b)) for n, b in cases.items()}
         for _ in range(asked.rounds):
             for name, port in ports.items():
-                found = load(port, pictures, seconds=asked.seconds, **options)
+                found = load(port, pictures, connections=connections, seconds=asked.seconds)
                 rates[name].append(found["requests"] / found["seconds"])
         half = statistics.median(rates["one at a time"]) / 2
         longer = 3 * asked.seconds  # a hundredth of few requests is one of them
         for _ in range(asked.rounds):
             for name, port in ports.items():
-                found = load(port, pictures, rate=half, seconds=longer, **options)
+                found = load(port, pictures, connections=connections, seconds=longer, rate=half)
                 p99[name].append(found["p99_ms"])
         empty = empty_request_ms(ports["batched"])
     return {

@@ -4,12 +4,14 @@ The processes start once for each size of the group, and run all checks.
 """
 
 import pytest
+import torch
 import torch.distributed as dist
 from processes import run_together
 from sharded_checks import in_all_processes
 
 from softonce import groups
 from softonce.errors import ArgumentError
+from softonce.losses import ShardedLinear
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -34,3 +36,10 @@ def test_without_torchrun_the_message_names_it(monkeypatch):
         groups.open_group("gloo"),
     ):
         pass
+
+
+@pytest.mark.parametrize("call", ["loss", "loss_and_pred"])
+def test_a_head_that_knows_its_classes_takes_no_others(call):
+    head = ShardedLinear(4, 10)
+    with pytest.raises(TypeError, match="class_start"):
+        getattr(head, call)(torch.ones(2, 4), torch.tensor([0, 9]), class_start=1)

@@ -181,13 +181,23 @@ def linear_cross_entropy(
         return_pred=return_pred,
     )
     features = features if features.dim() == 2 else features.unsqueeze(0)
-    if not positions:
-        return _loss_of_head(features, linear_weight, linear_bias, objective, dtype)
-    weights = linear_weight.flatten(1, -2).unbind(1)
-    biases = (None,) * len(weights) if linear_bias is None else linear_bias.flatten(1).unbind(1)
+    how = _loss_of_positions if positions else _loss_of_head
+    return how(features, linear_weight, linear_bias, objective, dtype)
+
+
+def _loss_of_positions(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    objective: Objective,
+    dtype: torch.dtype,
+) -> Loss:
+    """Return the loss of (N, D) features and a (C, ..., D) weight, a position at a time."""
+    weights = weight.flatten(1, -2).unbind(1)
+    biases = (None,) * len(weights) if bias is None else bias.flatten(1).unbind(1)
     losses = [
-        _loss_of_head(features, weight, bias, objective.position(place), dtype)
-        for place, (weight, bias) in enumerate(zip(weights, biases, strict=True))
+        _loss_of_head(features, own, own_bias, objective.position(place), dtype)
+        for place, (own, own_bias) in enumerate(zip(weights, biases, strict=True))
     ]
     return objective.gather(losses)
 

@@ -50,17 +50,13 @@ def in_huge_pages(tensor: Tensor) -> Tensor:
     Only where it is large, on a CPU, and the system knows them; the values are the same anyway.
     """
     num_bytes = tensor.numel() * tensor.itemsize
-    if num_bytes < _MIN_BYTES or not tensor.is_cpu or not _system_is_linux():
+    if num_bytes < _MIN_BYTES or not tensor.is_cpu or not hasattr(mmap, "MADV_HUGEPAGE"):
         return tensor
     address = tensor.data_ptr()
     start = -(-address // _HUGE_PAGE) * _HUGE_PAGE
     stop = (address + num_bytes) // _HUGE_PAGE * _HUGE_PAGE
     _madvise()(start, stop - start, mmap.MADV_HUGEPAGE)  # advice: that it fails changes nothing
     return tensor
-
-
-def _system_is_linux() -> bool:
-    return hasattr(mmap, "MADV_HUGEPAGE")
 
 
 @cache

@@ -90,20 +90,20 @@ class ShardedLinear(nn.Module):
 
     def loss(self, features: Features, target: ClassIndex | Probs, **options: Any) -> Tensor:
         """Return `sharded_linear_cross_entropy` of this head, with its options."""
-        options |= self._options()
-        loss: Tensor = sharded_linear_cross_entropy(features, self.weight, target, **options)
+        loss: Tensor = sharded_linear_cross_entropy(
+            features, self.weight, target, **self._shard(), **options
+        )
         return loss
 
     def loss_and_pred(
         self, features: Features, target: ClassIndex | Probs, **options: Any
     ) -> tuple[Tensor, Tensor]:
         """Return the same, and the class of each row's largest logit, (N,)."""
-        options |= self._options()
         return sharded_linear_cross_entropy(
-            features, self.weight, target, return_pred=True, **options
+            features, self.weight, target, return_pred=True, **self._shard(), **options
         )
 
-    def _options(self) -> dict[str, Any]:
+    def _shard(self) -> dict[str, Any]:
         return {
             "class_start": self.class_start,
             "class_stop": self.class_stop,

@@ -141,6 +141,8 @@ def _sharded(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
         if isinstance(head, ShardedLinear)
         for name, parameter in head.named_parameters()
     }
+    if not heads:
+        return {}
     found = {name: head for name, (head, _) in heads.items()}
     owners = {id(parameter): head for head, parameter in heads.values()}
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]

@@ -118,16 +118,16 @@ def _learns(module: nn.Module) -> bool:
 
 
 def has_many_logits(network: Classifier, objective: Objective, num_images: int) -> bool:
-    """Say whether a step of so many images in this process shall not hold all its logits."""
+    """Say whether a step of so many images in this process shall not hold all its logits.
+
+    A loss of the caller's wants the logits, whatever the head.
+    """
     num_logits = num_images * network.fc.out_features if has_plain_head(network) else 0
     return objective.loss_fn is None and num_logits >= MANY_LOGITS
 
 
 def has_plain_head(network: Classifier) -> bool:
-    """Whether the network does nothing after its Linear head, so that the loss can follow at once.
-
-    A loss of the caller's wants the logits, whatever the head.
-    """
+    """Whether nothing follows the network's Linear head, so that the loss can follow at once."""
     return type(network).forward is Classifier.forward and type(network.fc) is nn.Linear
 
 
