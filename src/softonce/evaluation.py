@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,13 +109,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     engine = _with_preprocessing(engine, preprocessing)
     readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
-    return measure(
-        with_tta(engine, config.tta),
-        loader,
-        split,
-        temperature=engine.metadata.temperature,
-        seed=config.seed,
-    )
+    with closing(loader):
+        return measure(
+            with_tta(engine, config.tta),
+            loader,
+            split,
+            temperature=engine.metadata.temperature,
+            seed=config.seed,
+        )
 
 
 def _with_preprocessing(engine: Engine, preprocessing: Preprocessing) -> Engine:
@@ -188,8 +190,8 @@ def collect_logits(
 
 def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
     logits = [torch.empty(0, len(loader.scan.samples.classes))]
-    with progress(label, len(loader.scan)) as advance:
-        for pixels, target in loader.batches():
+    with progress(label, len(loader.scan)) as advance, closing(loader.batches()) as batches:
+        for pixels, target in batches:
             logits.append(torch.from_numpy(engine.logits(pixels.numpy())))
             advance(len(target) * loader.world_size)
     return torch.cat(logits)

@@ -231,9 +231,9 @@ def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: P
 # real signals, a real process
 
 
-def start(photos: Path, run: Path) -> subprocess.Popen[str]:
+def start(photos: Path, run: Path, more: str = "--workers 0") -> subprocess.Popen[str]:
     command = (
-        f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 --workers 0"
+        f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 {more}"
         f" --recipe none --checkpoint-seconds 0 --output {run}"
     )
     return subprocess.Popen(
@@ -241,6 +241,7 @@ def start(photos: Path, run: Path) -> subprocess.Popen[str]:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -257,6 +258,19 @@ def test_a_polite_signal_saves_and_leaves(
     with start(photos, tmp_path / "run") as process:
         wait_for_a_state(process, tmp_path / "run")
         process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert f"go on with: softonce train --resume {tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_workers_too_saves_and_leaves(
+    number: signal.Signals, status: int, photos: Path, tmp_path: Path
+) -> None:
+    with start(photos, tmp_path / "run", "--workers 2 --augment resized-crop") as process:
+        wait_for_a_state(process, tmp_path / "run")
+        os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert f"go on with: softonce train --resume {tmp_path / 'run'}" in errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from softonce.errors import DataError, ImageError
 from softonce.randomness import permutation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import numpy.typing as npt
     from torch import Tensor
@@ -40,6 +41,8 @@ Batch: TypeAlias = tuple["Tensor", "Tensor"]
 
 PREFETCH = 4
 """Batches that each worker process prepares ahead."""
+GRACE = 120
+"""Seconds that a worker process works on after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Loader(Sized):
         """Return how many images of an evaluation each process has."""
         return [len(part) for part in np.array_split(np.arange(len(self.scan)), self.world_size)]
 
-    def batches(self, epoch: int = 0, *, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int = 0, *, start: int = 0) -> Generator[Batch]:
         """Iterate over this process's share of an epoch's batches, from batch number `start`.
 
         Raises:
@@ -134,7 +137,7 @@ class Loader(Sized):
         ]
         return np.stack(changed).transpose(0, 3, 1, 2)
 
-    def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+    def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Generator[Batch]:
         self._parts_to_do[:] = [(epoch, part) for part in parts]
         for pixels, target, errors in self._worked:
             if errors:
@@ -161,7 +164,15 @@ class Loader(Sized):
             prefetch_factor=PREFETCH if num else None,
             persistent_workers=num > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_outlast_sigterm,
         )
+
+    def close(self) -> None:
+        """End the worker processes, once no iterator over batches is left; a next epoch starts new.
+
+        Left to the interpreter's end, each of them is waited for, and then told to end by a signal.
+        """
+        self.__dict__.pop("_worked", None)
 
     def paths(self, epoch: int, batch: int) -> list[str]:
         """Return the files of one batch."""
@@ -175,6 +186,15 @@ class Loader(Sized):
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _outlast_sigterm(_worker: int) -> None:
+    """Work on for a while: a scheduler tells all processes at once, and training saves first.
+
+    Processes without a parent leave by themselves, as torch has arranged.
+    """
+    if hasattr(signal, "alarm"):  # not on Windows, which has no such signal to send either
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 _Part: TypeAlias = "tuple[int, npt.NDArray[np.int64]]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -151,21 +152,21 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
     state, where = job.state, job.state.progress
     job.layers.begin_epoch(job.step.model, where.epoch)
     start, num_images = time.monotonic(), 0
-    batches = each_together(job.train.batches(where.epoch, start=where.batch))
-    for pixels, target in in_section("data", job.watch.timed(batches)):
-        job.note(_step(job, pixels, target))
-        num = job.train.num_images(where.batch)
-        where.batch += 1
-        where.step += 1
-        if state.average is not None and where.step % job.config.model_ema_steps == 0:
-            state.average.update_parameters(state.model)
-        num_images += num
-        advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
-        job.end_step()
-        signal, is_due = largest(stop.signal or 0, job.saver.is_due())
-        if signal or is_due:
-            job.saver.save()
-            leave_if_requested(signal, job.run)
+    with closing(job.train.batches(where.epoch, start=where.batch)) as batches:
+        for pixels, target in in_section("data", job.watch.timed(each_together(batches))):
+            job.note(_step(job, pixels, target))
+            num = job.train.num_images(where.batch)
+            where.batch += 1
+            where.step += 1
+            if state.average is not None and where.step % job.config.model_ema_steps == 0:
+                state.average.update_parameters(state.model)
+            num_images += num
+            advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
+            job.end_step()
+            signal, is_due = largest(stop.signal or 0, job.saver.is_due())
+            if signal or is_due:
+                job.saver.save()
+                leave_if_requested(signal, job.run)
     return num_images / max(time.monotonic() - start, 1e-9)
 
 

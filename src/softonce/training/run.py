@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -127,12 +128,13 @@ def _run(
 ) -> TrainResult:
     job, splits = _prepare(together(lambda: _asked(config)), loss)
     job.sinks = [*sinks, *_tracker(config, job)] if rank() == 0 else []
-    try:
-        fit(job)
-    finally:
-        for sink in job.sinks:
-            sink.close()
-    return _finish(job, splits, notes)
+    with closing(job.train), closing(job.val):
+        try:
+            fit(job)
+        finally:
+            for sink in job.sinks:
+                sink.close()
+        return _finish(job, splits, notes)
 
 
 def _asked(config: TrainConfig) -> TrainConfig:
@@ -352,8 +354,8 @@ def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
             val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
         )
     else:
-        test = dataclasses.replace(job.val, scan=splits.test)
-        evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
+        with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
+            evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     on_first(lambda: _write_results(job, splits, evaluation, notes))
     return TrainResult(job.run, artefact, job.run / "report.html", evaluation)
 
