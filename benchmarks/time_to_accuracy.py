@@ -185,6 +185,14 @@ def time_to(rows: Rows, wanted: float) -> float | None:
     return next((row["seconds"] for row in rows if row["top1"] >= wanted), None)
 
 
+def brief(rows: Rows) -> dict[int, list[float]]:
+    """Return each epoch's seconds so far and top-1."""
+    return {
+        epoch: [round(row["seconds"], 1), round(row["top1"], 4)]
+        for epoch, row in enumerate(rows, 1)
+    }
+
+
 def main() -> None:
     """Run both sides in turn, or what is left of them, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -220,11 +228,11 @@ def main() -> None:
             our_time / reached
         )
     figures: dict[str, object] = {
-        "softonce seconds": our_time,
-        "torchvision seconds": their_time,
+        "softonce seconds": our_time and round(our_time, 1),
+        "torchvision seconds": their_time and round(their_time, 1),
         "wanted top-1": asked.wanted,
-        "softonce epochs": turns.rows,
-        "torchvision epochs": theirs.rows,
+        "softonce epochs, seconds and top-1": brief(turns.rows),
+        "torchvision epochs, seconds and top-1": brief(theirs.rows),
     }
     report("time_to_accuracy", ratios=ratios, figures=figures, packages=("torch", "torchvision"))
 
