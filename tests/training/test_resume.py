@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -231,9 +232,9 @@ def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: P
 # real signals, a real process
 
 
-def start(photos: Path, run: Path, more: str = "--workers 0") -> subprocess.Popen[str]:
+def start(photos: Path, run: Path, workers: str = "--workers 0") -> subprocess.Popen[str]:
     command = (
-        f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 {more}"
+        f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 {workers}"
         f" --recipe none --checkpoint-seconds 0 --output {run}"
     )
     return subprocess.Popen(
@@ -252,25 +253,22 @@ def wait_for_a_state(process: subprocess.Popen[str], run: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("workers", "send"),
+    [("--workers 0", os.kill), ("--workers 2 --augment resized-crop", os.killpg)],
+    ids=["alone", "its workers too"],
+)
 def test_a_polite_signal_saves_and_leaves(
-    number: signal.Signals, status: int, photos: Path, tmp_path: Path
+    workers: str,
+    send: Callable[[int, int], None],
+    number: signal.Signals,
+    status: int,
+    photos: Path,
+    tmp_path: Path,
 ) -> None:
-    with start(photos, tmp_path / "run") as process:
+    with start(photos, tmp_path / "run", workers) as process:
         wait_for_a_state(process, tmp_path / "run")
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert f"go on with: softonce train --resume {tmp_path / 'run'}" in errors
-    assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_the_workers_too_saves_and_leaves(
-    number: signal.Signals, status: int, photos: Path, tmp_path: Path
-) -> None:
-    with start(photos, tmp_path / "run", "--workers 2 --augment resized-crop") as process:
-        wait_for_a_state(process, tmp_path / "run")
-        os.killpg(process.pid, number)
+        send(process.pid, number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == status
     assert f"go on with: softonce train --resume {tmp_path / 'run'}" in errors
