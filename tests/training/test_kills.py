@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from training.runs import rows, weights
 
-NUM_KILLS = 30
-WAYS = [(workers, processes) for workers in (0, 1, 3) for processes in (1, 2)]
+KILLS_EACH = 5
+"""Of each number of worker processes."""
 
 
 def command(processes: int, *words: object) -> list[str]:
@@ -69,30 +69,36 @@ def processes_of(run: Path) -> list[int]:
     return found
 
 
+def train_through(
+    instants: list[float], photos: Path, run: Path, workers: int, processes: int
+) -> int:
+    """Train, killed so long after each start, to the end; return the number of kills."""
+    asked = options(photos, run, workers)
+    words, kills = command(processes, *asked), 0
+    while kill_after(instants[kills] if kills < len(instants) else 300.0, start(words), run):
+        kills += 1
+        assert kills <= len(instants), "the run never ends"
+        if (run / "config.toml").exists():
+            words = command(processes, "--resume", run, "--workers", workers)
+        elif run.exists():
+            words = command(processes, *asked, "--overwrite")
+    return kills
+
+
 @pytest.mark.slow
-def test_thirty_kills_change_no_bit(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_fifteen_kills_change_no_bit(processes: int, photos: Path, tmp_path: Path) -> None:
     draw = random.Random(time.time_ns())
-    wholes: dict[int, Path] = {}
-    seconds: dict[int, float] = {}
-    for processes in (1, 2):
-        wholes[processes] = tmp_path / f"whole-{processes}"
-        before = time.monotonic()
-        process = start(command(processes, *options(photos, wholes[processes], 0)))
-        assert process.wait(timeout=300) == 0
-        seconds[processes] = time.monotonic() - before
-    kills = 0
-    number = 0
-    while kills < NUM_KILLS:
-        workers, processes = WAYS[number % len(WAYS)]
-        run = tmp_path / f"killed-{number}"
-        words = command(processes, *options(photos, run, workers))
-        while kill_after(draw.uniform(1.0, seconds[processes]), start(words), run):
-            kills += 1
-            assert kills < 10 * NUM_KILLS, "the run never ends"
-            if (run / "config.toml").exists():
-                words = command(processes, "--resume", run, "--workers", workers)
-            elif run.exists():
-                words = command(processes, *options(photos, run, workers), "--overwrite")
-        assert weights(run) == weights(wholes[processes]), (workers, processes)
-        assert rows(run) == rows(wholes[processes]), (workers, processes)
-        number += 1
+    whole = tmp_path / "whole"
+    before = time.monotonic()
+    process = start(command(processes, *options(photos, whole, 0)))
+    assert process.wait(timeout=300) == 0
+    seconds = time.monotonic() - before
+    for workers in (0, 1, 3):
+        kills = 0
+        while kills < KILLS_EACH:
+            run = tmp_path / f"{workers}-{kills}"
+            instants = [draw.uniform(1.0, seconds) for _ in range(KILLS_EACH - kills)]
+            kills += train_through(instants, photos, run, workers, processes)
+            assert weights(run) == weights(whole), workers
+            assert rows(run) == rows(whole), workers
