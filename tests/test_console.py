@@ -51,6 +51,19 @@ def test_progress_is_a_plain_line_every_ten_seconds(
     ]
 
 
+def test_a_slow_first_step_says_nothing_of_the_time_left(
+    written: io.StringIO, clock: list[float]
+) -> None:
+    with progress("training", 300) as advance:
+        for seconds in (120, 5, 5):
+            clock[0] += seconds
+            advance(25)
+    assert written.getvalue().splitlines() == [
+        "training  25/300 images",
+        "training  75/300 images  5/s  45 s left",
+    ]
+
+
 def test_quiet_progress_says_nothing(written: io.StringIO, clock: list[float]) -> None:
     set_up(quiet=True)
     with progress("reading", 300) as advance:

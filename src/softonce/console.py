@@ -87,8 +87,8 @@ class _PlainProgress:
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done, self.start = 0, time.monotonic()
-        self.last_line, self.detail = self.start, ""
+        self.done, self.last_line, self.detail = 0, time.monotonic(), ""
+        self.first: tuple[int, float] | None = None
 
     def advance(self, amount: int, detail: str | None = None) -> None:
         self.done += amount
@@ -96,15 +96,16 @@ class _PlainProgress:
         now = time.monotonic()
         if now - self.last_line >= PLAIN_LINE_SECONDS and not _quiet:
             self.last_line = now
-            _console.print(self._line(now - self.start), markup=False, soft_wrap=True)
+            _console.print(self._line(now), markup=False, soft_wrap=True)
+        self.first = self.first or (self.done, now)
 
-    def _line(self, elapsed: float) -> str:
-        rate = self.done / max(elapsed, 1e-9)
-        left = (self.total - self.done) / max(rate, 1e-9)
-        line = (
-            f"{self.label}  {self.done}/{self.total} {self.unit}  {rate:.0f}/s  {left:.0f} s left"
-        )
-        return f"{line}  {self.detail}".rstrip()
+    def _line(self, now: float) -> str:
+        parts = [self.label, f"{self.done}/{self.total} {self.unit}"]
+        if self.first is not None:  # the first step, which starts and compiles things, says nothing
+            rate = (self.done - self.first[0]) / max(now - self.first[1], 1e-9)
+            left = (self.total - self.done) / max(rate, 1e-9)
+            parts += [f"{rate:.0f}/s", f"{left:.0f} s left"]
+        return "  ".join([*parts, self.detail]).rstrip()
 
 
 @contextmanager

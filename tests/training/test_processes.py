@@ -151,6 +151,17 @@ def test_it_does_so_in_parts_whatever_learns_and_of_what(data: Path, options: An
     assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-4
 
 
+@pytest.mark.slow
+def test_it_does_so_compiled(data: Path, sharded: Path) -> None:
+    arguments = asked(data, data / "compiled", **SHARDED)
+    done = torchrun(2, "run", *arguments, "--shard-head", "--compile")
+    assert done.returncode == 0, done.stderr
+    assert "float32, compiled, head shared by 2 processes" in done.stderr
+    one, two = whole(sharded), whole(data / "compiled")
+    # Rounding turns an activation across zero now and then, which is 1e-2 of a step's gradient.
+    assert ((one - two).norm() / one.norm()).item() < 1e-3
+
+
 def test_a_run_that_shares_a_head_goes_on_where_it_was(
     data: Path, tmp_path: Path, sharded: Path
 ) -> None:

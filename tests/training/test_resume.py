@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from training.runs import rows, small, weights
 from softonce import TrainConfig, train
 from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from softonce.training import checkpoint, head_loss, loop
+from softonce.training.metrics_file import MetricsFile
 from softonce.training.step import TrainStep
 
 REGULARISED = {
@@ -120,6 +122,25 @@ def test_a_run_killed_before_its_first_state_starts_again(
     train(TrainConfig(resume=tmp_path / "run"))
     train(small(photos, tmp_path / "whole"))
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("_saved_at_every_step")
+def test_an_epoch_whose_steps_were_all_made_before_has_no_speed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_evaluate", die)
+        with pytest.raises(Killed):
+            train(small(photos, tmp_path / "run"))
+    caplog.set_level(logging.INFO, logger="softonce")
+    train(TrainConfig(resume=tmp_path / "run"))
+    lines = [line for line in caplog.messages if line.startswith("epoch")]
+    assert [line.endswith("img/s") for line in lines] == [False, True]
+    found = [row for row in MetricsFile(tmp_path / "run" / "metrics.jsonl").rows() if "lr" in row]
+    assert ["images_per_second" in row for row in found] == [False, True]
 
 
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(photos: Path, tmp_path: Path) -> None:

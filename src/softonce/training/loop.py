@@ -148,7 +148,7 @@ def _is_out_of_patience(job: Job) -> bool:
 
 
 def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> float:
-    """Make the epoch's remaining steps; return the speed in images a second."""
+    """Make the epoch's remaining steps; return the speed in images a second, 0 if none was left."""
     state, where = job.state, job.state.progress
     job.layers.begin_epoch(job.step.model, where.epoch)
     start, num_images = time.monotonic(), 0
@@ -213,14 +213,14 @@ def _finish_epoch(job: Job, speed: float) -> None:
     where.num_rows += 2
     job.saver.save()
     EPOCHS.info(
-        "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%  %.0f img/s",
+        "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%%s",
         where.epoch,
         job.config.epochs,
         loss,
         100 * top1,
         found.nll,
         100 * found.top1,
-        speed,
+        f"  {speed:.0f} img/s" if speed else "",
     )
 
 
@@ -252,7 +252,9 @@ def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float
     lr = job.schedule.lr(where.step - 1)
     trained = {"split": "train", "loss": loss, "top1": top1, "lr": lr}
     validated = {"split": "val", "top1": found.top1, "nll": found.nll, "ece": found.ece}
-    for row in (common | trained | {"images_per_second": round(speed, 1)}, common | validated):
+    if speed:
+        trained["images_per_second"] = round(speed, 1)
+    for row in (common | trained, common | validated):
         job.metrics.append(row)
         for sink in job.sinks:
             sink.write(row)

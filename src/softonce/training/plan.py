@@ -173,7 +173,7 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
         config.weight_decay,
         config.augment if config.augment != "none" else "no augmentation",
         ", bfloat16" if config.amp else ", float32",
-        how,
+        ", compiled" * config.compile + how,
     )
 
 
