@@ -17,6 +17,7 @@ import torch
 
 from softonce.console import LOG, progress
 from softonce.data.images import decode, fit_image, open_image, resize_short, to_array
+from softonce.data.threads import map_files
 from softonce.errors import ArtefactError, ImageError, StorageError
 from softonce.files import replacing
 from softonce.preprocessing import num_channels
@@ -185,7 +186,7 @@ def _read_all(
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
         for start in range(0, len(samples), _AT_A_TIME):  # so that few wait in memory
             some = range(start, min(start + _AT_A_TIME, len(samples)))
-            yield from threads.map(read, some)
+            yield from map_files(read, some, threads)
             advance(len(some))
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from softonce.console import LOG, progress
 from softonce.data.cache import load_or_build
 from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.threads import map_files
 from softonce.distributed import (
     gather_json,
     largest,
@@ -141,7 +142,7 @@ def scan(
     own = np.array_split(np.arange(len(samples)), world_size())[rank()].tolist()
     records: list[FileRecord] = []
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
-        for record in threads.map(lambda i: _read(samples, i, preprocessing, keep=small), own):
+        for record in map_files(partial(_read, samples, preprocessing, keep=small), own, threads):
             records.append(record)
             advance(world_size())
     records = _gathered(records)
@@ -190,7 +191,7 @@ def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
     ]
 
 
-def _read(samples: Samples, index: int, preprocessing: Preprocessing, *, keep: bool) -> FileRecord:
+def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: bool) -> FileRecord:
     """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
     digest = b""
     try:
