@@ -191,6 +191,19 @@ def test_a_shared_head_wants_an_image_for_each_part_of_each_process(
     assert "expected --batch-size of at least 16, one image for each part" in done.stderr
 
 
+def test_a_process_may_have_no_image_of_val(data: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    one.mkdir()
+    (one / "train").symlink_to(data / "train")
+    some = next((data / "val").glob("*/*"))
+    copy = one / "val" / some.parent.name / some.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(some.read_bytes())
+    done = torchrun(2, "run", *asked(one, tmp_path / "run", epochs=1))
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "run")) == 2
+
+
 def test_every_sample_is_evaluated_once(pair: Path) -> None:
     metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
     assert metrics["n"] == 15  # eight in one process, seven in the other

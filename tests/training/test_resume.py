@@ -128,7 +128,10 @@ def test_a_run_killed_before_its_first_state_starts_again(
 def test_an_epoch_whose_steps_were_all_made_before_has_no_speed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    def die(*_: object) -> None:
+    seconds = []
+
+    def die(job: loop.Job, _: object) -> None:
+        seconds.append(job.saver.seconds())
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -141,6 +144,45 @@ def test_an_epoch_whose_steps_were_all_made_before_has_no_speed(
     assert [line.endswith("img/s") for line in lines] == [False, True]
     found = [row for row in MetricsFile(tmp_path / "run" / "metrics.jsonl").rows() if "lr" in row]
     assert ["images_per_second" in row for row in found] == [False, True]
+    assert found[0]["seconds"] > 0.9 * seconds[0]  # a run's clock goes on where it was
+
+
+def test_the_state_of_an_optimizer_follows_its_parameters() -> None:
+    def stepped(device: str) -> torch.optim.Optimizer:
+        weight = torch.nn.Parameter(torch.ones(2, 2, device=device))
+        weight.grad = torch.ones_like(weight)
+        return torch.optim.AdamW([weight])
+
+    saved, optimizer = stepped("cpu"), stepped("meta")
+    saved.step()
+    tensors = {
+        f"optimizer.0.{name}": value for name, value in saved.state_dict()["state"][0].items()
+    }
+    optimizer.load_state_dict({"state": saved.state_dict()["state"], **_groups(optimizer)})
+    expected = {name: value.device for name, value in next(iter(optimizer.state.values())).items()}
+    checkpoint._restore_optimizer(optimizer, tensors, {})
+    assert expected == {n: v.device for n, v in next(iter(optimizer.state.values())).items()}
+
+
+def _groups(optimizer: torch.optim.Optimizer) -> dict[str, object]:
+    return {"param_groups": optimizer.state_dict()["param_groups"]}
+
+
+def test_a_cache_is_refused_where_the_run_has_none(stopped: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="begun without a cache"):
+        train(TrainConfig(resume=stopped, cache_dir=tmp_path / "cache"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="expected a folder to write to at --output"):
+        train(small(photos, tmp_path / "file" / "run"))
+
+
+def test_an_average_of_no_step_yet_is_not_evaluated(photos: Path, tmp_path: Path) -> None:
+    train(small(photos, tmp_path / "late", model_ema=True, model_ema_steps=99))
+    train(small(photos, tmp_path / "none"))
+    assert rows(tmp_path / "late") == rows(tmp_path / "none")
 
 
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(photos: Path, tmp_path: Path) -> None:

@@ -145,11 +145,11 @@ def scan(
         for record in map_files(partial(_read, samples, preprocessing, keep=small), own, threads):
             records.append(record)
             advance(world_size())
-    records = _gathered(records)
+    records = _gathered(records, preprocessing)
     good, bad = sift(records)
     kept = [records[i] for i in good]
     digests = np.frombuffer(b"".join(r.digest for r in kept), np.uint8).reshape(len(kept), -1)
-    return Scan(samples.take(good), digests, _stack(kept), bad)
+    return Scan(samples.take(good), digests, _stack(kept, preprocessing), bad)
 
 
 def _from_cache(
@@ -211,7 +211,7 @@ def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: b
         return FileRecord(digest, error=str(error))
 
 
-def _gathered(own: list[FileRecord]) -> list[FileRecord]:
+def _gathered(own: list[FileRecord], preprocessing: Preprocessing) -> list[FileRecord]:
     """Return the records of all processes, each of which has read its share."""
     if world_size() == 1:
         return own
@@ -221,7 +221,7 @@ def _gathered(own: list[FileRecord]) -> list[FileRecord]:
         for part in shared
         for digest, kind, error in part
     ]
-    pixels = _stack([record for record in own if not record.error])
+    pixels = _stack([record for record in own if not record.error], preprocessing)
     if largest(pixels is None) == (1,):
         return records
     assert pixels is not None  # noqa: S101 - as every process has found
@@ -230,9 +230,13 @@ def _gathered(own: list[FileRecord]) -> list[FileRecord]:
     return [r if r.error else replace(r, pixels=next(rows)) for r in records]
 
 
-def _stack(kept: list[FileRecord]) -> npt.NDArray[np.uint8] | None:
+def _stack(kept: list[FileRecord], preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
+    """Return the pixels where all are small: of none, where a process has no files of its own."""
     pixels = [record.pixels for record in kept if record.pixels is not None]
-    return np.stack(pixels) if len(pixels) == len(kept) else None
+    if len(pixels) != len(kept):
+        return None
+    shape = (len(pixels), preprocessing.in_channels, preprocessing.size, preprocessing.size)
+    return np.array(pixels, np.uint8).reshape(shape)
 
 
 def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: float) -> None:

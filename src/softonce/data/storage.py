@@ -174,8 +174,7 @@ class Local:
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
         """Return size and time of change of each."""
-        found = (os.stat(self._path(name)) for name in names)  # noqa: PTH116 - bytes
-        return np.array([(s.st_size, s.st_mtime_ns) for s in found], np.int64).reshape(-1, 2)
+        return np.array([_stamp(self._path(name)) for name in names], np.int64).reshape(-1, 2)
 
     def where(self, name: bytes = b"") -> str:
         """Return the path."""
@@ -188,6 +187,15 @@ class Local:
 def images_below(folder: Path) -> Iterator[Path]:
     """Yield every image file below a folder of this machine, sorted; hidden ones are left out."""
     return (folder / os.fsdecode(name) for name in Local(folder).walk() if is_image(name))
+
+
+def _stamp(path: bytes) -> tuple[int, int]:
+    """Return size and time of change; what is not there is found out when it is read."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - bytes
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 @cache

@@ -229,8 +229,10 @@ def _restore_optimizer(
         state.setdefault(number, {})[name] = _as_laid_out(value, parameters[number])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-    for number, values in state.items():
-        optimizer.state[parameters[number]] = values
+    for number, values in state.items():  # what has no layout stays where the optimizer put it
+        parameter = parameters[number]
+        shaped = {n: v for n, v in values.items() if getattr(v, "shape", None) == parameter.shape}
+        optimizer.state[parameter].update(shaped)
 
 
 def _as_laid_out(value: Any, parameter: Tensor) -> Any:

@@ -91,8 +91,7 @@ class Job:
     end_step: Callable[[], None] = field(init=False, default=lambda: None)
 
     def __post_init__(self) -> None:
-        """Start the clock of the saved states."""
-        self.saver = _Saver(self)
+        """Build what watches the run."""
         self.watch = Watch(self.metadata.classes, self.train.num_workers)
         self.first_bad = torch.tensor(-1, device=self.device)
 
@@ -108,7 +107,9 @@ class Job:
     def deployed(self) -> nn.Module:
         """The network whose weights are evaluated and written: the average where there is one."""
         average = self.state.average
-        return self.state.model if average is None else average.module
+        if average is None or average.n_averaged == 0:  # of no step yet
+            return self.state.model
+        return average.module
 
     def whole(self) -> nn.Module:
         """Return the deployed network with all classes of its head; all processes call it."""
@@ -123,6 +124,7 @@ def fit(job: Job) -> None:
         KeyboardInterrupt: after Ctrl-C, with the state saved.
         SystemExit: after SIGTERM, with the state saved.
     """
+    job.saver = _Saver(job)
     on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
     epochs = known(job.config.epochs)
     remaining = (epochs - job.state.progress.epoch) * len(job.train.scan)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from softonce.errors import StorageError
 from softonce.files import write_text
 
 if TYPE_CHECKING:
@@ -32,8 +33,14 @@ class MetricsFile:
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; values that are None are left out."""
         plain = {name: value for name, value in row.items() if value is not None}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(plain) + "\n")
+        except OSError as error:
+            raise StorageError(
+                f"expected to write {self.path}, found: {error.strerror or error}; free some "
+                "space, then go on with --resume"
+            ) from error
 
     def cut(self, num_rows: int) -> None:
         """Keep the first rows: a killed run may have written some that its state does not know."""

@@ -13,7 +13,7 @@ from softonce.console import LOG
 from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
 from softonce.distributed import world_size
-from softonce.errors import ConfigError
+from softonce.errors import ConfigError, StorageError
 from softonce.hardware import has_native_bfloat16, pick_device
 from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
 from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
@@ -204,6 +204,11 @@ def resumed(config: TrainConfig) -> TrainConfig:
     free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
     free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
     free["output"] = config.resume
+    if config.cache_dir is not None and not (saved.cache or saved.cache_dir):
+        raise ConfigError(
+            f"expected no --cache-dir, as {config.resume} was begun without a cache, found "
+            f"{config.cache_dir}: leave it out; boxes cut from cached pictures differ"
+        )
     if config.data is not None:
         _check_same(config, saved, config.resume)
     return dataclasses.replace(saved, **free)
@@ -271,11 +276,17 @@ def claim_output(config: TrainConfig) -> Path:
     if config.output is None:
         raise ConfigError("expected --output RUN, a folder for the results, found none")
     check_output(config)
-    config.output.mkdir(parents=True, exist_ok=True)
-    for name in RUN_FILES:
-        (config.output / name).unlink(missing_ok=True)
-    for state in (config.output / "checkpoints").glob("step-*.safetensors"):
-        state.unlink()
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+        for name in RUN_FILES:
+            (config.output / name).unlink(missing_ok=True)
+        for state in (config.output / "checkpoints").glob("step-*.safetensors"):
+            state.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"expected a folder to write to at --output {config.output}, found: "
+            f"{error.strerror or error}; choose another place"
+        ) from error
     return config.output
 
 
