@@ -234,12 +234,10 @@ def _step_seconds(job: Job, *, limit: float) -> float:
 
 
 def _evaluation_seconds(job: Job) -> float:
-    """Return the time of one batch of val."""
+    """Return the time of one batch of val in the first process; others may have none."""
     engine = TorchEngine(job.whole().eval(), job.metadata)
     begin = 0.0
-    for pixels, _ in islice(
-        job.val.batches(), 1
-    ):  # a process may have none: the first one's counts
+    for pixels, _ in islice(job.val.batches(), 1):
         engine.logits(pixels.numpy())
         begin = time.perf_counter()
         engine.logits(pixels.numpy())
