@@ -52,6 +52,21 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        StorageError: where that cannot be.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"expected a folder to write to at {path}, found: {error.strerror or error}; "
+            "free some space or choose another place"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text as a whole."""
     with replacing(path) as temporary:

@@ -139,6 +139,9 @@ def test_a_disk_without_room_is_named_before_anything_is_read(
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("", (), {"free": 100}))
     with pytest.raises(StorageError, match=r"expected about 0.0 GB for the cache .* --cache-dir"):
         scanned(photos / "val", LARGE, cache=tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="expected a folder to write to at .*file"):
+        scanned(photos / "val", LARGE, cache=tmp_path / "file" / "cache")
     assert reads == []
 
 

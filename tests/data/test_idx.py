@@ -13,6 +13,7 @@ from data.pictures import scanned
 
 from softonce.data.sources import open_source
 from softonce.data.sources.idx import Idx
+from softonce.data.splits import list_splits
 from softonce.errors import DataError
 from softonce.preprocessing import Preprocessing
 
@@ -50,6 +51,16 @@ def test_pictures_and_labels_are_those_of_the_files(tmp_path: Path, suffix: str)
     assert found.samples.target.tolist() == [0, 1, 2] * 4
     assert found.samples.classes == ("0", "1", "2")
     assert found.samples.where(4) == f"{tmp_path}/train/0000004.pgm"
+
+
+def test_labels_may_begin_at_one_as_those_of_letters_do(tmp_path: Path) -> None:
+    for split, labels in (("train", [1, 2, 26, 1]), ("test", [26, 2])):
+        write(tmp_path, split, len(labels))
+        (tmp_path / NAMES[split][1]).write_bytes(idx(np.array(labels)))
+    found = list_splits(f"idx:{tmp_path}", val_fraction=0.5, seed=0)
+    assert found.classes == ("1", "2", "26")
+    assert found.test is not None
+    assert found.test.target.tolist() == [2, 1]
 
 
 @pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import resource
 import tarfile
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from training.runs import small
 
 from softonce import train
 from softonce.config import PackConfig
+from softonce.data import storage
 from softonce.data.pack import pack
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
@@ -108,6 +111,9 @@ def test_nothing_is_replaced_or_left_half_written(
         pack(PackConfig(photos, out, overwrite=True))
     assert [path.name for path in tmp_path.iterdir() if path != photos] == ["out"]
     assert (out / "mine").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="expected a folder to write to at .*file, found"):
+        pack(PackConfig(photos, tmp_path / "file" / "out"))
 
 
 # foreign shards
@@ -127,6 +133,55 @@ def test_folders_of_members_are_classes_and_the_index_is_kept(tmp_path: Path) ->
     assert (tmp_path / INDEX).stat().st_mtime_ns == index
     tar_of(tmp_path / "val" / "0.tar", {f"b/{n}.png": PICTURE for n in range(20)})
     assert len(list_samples(open_source(tmp_path), "val", ("a", "b"))) == 20
+
+
+@pytest.mark.parametrize("is_label", [False, True], ids=["name", ".cls"])
+def test_a_shard_of_the_same_size_with_other_labels_is_indexed_again(
+    tmp_path: Path, is_label: bool
+) -> None:
+    def write(first: str) -> list[str]:
+        labels = [first, "ant", "bee"]
+        members = {f"{label}/{n}.png": PICTURE for n, label in enumerate(labels)}
+        if is_label:
+            members = {f"{n}.png": PICTURE for n in range(3)}
+            members |= {f"{n}.cls": label.encode() for n, label in enumerate(labels)}
+        tar_of(tmp_path / "0.tar", members)
+        samples = list_samples(open_source(tmp_path), "all")
+        return [samples.classes[label] for label in samples.target.tolist()]
+
+    assert write("ant") == ["ant", "ant", "bee"]
+    size = (tmp_path / "0.tar").stat().st_size
+    assert write("bee") == ["bee", "ant", "bee"]
+    assert (tmp_path / "0.tar").stat().st_size == size
+
+
+def test_more_shards_than_files_may_be_open_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        tar_of(tmp_path / f"{number:02d}.tar", {f"{'ab'[number % 2]}/{number}.png": PICTURE})
+    samples = list_samples(open_source(tmp_path), "all")
+    few = lru_cache(maxsize=8)(storage._opened.__wrapped__)
+    monkeypatch.setattr(storage, "_opened", few)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert all(samples.read(index) == PICTURE for index in range(60))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 8
+
+
+def test_a_process_that_may_open_no_more_files_blames_no_picture(
+    photos: Path, tmp_path: Path
+) -> None:
+    shards = pack(PackConfig(photos, tmp_path / "out"))
+    for place in (photos, shards):
+        samples = list_samples(open_source(place), "train")
+        storage._opened.cache_clear()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(StorageError, match=r"one more file, found: Too many .*ulimit"):
+                samples.read(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_webdataset_labels_are_read(tmp_path: Path) -> None:
@@ -163,9 +218,7 @@ def test_links_in_a_shard_are_no_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["packed", "cut", "text"])
 def test_what_is_no_plain_tar_is_refused(tmp_path: Path, how: str) -> None:
-    path = tar_of(
-        tmp_path / "0.tar", {"a/0.png": bytes(9000)}, **({"mode": "w:gz"} if False else {})
-    )
+    path = tar_of(tmp_path / "0.tar", {"a/0.png": bytes(9000)})
     data = path.read_bytes()
     if how == "packed":
         data = gzip.compress(data)

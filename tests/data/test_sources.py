@@ -149,7 +149,10 @@ def test_a_long_list_of_unknown_classes_is_cut(photos: Path) -> None:
         (["train", "val", "test"], {"train": "train", "val": "val", "test": "test"}),
         (["train", "valid", "validation"], {"train": "train", "val": "valid"}),
         (["train", "validation"], {"train": "train", "val": "validation"}),
+        (["Training", "Testing"], {"train": "Training", "test": "Testing"}),
+        (["Train", "train", "TEST"], {"train": "train", "test": "TEST"}),
         (["ants", "bees"], {"all": "."}),
+        (["bus", "car", "train"], {"all": "."}),
     ],
 )
 def test_splits_are_found_by_name(

@@ -19,7 +19,7 @@ from softonce.console import LOG, progress
 from softonce.data.images import decode, fit_image, open_image, resize_short, to_array
 from softonce.data.threads import map_files
 from softonce.errors import ArtefactError, ImageError, StorageError
-from softonce.files import replacing
+from softonce.files import make_folder, replacing
 from softonce.preprocessing import num_channels
 from softonce.tensors import read_tensors, write_tensors
 
@@ -111,7 +111,7 @@ def load_or_build(
     found = _load(stem)
     if found is None:
         LOG.info("writing the cache of %d pictures to %s", len(samples), folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _check_room(folder, samples, preprocessing)
         _build(stem, samples, preprocessing, squares, label)
         found = _load(stem)

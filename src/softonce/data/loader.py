@@ -22,7 +22,7 @@ from softonce.data.augment import (
     random_crop_image,
 )
 from softonce.data.images import decode, fit_image, open_image, to_array
-from softonce.errors import DataError, ImageError
+from softonce.errors import DataError, ImageError, StorageError
 from softonce.randomness import permutation
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
         for place, key in enumerate(keys.tolist()):
             try:
                 picture = self._prepared(key % len(self.samples), drawn[place])
-            except ImageError as error:
+            except (ImageError, StorageError) as error:
                 errors.append(f"{self.samples.where(key % len(self.samples))}: {error}")
                 continue
             if pixels is None:

@@ -6,8 +6,8 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.tar_index import TarIndex
 from softonce.errors import ConfigError, DataError, ImageError, StorageError
+from softonce.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,20 +62,19 @@ def pack(config: PackConfig) -> Path:
     parts = {splits[0]: first} | {
         split: list_samples(source, split, first.classes) for split in splits[1:]
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    make_folder(out.parent)
     try:
-        _write(temporary, parts, config.shard_size * MEGABYTE)
-        temporary.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
+        with TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder:
+            temporary = Path(folder) / "shards"
+            temporary.mkdir()
+            _write(temporary, parts, config.shard_size * MEGABYTE)
+            if out.exists():
+                shutil.rmtree(out)
+            temporary.rename(out)
     except OSError as error:
         raise StorageError(
             f"expected to write {out}, found: {error.strerror or error}; nothing was replaced"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
 
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from softonce.data.images import MAX_BYTES
-from softonce.errors import DataError, ImageError, MissingExtraError
+from softonce.errors import DataError, ImageError, MissingExtraError, SoftonceError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,10 @@ Kind: TypeAlias = Literal["file", "folder", "nothing"]
 MAX_SAMPLES = 200_000_000
 """More names than this in one listing, manifest or index are refused."""
 
+MAX_OPEN_SHARDS = 128
+"""More shards than this are not kept open; a process may open 256 files where it may open few."""
+
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 _BACK_ENDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 
 
@@ -106,6 +111,7 @@ def read_bytes(path: str | Path | bytes, *, limit: int = MAX_BYTES) -> bytes:
 
     Raises:
         ImageError: where it cannot be read, or is larger than the limit.
+        StorageError: where this process may not open any more files.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - the path may be bytes
@@ -116,7 +122,17 @@ def read_bytes(path: str | Path | bytes, *, limit: int = MAX_BYTES) -> bytes:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - the path may be bytes
             return file.read()
     except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> SoftonceError:
+    """Return what is said of a file that cannot be read: it is not at fault if none can be."""
+    if error.errno in _NO_MORE_FILES:
+        return StorageError(
+            f"expected to open one more file, found: {error.strerror}; raise the limit "
+            "(ulimit -n 4096), or lower --workers"
+        )
+    return ImageError(error.strerror or str(error))
 
 
 @dataclass(frozen=True)
@@ -167,9 +183,9 @@ class Local:
     def read_part(self, name: bytes, start: int, size: int) -> bytes:
         """Read a part of a file."""
         try:
-            data = os.pread(_descriptor(self._path(name), os.getpid()), size, start)
+            data = os.pread(_opened(self._path(name)).descriptor, size, start)
         except OSError as error:
-            raise ImageError(error.strerror or str(error)) from error
+            raise _refused(error) from error
         return _whole(data, size)
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
@@ -198,10 +214,20 @@ def _stamp(path: bytes) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-@cache
-def _descriptor(path: bytes, pid: int) -> int:  # noqa: ARG001 - a process of its own has its own
-    """Open a shard once a process; it stays open."""
-    return os.open(path, os.O_RDONLY)
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """An open file that is closed once nobody reads from it any more, in whatever thread."""
+
+    descriptor: int
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+@lru_cache(maxsize=MAX_OPEN_SHARDS)
+def _opened(path: bytes) -> _Opened:
+    """Open a shard, and keep it open; reading a part moves nothing that a forked process shares."""
+    return _Opened(os.open(path, os.O_RDONLY))
 
 
 def _whole(data: bytes, size: int) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from softonce.console import LOG
 from softonce.distributed import on_first, rank, world_size
 from softonce.errors import ArtefactError, CheckpointError
+from softonce.files import make_folder
 from softonce.groups import gather_rows
 from softonce.losses import ShardedLinear
 from softonce.tensors import read_tensors, write_tensors
@@ -88,7 +89,7 @@ def save_checkpoint(run: Path, state: State) -> None:
 
 def _write(run: Path, state: State, tensors: dict[str, Tensor], options: dict[str, Any]) -> None:
     folder = run / FOLDER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     record = {
         "kind": "checkpoint",
         "progress": asdict(state.progress),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from softonce.data.names import Names
-from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing
+from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split
 from softonce.data.storage import is_image
 
 if TYPE_CHECKING:
@@ -36,14 +36,20 @@ class Folder:
 
     @classmethod
     def open(cls, storage: Storage) -> Folder:
-        """Find the splits."""
+        """Find the splits; `train` is a class where it has classes beside it and none inside."""
         there, _ = storage.entries()
+        named = {name: as_split(os.fsdecode(name)) for name in there}
         found = {
-            split: name.encode()
+            split: min(
+                (name for name in there if named[name] == split),
+                key=lambda name: (names.index(name.decode().lower()), not name.islower()),
+            )
             for split, names in SPLIT_NAMES.items()
-            for name in reversed(names)
-            if name.encode() in there
+            if split in named.values()
         }
+        beside = None in named.values()
+        if beside and list(found) == ["train"] and not storage.entries(found["train"])[0]:
+            found = {}
         return cls(storage, found or {WHOLE: b""})
 
     def splits(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import hashlib
 import math
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -97,7 +97,8 @@ class Idx:
                 f"expected train-images-idx3-ubyte, train-labels-idx1-ubyte or their .gz in "
                 f"{folder}, found neither: check the path"
             )
-        return cls(folder, images, target, _class_names(target))
+        classes, target = _named(target)
+        return cls(folder, images, target, classes)
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that have files."""
@@ -125,11 +126,17 @@ class Idx:
         return np.array([[zlib.crc32(self.read(name))] for name in names], dtype=np.int64)
 
 
-def _class_names(target: dict[str, npt.NDArray[np.uint8]]) -> tuple[str, ...]:
-    labels = target.get("train", next(iter(target.values())))
-    digest = hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest()
-    most = max(int(part.max(initial=0)) for part in target.values())
-    return _CLASSES.get(digest, tuple(map(str, range(most + 1))))
+_Targets: TypeAlias = "dict[str, npt.NDArray[np.uint8]]"
+
+
+def _named(labels: _Targets) -> tuple[tuple[str, ...], _Targets]:
+    """Return the classes, and indices into them: the labels may begin at 1, as EMNIST's letters."""
+    digest = hashlib.blake2b(next(iter(labels.values())).tobytes(), digest_size=16).hexdigest()
+    if digest in _CLASSES:
+        return _CLASSES[digest], labels
+    used = np.unique(np.concatenate(list(labels.values())))
+    target = {split: np.searchsorted(used, part).astype(np.uint8) for split, part in labels.items()}
+    return tuple(map(str, used.tolist())), target
 
 
 def _find(folder: Path, prefixes: tuple[str, ...], what: str, num_axes: int) -> Path | None:

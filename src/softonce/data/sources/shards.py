@@ -14,7 +14,7 @@ from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, numbered
 from softonce.data.storage import MAX_SAMPLES, Local, check_inside, is_image
-from softonce.data.tar_index import TarIndex
+from softonce.data.tar_index import INDEX, TarIndex
 from softonce.errors import DataError, ImageError, StorageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Shards:
         """
         stamps = storage.stamps(shards)
         index = TarIndex.read(storage)
-        if index is None or not index.fits(shards, stamps[:, 0]):
+        if index is None or not index.fits(shards, stamps[:, 0]) or _is_older(storage, stamps):
             index = _made(storage, shards, stamps[:, 0])
         return cls(storage, index)
 
@@ -125,6 +125,12 @@ def check_size(size: int) -> None:
 def _split_of(shard: bytes) -> str:
     words = os.fsdecode(shard).translate(_SEPARATORS).split("-")
     return as_split(words[0]) or WHOLE
+
+
+def _is_older(storage: Storage, stamps: npt.NDArray[np.int64]) -> bool:
+    """Say whether a shard was changed after the index; a store elsewhere gives no time to tell."""
+    changed = stamps[:, 1].max(initial=0)
+    return isinstance(storage, Local) and bool(changed > storage.stamps([INDEX.encode()])[0, 1])
 
 
 def _made(storage: Storage, shards: list[bytes], sizes: npt.NDArray[np.int64]) -> TarIndex:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from softonce.data.names import Names
 
 SPLIT_NAMES = {
-    "train": ("train",),
+    "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
-    "test": ("test",),
+    "test": ("test", "testing"),
 }
-"""What the three splits are called, the preferred name first."""
+"""What the three splits are called, in letters of either case, the preferred name first."""
 
 WHOLE = "all"
 """The one split of DATA that has none of these."""
@@ -68,10 +68,10 @@ def as_split(name: str) -> str | None:
     """Return which split a name stands for.
 
     Example:
-        >>> as_split("validation"), as_split("ants")
-        ('val', None)
+        >>> as_split("validation"), as_split("Training"), as_split("ants")
+        ('val', 'train', None)
     """
-    return next((split for split, names in SPLIT_NAMES.items() if name in names), None)
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
