@@ -44,7 +44,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     Args:
         device: with cuda, nccl moves what lies there, and this process gets the GPU of its number.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+    if not is_restartable() or dist.is_initialized():
         yield
         return
     backend = "gloo"
@@ -92,6 +92,11 @@ def local_rank() -> int:
 def world_size() -> int:
     """Return the number of processes."""
     return num_processes()
+
+
+def is_restartable() -> bool:
+    """Say whether torchrun has started this process, and may do so again."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def is_restarted() -> bool:

@@ -14,7 +14,9 @@ import pytest
 import torch
 from training.runs import rows, weights
 
+from softonce import TrainConfig
 from softonce.tensors import read_tensors
+from softonce.training.plan import as_resumed
 
 SCRIPT = Path(__file__).with_name("processes.py")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_nodes.sh"
@@ -244,6 +246,24 @@ def test_torchrun_restarts_a_run_where_it_was(data: Path, tmp_path: Path, pair: 
     assert done.returncode == 0, done.stderr
     assert weights(tmp_path / "run") == weights(pair)
     assert rows(tmp_path / "run") == rows(pair)
+
+
+def test_torchrun_restarts_no_earlier_run_that_is_to_be_replaced(
+    data: Path, tmp_path: Path, pair: Path
+) -> None:
+    run = tmp_path / "run"
+    assert torchrun(1, "run", *asked(data, run, epochs=1, seed=1)).returncode == 0
+    arguments = [*asked(data, run), "--overwrite"]
+    done = torchrun(2, "killed_early", *arguments, options=("--max-restarts=1",))
+    assert done.returncode == 0, done.stderr
+    assert weights(run) == weights(pair)
+
+
+def test_a_restart_keeps_what_changes_no_weight(tmp_path: Path) -> None:
+    config = TrainConfig(tmp_path, output=tmp_path / "run", track="tensorboard", workers=3)
+    assert as_resumed(config) == TrainConfig(
+        resume=tmp_path / "run", track="tensorboard", workers=3
+    )
 
 
 def test_the_example_of_two_machines_trains_as_one(data: Path, tmp_path: Path) -> None:

@@ -262,12 +262,24 @@ def test_a_run_stops_when_val_does_not_get_better(photos: Path, tmp_path: Path, 
         ({"class_weights": ("balanced",), "sampler": "balanced"}, "rare classes would count twice"),
         ({"class_weights": ("moths=2",)}, "class in --class-weights, found 'moths'"),
         ({"freeze": "layer9"}, "layer in --freeze"),
+        ({"opt": "adamw", "momentum": 1.0}, "expected --momentum below 1 with --opt adamw"),
+        ({"model": "resnet18", "size": 32, "batch_size": 1}, "expected at least 2 images at once"),
+        ({"model": "resnet18", "size": 32, "grad_accum_steps": 8}, "at least 2 images at once"),
     ],
 )
 def test_contradictions_are_refused(options, message: str, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SoftonceError, match=message):
         train(small(photos, tmp_path / "run", **options))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [{"size": 64}, {"freeze": "backbone"}], ids=str)
+def test_one_image_at_once_is_enough_where_its_norms_see_more_or_learn_nothing(
+    options, photos: Path, tmp_path: Path
+) -> None:
+    options = {"model": "resnet18", "size": 32, "batch_size": 1, "epochs": 1} | options
+    train(small(photos, tmp_path / "run", **options))
+    assert len(rows(tmp_path / "run")) == 2
 
 
 @pytest.mark.parametrize(("weight_decay", "is_said"), [(0.01, True), (5e-4, False)])

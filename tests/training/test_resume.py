@@ -17,8 +17,10 @@ import torch
 from training.runs import rows, small, weights
 
 from softonce import TrainConfig, train
+from softonce.config.toml import from_toml
 from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
-from softonce.training import checkpoint, head_loss, loop
+from softonce.training import checkpoint, head_loss, loop, trials
+from softonce.training import run as runner
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.step import TrainStep
 
@@ -124,6 +126,40 @@ def test_a_run_killed_before_its_first_state_starts_again(
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("asked", [{"time_budget": "3s"}, {"lr": "find"}, {"batch_size": "auto"}])
+def test_a_run_killed_while_it_measures_starts_again(
+    asked: dict[str, str], photos: Path, tmp_path: Path, kill_at
+) -> None:
+    train(small(photos, tmp_path / "run", epochs=1, lr=0.01))
+    kill_at(1)
+    with pytest.raises(Killed):
+        train(small(photos, tmp_path / "run", overwrite=True, **asked))
+    assert [path.name for path in (tmp_path / "run").glob("*.*")] == ["config.toml"]
+    kill_at(10**9)
+    train(TrainConfig(resume=tmp_path / "run"))
+    found = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
+    assert isinstance(found.lr, float)
+    assert (found.batch_size, found.time_budget) == (16 if "batch_size" in asked else 8, None)
+    assert len(rows(tmp_path / "run")) == 2 * found.epochs
+
+
+def test_what_was_measured_is_not_measured_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "_find_epochs", lambda *_: 3)
+        patched.setattr(runner, "fit", die)
+        with pytest.raises(Killed):
+            train(small(photos, tmp_path / "run", time_budget="10m"))
+    monkeypatch.setattr(trials, "_find_epochs", die)
+    train(TrainConfig(resume=tmp_path / "run"))
+    train(small(photos, tmp_path / "three", epochs=3))
+    assert weights(tmp_path / "run") == weights(tmp_path / "three")
+
+
 @pytest.mark.usefixtures("_saved_at_every_step")
 def test_an_epoch_whose_steps_were_all_made_before_has_no_speed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
@@ -167,8 +203,22 @@ def test_a_cache_is_refused_where_the_run_has_none(stopped: Path, tmp_path: Path
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="expected a folder to write to at --output"):
+    with pytest.raises(StorageError, match="expected a folder to write to at .*file/run, found"):
         train(small(photos, tmp_path / "file" / "run"))
+
+
+def test_a_state_without_a_folder_is_one_clear_error(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / checkpoint.FOLDER).touch()
+    with pytest.raises(StorageError, match="expected a folder to write to at .*run/checkpoints"):
+        train(small(photos, tmp_path / "run", overwrite=True))
+
+
+def test_paths_may_be_text(photos: Path, tmp_path: Path) -> None:
+    train(small(photos, str(tmp_path / "run"), epochs=1))
+    before = weights(tmp_path / "run")
+    train(TrainConfig(resume=str(tmp_path / "run")))
+    assert weights(tmp_path / "run") == before
 
 
 def test_an_average_of_no_step_yet_is_not_evaluated(photos: Path, tmp_path: Path) -> None:
@@ -249,6 +299,8 @@ def test_another_option_is_refused_on_resume(stopped: Path, photos: Path) -> Non
     assert main(["train", "--resume", str(stopped), "--lr", "0.7"]) == 2
     with pytest.raises(ConfigError, match="expected --size 16 as .* was begun with, found None"):
         train(TrainConfig(photos, resume=stopped))
+    with pytest.raises(ConfigError, match="expected no --patience as .* was begun with, found 5"):
+        train(TrainConfig(resume=stopped, patience=5))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

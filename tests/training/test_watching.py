@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training.runs import rows, small
+from training.runs import rows, small, weights
 
 from softonce import train
-from softonce.errors import TrainingError
+from softonce.errors import MissingExtraError, TrainingError
 from softonce.losses import cross_entropy
 from softonce.tensors import read_tensors
 from softonce.training import watching
@@ -148,6 +149,17 @@ def test_tensorboard_has_a_curve_for_every_number(photos: Path, tmp_path: Path) 
     assert [event.step for event in curve] == [row["step"] for row in expected]
     assert [event.value for event in curve] == pytest.approx([row["loss"] for row in expected])
     assert "val/top1" in found.Tags()["scalars"]
+
+
+def test_a_missing_tensorboard_is_said_before_an_old_run_is_replaced(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small(photos, tmp_path / "run", epochs=1))
+    before = weights(tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"tensorboard.*softonce\[track\]"):
+        train(small(photos, tmp_path / "run", track="tensorboard", overwrite=True))
+    assert weights(tmp_path / "run") == before
 
 
 def test_weights_that_are_no_numbers_are_refused_before_val_is_scored(

@@ -8,7 +8,15 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from cyclopts import Parameter
 
-from softonce.config.fields import DATA, OUTPUT, Data, OptionalPath, Quiet, check_range
+from softonce.config.fields import (
+    DATA,
+    OUTPUT,
+    Data,
+    OptionalPath,
+    Quiet,
+    check_range,
+    paths_from_text_,
+)
 from softonce.errors import ConfigError
 
 Format: TypeAlias = Literal["onnx", "openvino", "torch"]
@@ -60,6 +68,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Check every option against its range and the others."""
+        paths_from_text_(self)
         check_range(self, "samples", 1)
         check_range(self, "opset", 18)
         if self.precision not in PRECISIONS[self.to]:

@@ -103,8 +103,27 @@ def _whole_fields(kind: type[Any]) -> list[str]:
 
 
 def _is_whole(hint: Any) -> bool:
-    kinds = {hint, *get_args(hint)}
-    return int in kinds and float not in kinds
+    return int in _kinds(hint) and float not in _kinds(hint)
+
+
+def _kinds(hint: Any) -> set[Any]:
+    return {hint, *get_args(hint)}
+
+
+def paths_from_text_(config: Any) -> None:
+    """Make paths of the texts that a Python caller has given for them."""
+    for name in _path_fields(config.__class__):
+        value = getattr(config, name)
+        if isinstance(value, str):
+            object.__setattr__(config, name, Path(value))
+
+
+@cache
+def _path_fields(kind: type[Any]) -> list[str]:
+    """Return the names of a configuration's paths; those that may be URLs stay text."""
+    hints = get_type_hints(kind)
+    found = {field.name: _kinds(hints[field.name]) for field in fields(kind)}
+    return [name for name, kinds in found.items() if Path in kinds and str not in kinds]
 
 
 def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001 - the parser's signature

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from softonce.config.fields import DATA, OUTPUT, Data, Quiet, check_range
+from softonce.config.fields import DATA, OUTPUT, Data, Quiet, check_range, paths_from_text_
 
 
 @Parameter(name="*")
@@ -37,5 +37,6 @@ class PackConfig:
 
     def __post_init__(self) -> None:
         """Check the size."""
+        paths_from_text_(self)
         object.__setattr__(self, "data", str(self.data))
         check_range(self, "shard_size", 1)

@@ -19,6 +19,7 @@ from softonce.config.fields import (
     Trust,
     TtaFlag,
     check_range,
+    paths_from_text_,
 )
 
 
@@ -62,6 +63,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range."""
+        paths_from_text_(self)
         check_range(self, "top_k", 1)
         check_range(self, "batch_size", 1)
         check_range(self, "threads", 1)

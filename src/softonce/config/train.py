@@ -25,6 +25,7 @@ from softonce.config.fields import (
     Workers,
     check_range,
     check_whole_numbers,
+    paths_from_text_,
 )
 from softonce.errors import ConfigError
 from softonce.preprocessing import MAX_CHANNELS, Fit, Interpolation, Mode
@@ -258,6 +259,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range; DATA becomes text, as in a TOML file."""
+        paths_from_text_(self)
         object.__setattr__(self, "data", None if self.data is None else str(self.data))
         for name, *bounds in _RANGES:
             check_range(self, name, *bounds)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+import torch
+
 from softonce.config import TrainConfig
 from softonce.config.fields import known, preprocessing_from
-from softonce.config.toml import from_toml
+from softonce.config.toml import from_toml, to_toml
 from softonce.console import LOG
 from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
 from softonce.distributed import world_size
 from softonce.errors import ConfigError, StorageError
+from softonce.files import make_folder, write_text
 from softonce.hardware import has_native_bfloat16, pick_device
+from softonce.preprocessing import num_channels
+from softonce.training.checkpoint import FOLDER as CHECKPOINTS
 from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
+from softonce.training.layers import layers_of
 from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
 
 if TYPE_CHECKING:
@@ -25,8 +32,11 @@ if TYPE_CHECKING:
     from softonce.models import Classifier
     from softonce.preprocessing import Preprocessing
 
+CONFIG = "config.toml"
+STARTING = ".starting"
+"""Stands in a run folder until an earlier run in it has been replaced."""
+
 RUN_FILES = (
-    "config.toml",
     "metrics.jsonl",
     "model.safetensors",
     "last.safetensors",
@@ -34,20 +44,16 @@ RUN_FILES = (
 )
 
 # These may differ when a run is resumed: they change no weight.
+_FREE_AT_RESTART = ("workers", "checkpoint_seconds", "quiet", "track", "profile")
 _FREE_ON_RESUME = (
+    *_FREE_AT_RESTART,
     "data",
     "output",
     "resume",
     "config",
     "cache_dir",
     "overwrite",
-    "workers",
-    "checkpoint_seconds",
-    "quiet",
-    "track",
-    "profile",
 )
-
 
 MAX_SHRINKING = 3e-4
 
@@ -121,6 +127,8 @@ def _check(config: TrainConfig) -> None:
             "expected --compile or --grad-checkpointing, found both: the compiler decides by "
             "itself what to keep"
         )
+    if config.opt == "adamw" and config.momentum == 1:
+        raise ConfigError("expected --momentum below 1 with --opt adamw, found 1: it never forgets")
     if "balanced" in config.class_weights and config.sampler == "balanced":
         raise ConfigError(
             "expected --class-weights balanced or --sampler balanced, found both: rare classes "
@@ -200,7 +208,7 @@ def resumed(config: TrainConfig) -> TrainConfig:
         ConfigError: where there is no such run, or an option would make it another one.
     """
     assert config.resume is not None  # noqa: S101 - the caller has looked
-    saved = from_toml(config.resume / "config.toml", TrainConfig)
+    saved = from_toml(config.resume / CONFIG, TrainConfig)
     free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
     free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
     free["output"] = config.resume
@@ -209,20 +217,26 @@ def resumed(config: TrainConfig) -> TrainConfig:
             f"expected no --cache-dir, as {config.resume} was begun without a cache, found "
             f"{config.cache_dir}: leave it out; boxes cut from cached pictures differ"
         )
-    if config.data is not None:
-        _check_same(config, saved, config.resume)
+    _check_same(config, saved, config.resume)
     return dataclasses.replace(saved, **free)
 
 
 def is_begun(config: TrainConfig) -> bool:
-    """Say whether `--output` holds a run that has begun, as after torchrun has started us again."""
-    return config.output is not None and (config.output / "config.toml").exists()
+    """Say whether `--output` holds a run that torchrun's first start of us has begun."""
+    output = config.output
+    return output is not None and (output / CONFIG).exists() and not (output / STARTING).exists()
 
 
 def as_resumed(config: TrainConfig) -> TrainConfig:
     """Return the configuration that goes on with the run in `--output`, begun with this one."""
-    free = {name: getattr(config, name) for name in ("workers", "checkpoint_seconds", "quiet")}
+    free = {name: getattr(config, name) for name in _FREE_AT_RESTART}
     return TrainConfig(resume=config.output, **free)
+
+
+def mark_start(config: TrainConfig) -> None:
+    """Note that the run in `--output` is an earlier one, lest a restart goes on with that."""
+    if config.output is not None and (config.output / CONFIG).exists():
+        write_text(config.output / STARTING, "")
 
 
 def check_shares(train: Loader, num_parts: int = 1) -> None:
@@ -234,6 +248,26 @@ def check_shares(train: Loader, num_parts: int = 1) -> None:
             f"expected --batch-size of at least {fewest}, one image for each {part}, "
             f"found a batch of {smallest}: raise it, or start fewer processes"
         )
+
+
+def check_statistics(network: Classifier, config: TrainConfig, train: Loader) -> None:
+    """Raise a `ConfigError` where batch norm would have to find the variance of a single value."""
+    smallest = len(train.scan) // len(train) // train.world_size // config.grad_accum_steps
+    if smallest > 1 or config.sync_bn:
+        return
+    tried = copy.deepcopy(network)
+    head_epochs = known(config.head_epochs)
+    layers_of(tried, freeze=config.freeze, head_epochs=head_epochs).begin_epoch(tried, head_epochs)
+    side, parameter = known(config.train_size), next(tried.parameters())
+    try:
+        with torch.no_grad():
+            tried.forward_features(parameter.new_zeros(1, num_channels(config.mode), side, side))
+    except ValueError as error:
+        raise ConfigError(
+            f"expected at least 2 images at once for the batch norm of {config.model} at {side} "
+            "px, found 1 (--batch-size over the processes and --grad-accum-steps): raise "
+            "--batch-size, or --size"
+        ) from error
 
 
 def with_head_shards(
@@ -259,35 +293,45 @@ def with_head_shards(
 def _check_same(config: TrainConfig, saved: TrainConfig, run: Path) -> None:
     for field in dataclasses.fields(TrainConfig):
         asked, before = getattr(config, field.name), getattr(saved, field.name)
-        if field.name not in _FREE_ON_RESUME and asked != before:
+        # On the command line the saved options stand in for those that were not given.
+        given = config.data is not None or asked != field.default
+        if field.name not in _FREE_ON_RESUME and given and asked != before:
+            flag = f"--{field.name.replace('_', '-')}"
             raise ConfigError(
-                f"expected --{field.name.replace('_', '-')} {before} as {run} was begun "
-                f"with, found {asked}: leave it out, or start a new run with --config "
-                f"{run / 'config.toml'} --output ANOTHER"
+                f"expected {f'no {flag}' if before is None else f'{flag} {before}'} as {run} was "
+                f"begun with, found {asked}: leave it out, or start a new run with --config "
+                f"{run / CONFIG} --output ANOTHER"
             )
 
 
-def claim_output(config: TrainConfig) -> Path:
-    """Return the run folder, made and empty of an earlier run.
+def claim_output(config: TrainConfig) -> None:
+    """Make the run folder, take an earlier run out of it, and write the configuration into it.
 
     Raises:
         ConfigError: where none is named, or it holds something and is not to be overwritten.
+        StorageError: where it cannot be written.
     """
-    if config.output is None:
-        raise ConfigError("expected --output RUN, a folder for the results, found none")
     check_output(config)
+    output = known(config.output)
+    make_folder(output)
     try:
-        config.output.mkdir(parents=True, exist_ok=True)
         for name in RUN_FILES:
-            (config.output / name).unlink(missing_ok=True)
-        for state in (config.output / "checkpoints").glob("step-*.safetensors"):
+            (output / name).unlink(missing_ok=True)
+        for state in (output / CHECKPOINTS).glob("step-*.safetensors"):
             state.unlink()
+        save_config(config)
+        (output / STARTING).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
-            f"expected a folder to write to at --output {config.output}, found: "
-            f"{error.strerror or error}; choose another place"
+            f"expected to replace what is at --output {output}, found: {error.strerror or error}; "
+            "choose another place"
         ) from error
-    return config.output
+
+
+def save_config(config: TrainConfig) -> None:
+    """Write the configuration that `--resume` goes on with; what was there is replaced at once."""
+    saved = dataclasses.replace(config, output=None, resume=None, config=None, overwrite=False)
+    write_text(known(config.output) / CONFIG, to_toml(saved))
 
 
 def check_output(config: TrainConfig) -> None:

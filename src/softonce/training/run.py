@@ -16,13 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.config.fields import known
-from softonce.config.toml import to_toml
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
 from softonce.data.sources import absolute, short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
     copy_from_first,
+    is_restartable,
     is_restarted,
     on_first,
     process_group,
@@ -34,7 +34,6 @@ from softonce.engines.networks import as_evaluated, build_network, to_layout
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
-from softonce.files import write_text
 from softonce.hardware import pick_device
 from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
@@ -54,17 +53,20 @@ from softonce.training.plan import (
     as_resumed,
     check_output,
     check_shares,
+    check_statistics,
     claim_output,
     is_begun,
+    mark_start,
     resolve,
     resumed,
+    save_config,
     say_plan,
     with_head_shards,
 )
 from softonce.training.recipes import with_epochs, with_sizes
-from softonce.training.sinks import TensorBoard
+from softonce.training.sinks import TensorBoard, import_tensorboard
 from softonce.training.step import TrainStep
-from softonce.training.trials import measured
+from softonce.training.trials import is_unmeasured, measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,11 +141,15 @@ def _run(
 
 def _asked(config: TrainConfig) -> TrainConfig:
     """Return the configuration to run: as given, or of the run that goes on."""
+    if config.track == "tensorboard":
+        import_tensorboard()
     if config.resume is None and is_restarted() and is_begun(config):
         config = as_resumed(config)
     if config.resume is not None:
         return resumed(config)
     check_output(config)
+    if is_restartable():
+        mark_start(config)
     return config
 
 
@@ -159,6 +165,8 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     if data is None:
         raise ConfigError("expected DATA, a folder of images, found none")
     torch.use_deterministic_algorithms(config.use_deterministic_algorithms)
+    if config.resume is not None and is_unmeasured(config):
+        config = _begun_again(config)
     config = together(lambda: with_sizes(config))
     fraction, seed = config.val_fraction, config.seed
     listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
@@ -194,16 +202,15 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     say_plan(config, has_loss=job.step.has_loss)
     if config.resume is None:
         claim()
-        on_first(lambda: _write_config(config))
+        on_first(lambda: save_config(config))
     if config.resume is not None and not together(lambda: load_checkpoint(job.run, job.state)):
-        LOG.info("%s has no saved state yet: starting it again", config.resume)
-        return _prepare(dataclasses.replace(config, resume=None, overwrite=True), loss)
+        return _prepare(_begun_again(config), loss)
     return job, splits
 
 
-def _write_config(config: TrainConfig) -> None:
-    saved = dataclasses.replace(config, output=None, config=None, overwrite=False)
-    write_text(known(config.output) / "config.toml", to_toml(saved))
+def _begun_again(config: TrainConfig) -> TrainConfig:
+    LOG.info("%s has no saved state yet: starting it again", config.resume)
+    return dataclasses.replace(config, resume=None, overwrite=True)
 
 
 def _build_job(
@@ -234,6 +241,7 @@ def _build_job(
     check_shares(train_loader, config.grad_accum_steps if config.shard_head else 1)
     if config.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
+    check_statistics(model, config, train_loader)
     layers = _prepare_layers(model, config)
     optimizer = build_optimizer(layers, config)
     # Whatever was measured before, the run begins alike; random layers differ between processes.

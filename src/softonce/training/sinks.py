@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch.utils.tensorboard import SummaryWriter
+
 
 class Sink(Protocol):
     """Receives each row of `metrics.jsonl`, as it is written.
@@ -37,11 +39,7 @@ class TensorBoard:
     """
 
     def __init__(self, run: Path, *, step: int = 0) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError.of("tensorboard", "track") from error
-        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self.writer = import_tensorboard()(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, row: Mapping[str, Any], /) -> None:
         """Add the row's numbers at its step."""
@@ -52,3 +50,16 @@ class TensorBoard:
     def close(self) -> None:
         """Flush the curves."""
         self.writer.close()
+
+
+def import_tensorboard() -> type[SummaryWriter]:
+    """Return torch's writer.
+
+    Raises:
+        MissingExtraError: where TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError.of("tensorboard", "track") from error
+    return SummaryWriter

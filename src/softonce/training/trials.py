@@ -1,7 +1,8 @@
 """What can only be measured: `-b auto`, `--lr find` and `--time-budget`, on copies of the network.
 
 What is found is written into `config.toml` before the first step. From there on it is a number like
-any other, so a resumed run measures nothing and goes on bit for bit.
+any other, so a resumed run measures nothing and goes on bit for bit. One that was killed before has
+no step to lose, and measures anew.
 """
 
 from __future__ import annotations
@@ -60,8 +61,14 @@ def measured(config: TrainConfig, build: Build) -> TrainConfig:
     if config.lr == "find":
         config = dataclasses.replace(config, lr=_find_lr(config, build))
     if config.time_budget is not None:
-        config = dataclasses.replace(config, epochs=_find_epochs(config, build))
+        epochs = _find_epochs(config, build)
+        config = dataclasses.replace(config, epochs=epochs, time_budget=None)
     return config
+
+
+def is_unmeasured(config: TrainConfig) -> bool:
+    """Say whether something is still to be measured, as in a run that was killed while it was."""
+    return config.batch_size == "auto" or config.lr == "find" or config.time_budget is not None
 
 
 def _trial(config: TrainConfig, build: Build, **options: float) -> Job:
