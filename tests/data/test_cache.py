@@ -15,7 +15,7 @@ from softonce import TrainConfig, train
 from softonce.data.augment import Augmentation
 from softonce.data.loader import Loader
 from softonce.data.samples import Samples
-from softonce.errors import StorageError
+from softonce.errors import ImageError, StorageError
 
 CROP = Augmentation(crop="resized-crop", size=72)
 
@@ -131,6 +131,24 @@ def test_bad_files_are_remembered(photos: Path, tmp_path: Path, reads: list[int]
     assert (first.bad_files[0].path, reads) == (str(bad), [])
     assert second.pixels is not None
     assert len(second.pixels) == len(second) == 14
+
+
+def test_a_file_that_could_not_be_read_for_a_while_is_tried_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Samples.read
+
+    def read(self: Samples, index: int) -> bytes:
+        if index == 3:
+            raise ImageError("Permission denied")
+        return real(self, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Samples, "read", read)
+        for _ in range(2):
+            found = scanned(photos / "val", LARGE, cache=tmp_path)
+            assert [file.reason for file in found.bad_files] == ["Permission denied"]
+    assert scanned(photos / "val", LARGE, cache=tmp_path).bad_files == ()
 
 
 def test_a_disk_without_room_is_named_before_anything_is_read(

@@ -9,7 +9,7 @@ import pytest
 from data.pictures import encoded, noise, scanned
 
 from softonce.data.samples import list_samples
-from softonce.data.sources import open_source
+from softonce.data.sources import absolute, open_source
 from softonce.errors import DataError
 
 
@@ -97,6 +97,27 @@ def test_a_line_that_is_no_row_says_where(tmp_path: Path, line: str, message: st
     (tmp_path / "data.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=message):
         open_source(tmp_path / "data.jsonl")
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "path,label\n"), ("a.jsonl", "\n")])
+def test_a_manifest_without_rows_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f"expected a row for each image in .*{name}, found none"):
+        open_source(tmp_path / name)
+
+
+def test_spaces_around_a_label_are_no_part_of_it(folder: Path) -> None:
+    rows = ["in/0.png, ants", "in/1.png,ants ", "in/2.png,red ants"]
+    found = list_samples(open_source(csv_of(folder, rows)), "all").classes
+    assert found == ("ants", "red ants")
+
+
+def test_a_manifest_behind_a_link_is_found_again(folder: Path, tmp_path: Path) -> None:
+    manifest = csv_of(folder, ["in/0.png,a", "in/1.png,b"])
+    blob = manifest.rename(tmp_path / "5f3a")  # as tools keep large files
+    manifest.symlink_to(blob)
+    assert absolute(manifest) == str(manifest)
+    assert len(list_samples(open_source(absolute(manifest)), "all")) == 2
 
 
 def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import resource
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.storage import Local
 from softonce.data.tar_index import INDEX, TarIndex
-from softonce.errors import ConfigError, DataError, StorageError
+from softonce.errors import ConfigError, DataError, ImageError, StorageError
 from softonce.tensors import read_tensors
 
 PICTURE = encoded(noise(9, 9))
@@ -88,29 +89,61 @@ def test_shards_end_at_their_size(tmp_path: Path) -> None:
     assert len(scanned(out)) == 6
 
 
-def test_class_names_that_are_no_folder_names_survive(tmp_path: Path) -> None:
+def test_only_shards_are_overwritten(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    for out in (".", "photos", "thesis.txt"):
+        with pytest.raises(ConfigError, match="nothing but shards and their index to replace"):
+            pack(PackConfig("photos", out, overwrite=True))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert len(scanned(photos, split="train")) == 36
+    monkeypatch.chdir(pack(PackConfig(photos, tmp_path / "out")))
+    before = contents(tmp_path / "out")
+    next((photos / "train" / "ants").iterdir()).unlink()
+    pack(PackConfig(photos, ".", overwrite=True))
+    assert contents(tmp_path / "out").keys() == before.keys()
+    assert contents(tmp_path / "out") != before
+
+
+def test_class_names_that_are_no_folder_names_survive_even_without_the_index(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.png").write_bytes(PICTURE)
-    (tmp_path / "data.csv").write_text("path,label\na.png,T-shirt/top\na.png,..\na.png,50%\n")
+    (tmp_path / "data.csv").write_text("path,label\na.png,T-shirt/top\na.png,..\na.png,50%2F\n")
     out = pack(PackConfig(tmp_path / "data.csv", tmp_path / "out"))
-    assert list_samples(open_source(out), "all").classes == ("..", "50%", "T-shirt/top")
+    assert list_samples(open_source(out), "all").classes == ("..", "50%2F", "T-shirt/top")
+    index = (out / INDEX).read_bytes()
+    for path in out.glob("*.tar"):
+        path.touch()  # as a copy of them is newer than the index
+    assert list_samples(open_source(out), "all").classes == ("..", "50%2F", "T-shirt/top")
+    assert (out / INDEX).read_bytes() == index
 
 
 def test_nothing_is_replaced_or_left_half_written(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    (out / "mine").mkdir(parents=True)
+    out = pack(PackConfig(photos, tmp_path / "out"))
+    before = contents(out)
     with pytest.raises(ConfigError, match="expected nothing at .*out, found something"):
         pack(PackConfig(photos, out))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StorageError, match="No space left on device; nothing was replaced"):
-        pack(PackConfig(photos, out, overwrite=True))
+    real = Path.rename
+
+    def rename(path: Path, place: Path) -> Path:
+        return full() if path.name == "shards" else real(path, place)
+
+    for name, fails in (("pathlib.Path.rename", rename), ("os.fsync", full)):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, fails)
+            with pytest.raises(StorageError, match="No space left on device; nothing was replaced"):
+                pack(PackConfig(photos, out, overwrite=True))
     assert [path.name for path in tmp_path.iterdir() if path != photos] == ["out"]
-    assert (out / "mine").exists()
+    assert contents(out) == before
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="expected a folder to write to at .*file, found"):
         pack(PackConfig(photos, tmp_path / "file" / "out"))
@@ -166,6 +199,31 @@ def test_more_shards_than_files_may_be_open_are_read(
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert all(samples.read(index) == PICTURE for index in range(60))
     assert len(list(Path("/proc/self/fd").iterdir())) == before + 8
+
+
+def test_threads_that_share_few_open_shards_read_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [encoded(noise(9, 9, seed=number)) for number in range(12)]
+    for number, picture in enumerate(pictures):
+        tar_of(tmp_path / f"{number:02d}.tar", {f"{'ab'[number % 2]}/{number}.png": picture})
+    samples = list_samples(open_source(tmp_path), "all")
+    monkeypatch.setattr(storage, "_opened", lru_cache(maxsize=2)(storage._opened.__wrapped__))
+    order = [*range(12)] * 400
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(samples.read, order))
+    assert found == [pictures[number] for number in order]
+
+
+def test_a_shard_that_is_replaced_is_read_as_the_new_one(photos: Path, tmp_path: Path) -> None:
+    def packed() -> list[bytes]:
+        out = pack(PackConfig(photos, tmp_path / "out", overwrite=True))
+        samples = list_samples(open_source(out), "train")
+        return [samples.read(index) for index in range(len(samples))]
+
+    before = packed()
+    min((photos / "train" / "ants").iterdir()).unlink()
+    assert packed() == before[1:]
 
 
 def test_a_process_that_may_open_no_more_files_blames_no_picture(
@@ -256,5 +314,5 @@ def test_a_shard_cut_after_it_was_indexed_is_a_bad_file(tmp_path: Path) -> None:
     samples = list_samples(open_source(tmp_path), "all")
     with path.open("r+b") as file:
         file.truncate(2000)
-    with pytest.raises(DataError, match="bytes, found 0: the file is cut short"):
+    with pytest.raises(ImageError, match=r"0.tar was changed after it was listed"):
         samples.read(2)

@@ -97,6 +97,12 @@ def with_count(bands: Bands, count: int) -> Bands:
     return bands
 
 
+def refuse_wide(image: Image.Image) -> None:
+    """Raise an `ImageError` where nobody knows a pixel's range: floats, 32 bits, a sign."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ImageError("pixels of 32 bits, or with a sign: save them as 8 or 16 bits without")
+
+
 def as_grey(values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Image.Image:
     """Return (H, W) values as a picture of mode L, 16 bits scaled to 8."""
     if values.dtype != np.uint8:
@@ -105,6 +111,7 @@ def as_grey(values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Image.Ima
 
 
 def _unpacked(page: Image.Image) -> Image.Image:
+    refuse_wide(page)
     if page.mode.startswith("I"):
         return as_grey(np.asarray(page))
-    return page.convert({"P": "RGB", "1": "L", "F": "L"}.get(page.mode, page.mode))
+    return page.convert({"P": "RGB", "1": "L"}.get(page.mode, page.mode))

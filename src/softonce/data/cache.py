@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -109,7 +110,7 @@ def load_or_build(
     """
     stem = folder / _key(samples, preprocessing, squares)
     found = _load(stem)
-    if found is None:
+    if found is None or _can_read_more(found, samples):
         LOG.info("writing the cache of %d pictures to %s", len(samples), folder)
         make_folder(folder)
         _check_room(folder, samples, preprocessing)
@@ -118,6 +119,16 @@ def load_or_build(
     if found is None:
         raise StorageError(f"expected the cache just written at {stem}.*, found it damaged")
     return found
+
+
+def _can_read_more(found: Cached, samples: Samples) -> bool:
+    """Say whether a file is readable that was not, as after a change of rights or a network's."""
+    for index, error in enumerate(found.errors):
+        if error and not found.digests[index].any():
+            with contextlib.suppress(ImageError):
+                samples.read(index)
+                return True
+    return False
 
 
 def _key(samples: Samples, preprocessing: Preprocessing, squares: bool) -> str:

@@ -20,6 +20,7 @@ from softonce.data.bands import (
     Picture,
     as_grey,
     open_array,
+    refuse_wide,
     split_bands,
     with_count,
 )
@@ -134,10 +135,13 @@ def decode(image: Picture, mode: Mode) -> Picture:
         with _no_warnings:
             if isinstance(mode, int):
                 return with_count(split_bands(image), mode)
+            refuse_wide(image)
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
             return to_mode(image, mode)
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError(_reason(error)) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
-from softonce.data.tar_index import TarIndex
+from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_folder
 from softonce.errors import ConfigError, DataError, ImageError, StorageError
 from softonce.files import make_folder
 
@@ -51,11 +50,8 @@ def pack(config: PackConfig) -> Path:
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
-    out = config.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not config.overwrite:
-        raise ConfigError(
-            f"expected nothing at {out}, found something: name another place, or use --overwrite"
-        )
+    out = config.out.resolve()
+    _check_out(out, overwrite=config.overwrite)
     source = open_source(config.data)
     splits = source.splits()
     first = list_samples(source, splits[0])
@@ -68,14 +64,41 @@ def pack(config: PackConfig) -> Path:
             temporary = Path(folder) / "shards"
             temporary.mkdir()
             _write(temporary, parts, config.shard_size * MEGABYTE)
-            if out.exists():
-                shutil.rmtree(out)
-            temporary.rename(out)
+            _put(temporary, out, Path(folder) / "before")
     except OSError as error:
         raise StorageError(
             f"expected to write {out}, found: {error.strerror or error}; nothing was replaced"
         ) from error
-    return out
+    return config.out
+
+
+def _put(made: Path, out: Path, before: Path) -> None:
+    """Rename the folder to `out`; what was there goes to `before`, or stays where that fails."""
+    if out.exists():
+        out.rename(before)
+    try:
+        made.rename(out)
+    except OSError:
+        if before.exists():
+            before.rename(out)
+        raise
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    """Raise a `ConfigError` where something is that may not be replaced: only shards may."""
+    if not out.exists():
+        return
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    if found and not overwrite:
+        raise ConfigError(
+            f"expected nothing at {out}, found something: name another place, or use --overwrite"
+        )
+    others = [name for name in found if name != INDEX and not name.endswith(".tar")]
+    if others or not out.is_dir():
+        raise ConfigError(
+            f"expected nothing but shards and their index to replace at {out}, found "
+            f"{', '.join(others[:3]) or 'a file'}: name another place"
+        )
 
 
 class _Writer:
@@ -89,10 +112,10 @@ class _Writer:
 
     def add(self, name: bytes, data: bytes, limit: int) -> None:
         """Append a member; begin a new shard where this one would grow above the limit."""
-        if self.tar is None or (self.tar.offset and self.tar.offset + len(data) > limit):
+        if self.tar is None or self.tar.offset + len(data) > limit:
             self.close()
             path = self.folder / f"{self.split}-{len(self.shards):05d}.tar"
-            self.tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by close
+            self.tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers=PACKED)  # noqa: SIM115 - closed by close
             self.shards.append(path)
         member = tarfile.TarInfo(os.fsdecode(name))  # its times and owners are zero
         member.size = len(data)
@@ -153,12 +176,6 @@ def _members(samples: Samples) -> Iterator[tuple[int, bytes, bytes]]:
                 f"expected a file of at most {MAX_BYTES:,} bytes at {samples.where(index)}, found: "
                 f"{error}; mend or remove it"
             ) from error
-        folder = _as_folder(samples.classes[samples.target[index]])
+        folder = as_folder(samples.classes[samples.target[index]])
         last = name.rpartition(b"/")[2]
         yield index, b"%s/%08d-%s" % (folder, index, last), data
-
-
-def _as_folder(class_name: str) -> bytes:
-    """Return a class as one folder's name; the index holds the name as it is."""
-    name = class_name.replace("%", "%25").replace("/", "%2F")
-    return os.fsencode("%2E" + name[1:] if name.startswith(".") else name)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Kind: TypeAlias = Literal["file", "folder", "nothing"]
+Stamp: TypeAlias = tuple[int, int]
+"""Size and time of change, by which another file under the same name is noticed."""
 
 MAX_SAMPLES = 200_000_000
 """More names than this in one listing, manifest or index are refused."""
@@ -53,8 +55,11 @@ class Storage(Protocol):
     def read(self, name: bytes, *, limit: int = MAX_BYTES) -> bytes:
         """Read a file; an `ImageError` says why that cannot be, or that it is above the limit."""
 
-    def read_part(self, name: bytes, start: int, size: int) -> bytes:
-        """Read `size` bytes from byte number `start`; fewer are an `ImageError`."""
+    def read_part(self, name: bytes, start: int, size: int, *, stamp: Stamp) -> bytes:
+        """Read `size` bytes from byte number `start`; fewer are an `ImageError`.
+
+        A file of this machine that is not the one of the stamp is an `ImageError`, too.
+        """
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
         """Return (N, 2): size and time of change of each, by which a changed file is noticed."""
@@ -180,10 +185,11 @@ class Local:
         """Read a file."""
         return read_bytes(self._path(name), limit=limit)
 
-    def read_part(self, name: bytes, start: int, size: int) -> bytes:
+    def read_part(self, name: bytes, start: int, size: int, *, stamp: Stamp) -> bytes:
         """Read a part of a file."""
         try:
-            data = os.pread(_opened(self._path(name)).descriptor, size, start)
+            opened = _opened(self._path(name), stamp)  # held until its bytes are read
+            data = os.pread(opened.descriptor, size, start)
         except OSError as error:
             raise _refused(error) from error
         return _whole(data, size)
@@ -205,12 +211,15 @@ def images_below(folder: Path) -> Iterator[Path]:
     return (folder / os.fsdecode(name) for name in Local(folder).walk() if is_image(name))
 
 
-def _stamp(path: bytes) -> tuple[int, int]:
+def _stamp(path: bytes) -> Stamp:
     """Return size and time of change; what is not there is found out when it is read."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - bytes
+        return _stamp_of(os.stat(path))  # noqa: PTH116 - bytes
     except OSError:
         return -1, -1
+
+
+def _stamp_of(found: os.stat_result) -> Stamp:
     return found.st_size, found.st_mtime_ns
 
 
@@ -225,9 +234,12 @@ class _Opened:
 
 
 @lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(path: bytes) -> _Opened:
+def _opened(path: bytes, stamp: Stamp) -> _Opened:
     """Open a shard, and keep it open; reading a part moves nothing that a forked process shares."""
-    return _Opened(os.open(path, os.O_RDONLY))
+    opened = _Opened(os.open(path, os.O_RDONLY))
+    if _stamp_of(os.fstat(opened.descriptor)) != stamp:
+        raise ImageError(f"{os.fsdecode(path)} was changed after it was listed")
+    return opened
 
 
 def _whole(data: bytes, size: int) -> bytes:
@@ -299,7 +311,7 @@ class Remote:
             raise ImageError(f"more than {limit:,} bytes, the most that is allowed")
         return data
 
-    def read_part(self, name: bytes, start: int, size: int) -> bytes:
+    def read_part(self, name: bytes, start: int, size: int, *, stamp: Stamp) -> bytes:  # noqa: ARG002 - a store has no such times
         """Read a part of a file in one request."""
         try:
             files, path = self._at(name)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 INDEX = "index.safetensors"
 MAX_INDEX_BYTES = 16 * 2**30
 FORMAT = 1
+PACKED = {"comment": "softonce pack"}
+"""The header of shards whose folders are classes as `as_folder` writes them."""
 _COLUMNS = ("shard", "offset", "size", "target")
 
 
@@ -122,3 +124,20 @@ class TarIndex:
             check_inside(name, INDEX)
         if not ok:
             raise DataError("expected numbers that fit each other, found others: it is damaged")
+
+
+def as_folder(class_name: str) -> bytes:
+    """Return a class as the name of one visible folder.
+
+    Example:
+        >>> as_folder("50% off/new"), as_class(as_folder("50% off/new"))
+        (b'50%25 off%2Fnew', '50% off/new')
+    """
+    name = class_name.replace("%", "%25").replace("/", "%2F")
+    return os.fsencode("%2E" + name[1:] if name.startswith(".") else name)
+
+
+def as_class(folder: bytes) -> str:
+    """Return the class that `as_folder` has made a folder of."""
+    name = os.fsdecode(folder)
+    return name.replace("%2E", ".").replace("%2F", "/").replace("%25", "%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,8 @@ def absolute(data: str | Path) -> str:
     if is_url(text):
         return text
     prefix = IDX if text.startswith(IDX) else ""
-    return prefix + str(Path(text.removeprefix(prefix)).resolve())
+    # Links stay: a manifest's own name and folder say how it is read.
+    return prefix + os.path.abspath(text.removeprefix(prefix))  # noqa: PTH100 - resolves no link
 
 
 def short_name(data: str | Path) -> str:

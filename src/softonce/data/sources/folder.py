@@ -32,7 +32,9 @@ class Folder:
     storage: Storage
     folders: dict[str, bytes]
 
-    remedy: ClassVar[str] = "make one folder a class, with that class's images inside"
+    remedy: ClassVar[str] = (
+        "make one folder a class, with that class's images inside; train, val and test are splits"
+    )
 
     @classmethod
     def open(cls, storage: Storage) -> Folder:

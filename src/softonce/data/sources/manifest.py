@@ -66,6 +66,8 @@ class Manifest:
                 )
                 labels.setdefault(split, []).append(label)
                 _check_number(number, place)
+        if not paths:
+            raise DataError(f"expected a row for each image in {place}, found none: fill it in")
         if WHOLE in paths and len(paths) > 1:
             raise DataError(
                 f"expected a split in every row of {place} or in none, found {len(paths[WHOLE])} "
@@ -150,6 +152,7 @@ def _row(row: dict[str, Any], where: str) -> tuple[str, str, str]:
     path, label, split = row.get("path"), row.get("label"), row.get("split")
     if isinstance(label, int) and not isinstance(label, bool):
         label = str(label)
+    label = label.strip() if isinstance(label, str) else label
     for name, value in (("path", path), ("label", label)):
         if not isinstance(value, str) or not value:
             raise DataError(f"expected a {name} in {where}, found {value!r}: fill it in")

@@ -14,11 +14,11 @@ from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, numbered
 from softonce.data.storage import MAX_SAMPLES, Local, check_inside, is_image
-from softonce.data.tar_index import INDEX, TarIndex
+from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_class
 from softonce.errors import DataError, ImageError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -54,10 +54,12 @@ class Shards:
     Args:
         storage: the folder.
         index: where each member lies.
+        known: (shards, 2) size and time of change of the shards that the index is of.
     """
 
     storage: Storage
     index: TarIndex
+    known: npt.NDArray[np.int64]
 
     remedy: ClassVar[str] = "give the members names of the form class/name.jpg, or .cls files"
 
@@ -72,7 +74,7 @@ class Shards:
         index = TarIndex.read(storage)
         if index is None or not index.fits(shards, stamps[:, 0]) or _is_older(storage, stamps):
             index = _made(storage, shards, stamps[:, 0])
-        return cls(storage, index)
+        return cls(storage, index, stamps)
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that have shards."""
@@ -101,7 +103,11 @@ class Shards:
         row = int(name.partition(b"/")[0])
         size, offset = int(self.index.size[row]), int(self.index.offset[row])
         check_size(size)
-        return self.storage.read_part(self.index.shards[self.index.shard[row]], offset, size)
+        number = int(self.index.shard[row])
+        size_known, time_known = self.known[number].tolist()
+        return self.storage.read_part(
+            self.index.shards[number], offset, size, stamp=(size_known, time_known)
+        )
 
     def where(self, name: bytes) -> str:
         """Return the shard's path and the member's name."""
@@ -150,37 +156,38 @@ def _index(storage: Storage, shards: list[bytes], sizes: npt.NDArray[np.int64]) 
     """Read the headers of all members."""
     names: list[bytes] = []
     places: list[tuple[int, int, int]] = []
-    labels: dict[bytes, str] = {}
+    labels: list[str] = []
     with progress("indexing", len(shards), "shards") as advance:
         for number, shard in enumerate(shards):
-            found, given = _members(storage, shard)
+            found, given, is_packed = _members(storage, shard)
             names += [name for name, _, _ in found]
             places += [(number, offset, size) for _, offset, size in found]
-            labels |= {b"%d/" % number + stem: label for stem, label in given.items()}
+            folder_class = as_class if is_packed else os.fsdecode
+            place = storage.where(shard)
+            labels += [_label(name, given, folder_class, place) for name, _, _ in found]
             advance(1)
             if len(names) > MAX_SAMPLES:
                 raise DataError(f"expected at most {MAX_SAMPLES:,} members, found more")
     numbers, offset, size = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
-    written = [
-        _label(name, number, labels, storage.where(shards[number]))
-        for name, number in zip(names, numbers.tolist(), strict=True)
-    ]
-    target, classes = numbered(written)
+    target, classes = numbered(labels)
     return TarIndex(tuple(shards), sizes, Names.pack(names), numbers, offset, size, target, classes)
 
 
 _Member: TypeAlias = tuple[bytes, int, int]
+_Labels: TypeAlias = dict[bytes, str]
 
 
-def _members(storage: Storage, shard: bytes) -> tuple[list[_Member], dict[bytes, str]]:
-    """Return (name, offset, size) of a shard's images, and the labels of its `.cls` members."""
+def _members(storage: Storage, shard: bytes) -> tuple[list[_Member], _Labels, bool]:
+    """Return (name, offset, size) of images, labels by stem, and whether softonce has packed it."""
     place = storage.where(shard)
     found: list[_Member] = []
-    labels: dict[bytes, str] = {}
+    labels: _Labels = {}
+    is_packed = False
     try:
         with storage.open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined] # else all headers stay in memory
+                is_packed = PACKED.items() <= tar.pax_headers.items()
                 name = os.fsencode(member.name).removeprefix(b"./")
                 check_inside(name, place)
                 if not member.isreg() or member.issparse() or b"/." in b"/" + name:
@@ -197,7 +204,7 @@ def _members(storage: Storage, shard: bytes) -> tuple[list[_Member], dict[bytes,
             f"expected a whole, plain tar file at {place}, found: {error}; packed ones (.tar.gz) "
             "cannot be read at random: unpack it, then softonce pack"
         ) from error
-    return found, labels
+    return found, labels, is_packed
 
 
 def _stem(name: bytes) -> bytes:
@@ -206,12 +213,12 @@ def _stem(name: bytes) -> bytes:
     return folder + slash + last.partition(b".")[0]
 
 
-def _label(name: bytes, shard: int, labels: dict[bytes, str], place: str) -> str:
-    given = labels.get(b"%d/" % shard + _stem(name))
+def _label(name: bytes, labels: _Labels, folder_class: Callable[[bytes], str], place: str) -> str:
+    given = labels.get(_stem(name))
     folder = name.partition(b"/")[0] if b"/" in name else b""
     if not given and not folder:
         raise DataError(
             f"expected a class for {os.fsdecode(name)} in {place}, found neither a folder nor a "
             "label beside it: name it class/name.jpg, or put a .cls member beside it"
         )
-    return given or os.fsdecode(folder)
+    return given or folder_class(folder)
