@@ -36,42 +36,44 @@ def group_norm_net(*, num_classes: int = 10, in_channels: int = 3) -> Classifier
     return model
 
 
-def weighted_step(output: str) -> None:
+def step_and_agree(output: str) -> None:
+    """Write what a step and an error of one process are in each of them."""
+    with process_group(CPU):
+        found = weighted_step() | {"seen": agreement()}
+        if rank() == 0:
+            Path(output).write_text(json.dumps(found))
+
+
+def weighted_step() -> dict[str, list[float]]:
     """Make one step whose mean is over class weights, on rows that are spread unevenly."""
     torch.manual_seed(0)
     weight = torch.tensor([1.0, 5.0, 0.2])
     images, target = torch.randn(7, 4), torch.tensor([0, 0, 1, 2, 2, 2, 1])
-    with process_group(CPU):
-        model = nn.Linear(4, 3)
-        network = nn.parallel.DistributedDataParallel(model) if world_size() > 1 else model
-        step = TrainStep(
-            model=network,
-            optimizer=torch.optim.SGD(model.parameters()),
-            objective=Objective(weight=weight),
-            world_size=world_size(),
-        )
-        own = slice(None) if world_size() == 1 else [slice(0, 5), slice(5, 7)][rank()]
-        sums = step(images[own], target[own], lr=0.5)
-        if rank() == 0:
-            found = {"sums": sums.tolist(), "weight": model.weight.flatten().tolist()}
-            Path(output).write_text(json.dumps(found))
+    model = nn.Linear(4, 3)
+    network = nn.parallel.DistributedDataParallel(model) if world_size() > 1 else model
+    step = TrainStep(
+        model=network,
+        optimizer=torch.optim.SGD(model.parameters()),
+        objective=Objective(weight=weight),
+        world_size=world_size(),
+    )
+    own = slice(None) if world_size() == 1 else [slice(0, 5), slice(5, 7)][rank()]
+    sums = step(images[own], target[own], lr=0.5)
+    return {"sums": sums.tolist(), "weight": model.weight.flatten().tolist()}
 
 
-def agreement(output: str) -> None:
-    """Fail in one process, and write what each of them saw."""
+def agreement() -> list[list[object]]:
+    """Fail in one process, and return what each of them saw."""
 
     def fail() -> None:
         raise DataError("expected a whole disk, found smoke")
 
-    with process_group(CPU):
-        seen = ""
-        try:
-            together(fail if rank() == 1 else lambda: None)
-        except DataError as error:
-            seen = str(error)
-        found = gather_json([rank(), seen])
-        if rank() == 0:
-            Path(output).write_text(json.dumps(found))
+    seen = ""
+    try:
+        together(fail if rank() == 1 else lambda: None)
+    except DataError as error:
+        seen = str(error)
+    return gather_json([rank(), seen])
 
 
 def unreadable(*arguments: str) -> int:
