@@ -71,6 +71,8 @@ LEAN = settings(
 
 
 def check(options: dict[str, Any], photos: Path) -> None:
+    if "time_budget" in options:
+        options = {"epochs": None} | options
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         try:

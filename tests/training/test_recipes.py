@@ -13,6 +13,7 @@ from torch import nn
 from training.runs import rows, small, weights
 
 from softonce import TrainConfig, create_model, train
+from softonce.artefact import read_artefact
 from softonce.config.toml import from_toml
 from softonce.errors import ConfigError, SoftonceError, UnknownNameError
 from softonce.training import trials
@@ -249,6 +250,8 @@ def test_a_run_stops_when_val_does_not_get_better(photos: Path, tmp_path: Path, 
     last = max(row["epoch"] for row in rows(tmp_path / "run"))
     assert last < 9
     assert f"stopping early: no better top-1 on val since epoch {last - 2}" in caplog.text
+    for name in ("model", "last"):
+        assert read_artefact(tmp_path / "run" / f"{name}.safetensors")[1].training["epochs"] == last
 
 
 # contradictions
@@ -262,6 +265,9 @@ def test_a_run_stops_when_val_does_not_get_better(photos: Path, tmp_path: Path, 
         ({"class_weights": ("balanced",), "sampler": "balanced"}, "rare classes would count twice"),
         ({"class_weights": ("moths=2",)}, "class in --class-weights, found 'moths'"),
         ({"freeze": "layer9"}, "layer in --freeze"),
+        ({"augment": "none", "hflip": 1.0}, "expected no --hflip with --augment none"),
+        ({"augment": "none", "random_erase": 0.2}, "expected no --random-erase with --augment"),
+        ({"time_budget": "9s", "epochs": 2}, "expected --time-budget or --epochs, found 9s and 2"),
         ({"opt": "adamw", "momentum": 1.0}, "expected --momentum below 1 with --opt adamw"),
         ({"model": "resnet18", "size": 32, "batch_size": 1}, "expected at least 2 images at once"),
         ({"model": "resnet18", "size": 32, "grad_accum_steps": 8}, "at least 2 images at once"),

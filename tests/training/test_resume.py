@@ -132,8 +132,9 @@ def test_a_run_killed_while_it_measures_starts_again(
 ) -> None:
     train(small(photos, tmp_path / "run", epochs=1, lr=0.01))
     kill_at(1)
+    options = asked | ({"epochs": None} if "time_budget" in asked else {})
     with pytest.raises(Killed):
-        train(small(photos, tmp_path / "run", overwrite=True, **asked))
+        train(small(photos, tmp_path / "run", overwrite=True, **options))
     assert [path.name for path in (tmp_path / "run").glob("*.*")] == ["config.toml"]
     kill_at(10**9)
     train(TrainConfig(resume=tmp_path / "run"))
@@ -153,7 +154,7 @@ def test_what_was_measured_is_not_measured_again(
         patched.setattr(trials, "_find_epochs", lambda *_: 3)
         patched.setattr(runner, "fit", die)
         with pytest.raises(Killed):
-            train(small(photos, tmp_path / "run", time_budget="10m"))
+            train(small(photos, tmp_path / "run", time_budget="10m", epochs=None))
     monkeypatch.setattr(trials, "_find_epochs", die)
     train(TrainConfig(resume=tmp_path / "run"))
     train(small(photos, tmp_path / "three", epochs=3))
@@ -297,10 +298,39 @@ def test_another_option_is_refused_on_resume(stopped: Path, photos: Path) -> Non
     from softonce.cli.app import main
 
     assert main(["train", "--resume", str(stopped), "--lr", "0.7"]) == 2
-    with pytest.raises(ConfigError, match="expected --size 16 as .* was begun with, found None"):
-        train(TrainConfig(photos, resume=stopped))
-    with pytest.raises(ConfigError, match="expected no --patience as .* was begun with, found 5"):
-        train(TrainConfig(resume=stopped, patience=5))
+    with pytest.raises(ConfigError, match="expected no --patience, as in .*config.toml, found 5"):
+        train(TrainConfig(photos, resume=stopped, patience=5))
+    for more in ({"output": stopped.with_name("other")}, {"overwrite": True}):
+        with pytest.raises(ConfigError, match="expected --resume .* alone, .* found --o"):
+            train(TrainConfig(resume=stopped, **more))
+
+
+def test_data_may_have_moved_on_resume(stopped: Path, photos: Path, tmp_path: Path) -> None:
+    moved = photos.rename(tmp_path / "moved")
+    train(TrainConfig(moved, resume=stopped))
+    train(small(moved, tmp_path / "whole"))
+    assert weights(stopped) == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "error"), [(2, KeyboardInterrupt), (15, SystemExit)])
+def test_a_signal_during_the_last_validation_is_obeyed(
+    number: int, error: type, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop._evaluate
+
+    def evaluate(job: loop.Job, network: torch.nn.Module):
+        if job.state.progress.epoch == 1:
+            os.kill(os.getpid(), number)
+        return real(job, network)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_evaluate", evaluate)
+        with pytest.raises(error):
+            train(small(photos, tmp_path / "run"))
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+    train(TrainConfig(resume=tmp_path / "run"))
+    train(small(photos, tmp_path / "whole"))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

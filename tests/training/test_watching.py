@@ -108,6 +108,18 @@ def test_a_profile_says_where_the_time_goes(
     assert any(event.get("name") == "softonce.backward" for event in trace["traceEvents"])
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "said"),
+    [(64, "4 steps or more for --profile, found 1"), (8, "time of 2 steps went")],
+)
+def test_a_profile_of_a_short_run_is_honest(
+    batch_size: int, said: str, photos: Path, tmp_path: Path, caplog
+) -> None:
+    caplog.set_level("INFO", logger="softonce")
+    train(small(photos, tmp_path / "run", epochs=1, batch_size=batch_size, profile=True))
+    assert sum(said in text for text in caplog.messages) == 1
+
+
 class Kept:
     def __init__(self) -> None:
         self.rows: list[dict] = []

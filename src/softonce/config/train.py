@@ -49,7 +49,7 @@ _RANGES = (
     ("clip_grad_norm", 0),
     ("model_ema_decay", 0, 1),
     ("model_ema_steps", 1),
-    ("stochastic_depth", 0, 1),
+    ("stochastic_depth", 0, 0.99),
     ("mixup_alpha", 0),
     ("cutmix_alpha", 0),
     ("grad_accum_steps", 1),

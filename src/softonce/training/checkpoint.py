@@ -118,6 +118,11 @@ def load_checkpoint(run: Path, state: State) -> bool:
     return False
 
 
+def has_state(run: Path) -> bool:
+    """Say whether a run folder has a saved state."""
+    return bool(_checkpoints(run))
+
+
 def _checkpoints(run: Path) -> list[Path]:
     """Return the saved states, the newest first."""
     return sorted((run / FOLDER).glob("step-*.safetensors"), reverse=True)

@@ -27,7 +27,7 @@ from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
 from softonce.tensors import write_tensors
-from softonce.training.checkpoint import State, save_checkpoint
+from softonce.training.checkpoint import State, has_state, save_checkpoint
 from softonce.training.head_loss import with_whole_head
 from softonce.training.profiling import in_section, profiled
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
@@ -127,17 +127,20 @@ def fit(job: Job) -> None:
     job.saver = _Saver(job)
     on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
     epochs = known(job.config.epochs)
-    remaining = (epochs - job.state.progress.epoch) * len(job.train.scan)
+    left = epochs - job.state.progress.epoch
+    num_steps = left * len(job.train) - job.state.progress.batch
+    remaining = left * len(job.train.scan)
     done = job.state.sums[2].item()
     trace = job.run / "profile.json" if job.config.profile and rank() == 0 else None
     with (
         stop_requests(patient=world_size() > 1) as stop,
-        profiled(trace) as job.end_step,
+        profiled(trace, num_steps) as job.end_step,
         progress("training", max(1, int(remaining - done))) as advance,
     ):
         while job.state.progress.epoch < epochs and not _is_out_of_patience(job):
             speed = _train_epoch(job, stop, advance)
             _finish_epoch(job, speed)
+            leave_if_requested(largest(stop.signal or 0)[0], job.run)
 
 
 def _is_out_of_patience(job: Job) -> bool:
@@ -287,8 +290,8 @@ def check_finite(job: Job) -> None:
     on_first(lambda: _write_batch(job, batch, path, step))
     raise TrainingError(
         f"expected a finite loss, found {loss_sum} first in step {step}, whose images are in "
-        f"{path}: look at them; lower --lr, raise --lr-warmup-epochs or set --clip-grad-norm 1; "
-        "the saved state is from before"
+        f"{path}: look at them; lower --lr, raise --lr-warmup-epochs or set --clip-grad-norm 1"
+        f"{'; the saved state is from before' if has_state(job.run) else ''}"
     )
 
 

@@ -41,6 +41,9 @@ RUN_FILES = (
     "model.safetensors",
     "last.safetensors",
     "report.html",
+    "lr_find.png",
+    "profile.json",
+    "bad_batch.safetensors",
 )
 
 # These may differ when a run is resumed: they change no weight.
@@ -81,6 +84,7 @@ def resolve(
     Raises:
         ConfigError: where two options contradict each other.
     """
+    _check_asked(config)
     preprocessing = preprocessing_from(config, default)
     small = small and preprocessing.size <= SMALL_SIDE
     config = with_recipe(config, choose_recipe(config, small=small, num_train=num_train))
@@ -97,10 +101,32 @@ def resolve(
         augment=augment,
         amp=has_native_bfloat16(pick_device(config.device)) if config.amp is None else config.amp,
     )
+    if augment == "none":
+        resolved = _without_augmentation(resolved)
     if resolved.batch_size != "auto":
         resolved = with_learning_rate(resolved)
     _check(resolved)
     return Resolved(resolved, preprocessing, _augmentation(resolved, preprocessing))
+
+
+def _check_asked(config: TrainConfig) -> None:
+    """Raise a `ConfigError` where what was asked for would be left out."""
+    if config.time_budget is not None and config.epochs is not None:
+        raise ConfigError(
+            f"expected --time-budget or --epochs, found {config.time_budget} and {config.epochs}: "
+            "leave one out"
+        )
+    asked = {
+        "--hflip": config.hflip != TrainConfig.hflip and config.hflip,
+        "--alternating-flip": config.alternating_flip,
+        "--auto-augment": config.auto_augment not in (None, "none") and config.auto_augment,
+        "--random-erase": config.random_erase,
+    }
+    for flag, value in asked.items():
+        if config.augment == "none" and value:
+            raise ConfigError(
+                f"expected no {flag} with --augment none, which means none at all, found {value}"
+            )
 
 
 def _check(config: TrainConfig) -> None:
@@ -185,17 +211,21 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
     )
 
 
+def _without_augmentation(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with what a recipe augments set to nothing."""
+    return dataclasses.replace(config, hflip=0.0, auto_augment="none", random_erase=0.0)
+
+
 def _augmentation(config: TrainConfig, preprocessing: Preprocessing) -> Augmentation:
-    plain = config.augment == "none"
     return Augmentation(
         crop=cast("CropKind", config.augment),
         size=known(config.train_size),
         scale=known(config.scale),
         ratio=config.ratio,
-        hflip=0.0 if plain else config.hflip,
-        alternating_flip=config.alternating_flip and not plain,
-        auto_augment="none" if plain else known(config.auto_augment),
-        random_erase=0.0 if plain else known(config.random_erase),
+        hflip=config.hflip,
+        alternating_flip=config.alternating_flip,
+        auto_augment=known(config.auto_augment),
+        random_erase=known(config.random_erase),
         random_erase_fill=config.random_erase_fill,
         fill=preprocessing.mean,
     )
@@ -208,6 +238,11 @@ def resumed(config: TrainConfig) -> TrainConfig:
         ConfigError: where there is no such run, or an option would make it another one.
     """
     assert config.resume is not None  # noqa: S101 - the caller has looked
+    if config.overwrite or config.output not in (None, config.resume):
+        raise ConfigError(
+            f"expected --resume {config.resume} alone, which goes on in that folder, found "
+            f"{'--overwrite' if config.overwrite else f'--output {config.output}'} too"
+        )
     saved = from_toml(config.resume / CONFIG, TrainConfig)
     free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
     free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
@@ -291,15 +326,18 @@ def with_head_shards(
 
 
 def _check_same(config: TrainConfig, saved: TrainConfig, run: Path) -> None:
-    for field in dataclasses.fields(TrainConfig):
-        asked, before = getattr(config, field.name), getattr(saved, field.name)
-        # On the command line the saved options stand in for those that were not given.
-        given = config.data is not None or asked != field.default
-        if field.name not in _FREE_ON_RESUME and given and asked != before:
+    fields = [
+        field for field in dataclasses.fields(TrainConfig) if field.name not in _FREE_ON_RESUME
+    ]
+    rows = [(f, getattr(config, f.name), getattr(saved, f.name)) for f in fields]
+    # On the command line the saved options stand in for those that were not given.
+    stand_in = not any(asked is None and before is not None for _, asked, before in rows)
+    for field, asked, before in rows:
+        if asked != before and (stand_in or asked != field.default):
             flag = f"--{field.name.replace('_', '-')}"
             raise ConfigError(
-                f"expected {f'no {flag}' if before is None else f'{flag} {before}'} as {run} was "
-                f"begun with, found {asked}: leave it out, or start a new run with --config "
+                f"expected {f'no {flag}' if before is None else f'{flag} {before}'}, as in "
+                f"{run / CONFIG}, found {asked}: leave it out, or start a new run with --config "
                 f"{run / CONFIG} --output ANOTHER"
             )
 
@@ -331,6 +369,8 @@ def claim_output(config: TrainConfig) -> None:
 def save_config(config: TrainConfig) -> None:
     """Write the configuration that `--resume` goes on with; what was there is replaced at once."""
     saved = dataclasses.replace(config, output=None, resume=None, config=None, overwrite=False)
+    if saved.time_budget is not None:  # how many fit into it is still to be found
+        saved = dataclasses.replace(saved, epochs=None)
     write_text(known(config.output) / CONFIG, to_toml(saved))
 
 

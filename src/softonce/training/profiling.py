@@ -42,16 +42,20 @@ def in_section(name: str, items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextmanager
-def profiled(path: Path | None) -> Iterator[Callable[[], None]]:
+def profiled(path: Path | None, num_steps: int) -> Iterator[Callable[[], None]]:
     """Profile ten steps after the first three, say where their time went, and write the trace.
 
     Args:
         path: of the trace, in the Chrome format; None profiles nothing.
+        num_steps: how many are to come; where fewer than thirteen, fewer are profiled.
 
     Returns:
         A function to call after every step.
     """
-    if path is None:
+    num_profiled = min(PROFILED, num_steps - SKIPPED)
+    if path is not None and num_profiled < 1:
+        LOG.warning("expected %d steps or more for --profile, found %d", SKIPPED + 1, num_steps)
+    if path is None or num_profiled < 1:
         yield lambda: None
         return
 
@@ -61,7 +65,7 @@ def profiled(path: Path | None) -> Iterator[Callable[[], None]]:
         shares = time_shares(found)
         LOG.info(
             "where the time of %d steps went: %s; trace in %s",
-            PROFILED,
+            num_profiled,
             ", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
             path,
         )
@@ -70,7 +74,7 @@ def profiled(path: Path | None) -> Iterator[Callable[[], None]]:
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    plan = schedule(wait=SKIPPED - 1, warmup=1, active=PROFILED, repeat=1)
+    plan = schedule(wait=SKIPPED - 1, warmup=1, active=num_profiled, repeat=1)
     with profile(activities=kinds, schedule=plan, on_trace_ready=finish) as running:
         yield running.step
 

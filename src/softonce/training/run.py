@@ -349,6 +349,8 @@ def _metadata(
 def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
     artefact, last = job.run / "model.safetensors", job.run / "last.safetensors"
+    made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
+    job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
     network = job.whole()
     on_first(lambda: write_artefact(last, network.state_dict(), job.metadata))
     on_first(lambda: network.load_state_dict(read_artefact(artefact)[0]))
@@ -374,7 +376,8 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
     metadata = dataclasses.replace(
         metadata,
         temperature=evaluation.temperature,
-        training=metadata.training | {"metrics": _headline(evaluation)},
+        training=metadata.training
+        | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
     )
     write_artefact(artefact, tensors, metadata)
     write_run_report(job.run, evaluation, metadata, splits, notes=notes, history=job.metrics.rows())
