@@ -67,6 +67,20 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted.
+
+    Raises:
+        StorageError: where it cannot be listed.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise StorageError(
+            f"expected a folder that can be listed at {folder}, found: {error.strerror or error}"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the file's text as a whole."""
     with replacing(path) as temporary:

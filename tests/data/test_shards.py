@@ -7,6 +7,7 @@ import io
 import resource
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -105,6 +106,51 @@ def test_only_shards_are_overwritten(
     pack(PackConfig(photos, ".", overwrite=True))
     assert contents(tmp_path / "out").keys() == before.keys()
     assert contents(tmp_path / "out") != before
+
+
+def test_files_that_no_index_knows_are_not_overwritten(photos: Path, tmp_path: Path) -> None:
+    out = pack(PackConfig(photos, tmp_path / "out"))
+    (out / "backup.tar").write_bytes(b"precious")
+    before = contents(out)
+    with pytest.raises(ConfigError, match="shards and their index .* found backup.tar"):
+        pack(PackConfig(photos, out, overwrite=True))
+    assert contents(out) == before
+
+
+def test_a_folder_that_cannot_be_listed_is_one_clear_error(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(StorageError, match="a folder that can be listed at .*, found: Permission"):
+        pack(PackConfig(photos, tmp_path))
+    with pytest.raises(StorageError, match="a folder that can be listed at .*, found: Permission"):
+        train(small(photos, tmp_path))
+
+
+def test_a_copied_index_keeps_its_order_of_classes(tmp_path: Path) -> None:
+    index = TarIndex.read(Local(pack(PackConfig(_in_odd_order(tmp_path), tmp_path / "out"))))
+    assert index is not None
+    for path in (tmp_path / "out").glob("*.tar"):
+        path.touch()  # as `cp` leaves them, after the index
+    for _ in range(2):
+        samples = list_samples(open_source(tmp_path / "out"), "train")
+        assert samples.classes == index.classes == ("10", "9")
+        assert samples.target.tolist() == [0, 1, 0]
+
+
+def _in_odd_order(folder: Path) -> Path:
+    """Return shards whose index has another order of classes than their names would give."""
+    tar_of(
+        folder / "odd" / "train-0.tar", {f"{n}/{i}.png": PICTURE for i, n in enumerate((10, 9, 10))}
+    )
+    tar_of(folder / "odd" / "test-0.tar", {"9/0.png": PICTURE})
+    found = open_source(folder / "odd").index
+    flipped = replace(found, target=1 - found.target, classes=found.classes[::-1])
+    flipped.write(folder / "odd")
+    return folder / "odd"
 
 
 def test_class_names_that_are_no_folder_names_survive_even_without_the_index(

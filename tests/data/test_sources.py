@@ -153,6 +153,7 @@ def test_a_long_list_of_unknown_classes_is_cut(photos: Path) -> None:
         (["Train", "train", "TEST"], {"train": "train", "test": "TEST"}),
         (["ants", "bees"], {"all": "."}),
         (["bus", "car", "train"], {"all": "."}),
+        (["Control", "Good", "Test"], {"all": "."}),
     ],
 )
 def test_splits_are_found_by_name(

@@ -34,17 +34,19 @@ def options(photos: Path, output: Path, workers: int) -> list[object]:
     ]  # fmt: skip
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        words,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as errors:
+        return subprocess.Popen(
+            words,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
 
 
-def kill_after(seconds: float, process: subprocess.Popen[bytes], run: Path) -> bool:
-    """Kill all processes of a run after that time; say whether it was still going on."""
+def killed_after(seconds: float, words: list[str], run: Path) -> bool:
+    """Start a run and kill all its processes after that time; say whether it still went on."""
+    process = start(words, log_of(run))
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -55,8 +57,12 @@ def kill_after(seconds: float, process: subprocess.Popen[bytes], run: Path) -> b
             process.poll()
         process.wait()
         return True
-    assert process.returncode == 0
+    assert process.returncode == 0, log_of(run).read_text()
     return False
+
+
+def log_of(run: Path) -> Path:
+    return run.with_name(f"{run.name}.log")
 
 
 def processes_of(run: Path) -> list[int]:
@@ -75,7 +81,7 @@ def train_through(
     """Train, killed so long after each start, to the end; return the number of kills."""
     asked = options(photos, run, workers)
     words, kills = command(processes, *asked), 0
-    while kill_after(instants[kills] if kills < len(instants) else 300.0, start(words), run):
+    while killed_after(instants[kills] if kills < len(instants) else 300.0, words, run):
         kills += 1
         assert kills <= len(instants), "the run never ends"
         if (run / "config.toml").exists():
@@ -91,7 +97,7 @@ def test_fifteen_kills_change_no_bit(processes: int, photos: Path, tmp_path: Pat
     draw = random.Random(time.time_ns())
     whole = tmp_path / "whole"
     before = time.monotonic()
-    process = start(command(processes, *options(photos, whole, 0)))
+    process = start(command(processes, *options(photos, whole, 0)), log_of(whole))
     assert process.wait(timeout=300) == 0
     seconds = time.monotonic() - before
     for workers in (0, 1, 3):

@@ -305,6 +305,42 @@ def test_another_option_is_refused_on_resume(stopped: Path, photos: Path) -> Non
             train(TrainConfig(resume=stopped, **more))
 
 
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_run_whose_states_are_lost_is_not_begun_again(
+    how: str, photos: Path, tmp_path: Path
+) -> None:
+    train(small(photos, tmp_path / "run"))
+    before = weights(tmp_path / "run")
+    for path in states(tmp_path / "run"):
+        path.unlink() if how == "gone" else path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="expected a saved state that can be read in .*checkpoi"):
+        train(TrainConfig(resume=tmp_path / "run"))
+    assert weights(tmp_path / "run") == before
+
+
+def test_a_restart_is_refused_as_the_first_start_was(
+    stopped: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a launch")
+    for count in "01":
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        with pytest.raises(ConfigError, match="expected an empty folder at --output"):
+            runner._asked(small(photos, stopped, lr=0.5))
+
+
+def test_relative_weights_are_found_from_elsewhere(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at
+) -> None:
+    train(small(photos, tmp_path / "first", epochs=1))
+    monkeypatch.chdir(tmp_path)
+    kill_at(1)
+    with pytest.raises(Killed):
+        train(small(photos, tmp_path / "run", lr="find", weights="first/model.safetensors"))
+    kill_at(10**9)
+    monkeypatch.chdir(photos)
+    train(TrainConfig(resume=tmp_path / "run"))
+
+
 def test_data_may_have_moved_on_resume(stopped: Path, photos: Path, tmp_path: Path) -> None:
     moved = photos.rename(tmp_path / "moved")
     train(TrainConfig(moved, resume=stopped))

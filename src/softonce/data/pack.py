@@ -16,9 +16,10 @@ from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
+from softonce.data.storage import Local
 from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_folder
 from softonce.errors import ConfigError, DataError, ImageError, StorageError
-from softonce.files import make_folder
+from softonce.files import make_folder, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,26 +75,28 @@ def pack(config: PackConfig) -> Path:
 
 def _put(made: Path, out: Path, before: Path) -> None:
     """Rename the folder to `out`; what was there goes to `before`, or stays where that fails."""
-    if out.exists():
-        out.rename(before)
     try:
+        if out.exists():
+            out.rename(before)
         made.rename(out)
-    except OSError:
-        if before.exists():
+    except BaseException:  # Ctrl-C too
+        if before.exists() and not out.exists():
             before.rename(out)
         raise
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
-    """Raise a `ConfigError` where something is that may not be replaced: only shards may."""
+    """Raise a `ConfigError` where something is that may not be replaced: all but indexed shards."""
     if not out.exists():
         return
-    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    found = names_in(out) if out.is_dir() else [out.name]
     if found and not overwrite:
         raise ConfigError(
             f"expected nothing at {out}, found something: name another place, or use --overwrite"
         )
-    others = [name for name in found if name != INDEX and not name.endswith(".tar")]
+    index = TarIndex.read(Local(out)) if out.is_dir() else None
+    shards = () if index is None else (INDEX, *map(os.fsdecode, index.shards))
+    others = [name for name in found if name not in shards]
     if others or not out.is_dir():
         raise ConfigError(
             f"expected nothing but shards and their index to replace at {out}, found "

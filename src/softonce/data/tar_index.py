@@ -60,6 +60,23 @@ class TarIndex:
         """Say whether the index is of these files."""
         return tuple(shards) == self.shards and bool((sizes == self.sizes).all())
 
+    def says(self, other: TarIndex) -> bool:
+        """Say whether another index has the same members and classes, in whatever order."""
+        if (self.shards, len(self.names)) != (other.shards, len(other.names)):
+            return False
+        mine, theirs = (np.lexsort((index.offset, index.shard)) for index in (self, other))
+        place = {name: number for number, name in enumerate(self.classes)}
+        number = np.array([place.get(name, -1) for name in other.classes], dtype=np.int64)
+        return (
+            all(
+                np.array_equal(getattr(self, column)[mine], getattr(other, column)[theirs])
+                for column in ("shard", "offset", "size")
+            )
+            and np.array_equal(self.sizes, other.sizes)
+            and np.array_equal(self.target[mine], number[other.target[theirs]])
+            and all(self.names[i] == other.names[j] for i, j in zip(mine, theirs, strict=True))
+        )
+
     def write(self, folder: Path) -> None:
         """Write the index; its bytes depend on the shards alone."""
         tensors = {name: torch.from_numpy(getattr(self, name).copy()) for name in _COLUMNS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -17,17 +18,17 @@ from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
 from softonce.distributed import world_size
 from softonce.errors import ConfigError, StorageError
-from softonce.files import make_folder, write_text
+from softonce.files import make_folder, names_in, write_text
 from softonce.hardware import has_native_bfloat16, pick_device
 from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import FOLDER as CHECKPOINTS
+from softonce.training.checkpoint import has_state
 from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
 from softonce.training.layers import layers_of
+from softonce.training.metrics_file import MetricsFile
 from softonce.training.recipes import choose_recipe, with_learning_rate, with_recipe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from softonce.data.loader import Loader
     from softonce.models import Classifier
     from softonce.preprocessing import Preprocessing
@@ -114,18 +115,18 @@ def _check_asked(config: TrainConfig) -> None:
     if config.time_budget is not None and config.epochs is not None:
         raise ConfigError(
             f"expected --time-budget or --epochs, found {config.time_budget} and {config.epochs}: "
-            "leave one out"
+            "leave one out, of a --config file too"
         )
     asked = {
-        "--hflip": config.hflip != TrainConfig.hflip and config.hflip,
-        "--alternating-flip": config.alternating_flip,
-        "--auto-augment": config.auto_augment not in (None, "none") and config.auto_augment,
-        "--random-erase": config.random_erase,
+        "--hflip 0": config.hflip != TrainConfig.hflip and config.hflip,
+        "--no-alternating-flip": config.alternating_flip,
+        "--auto-augment none": config.auto_augment not in (None, "none") and config.auto_augment,
+        "--random-erase 0": config.random_erase,
     }
     for flag, value in asked.items():
         if config.augment == "none" and value:
             raise ConfigError(
-                f"expected no {flag} with --augment none, which means none at all, found {value}"
+                f"expected {flag} with --augment none, which means none at all, found {value}"
             )
 
 
@@ -247,6 +248,8 @@ def resumed(config: TrainConfig) -> TrainConfig:
     free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
     free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
     free["output"] = config.resume
+    if saved.epochs is not None:  # how many fit has been found
+        free["time_budget"] = None
     if config.cache_dir is not None and not (saved.cache or saved.cache_dir):
         raise ConfigError(
             f"expected no --cache-dir, as {config.resume} was begun without a cache, found "
@@ -254,6 +257,29 @@ def resumed(config: TrainConfig) -> TrainConfig:
         )
     _check_same(config, saved, config.resume)
     return dataclasses.replace(saved, **free)
+
+
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """Return the configuration so that `--resume` finds its files from any working directory."""
+    weights, cache = config.weights, config.cache_dir
+    if weights is not None and Path(weights).exists():
+        weights = str(Path(weights).absolute())
+    return dataclasses.replace(config, weights=weights, cache_dir=cache and cache.absolute())
+
+
+def check_unfinished(config: TrainConfig) -> None:
+    """Raise a `ConfigError` where `--resume` would begin again a run that has come far.
+
+    A run that was killed before its first state has at most the two rows of one epoch.
+    """
+    run = known(config.resume)
+    num_rows = len(MetricsFile(run / "metrics.jsonl").rows())
+    if has_state(run) or num_rows > 2 or (run / "last.safetensors").exists():
+        raise ConfigError(
+            f"expected a saved state that can be read in {run / CHECKPOINTS}, found none, though "
+            f"the run was under way: restore it, or start a new run with --config {run / CONFIG} "
+            "--output ANOTHER"
+        )
 
 
 def is_begun(config: TrainConfig) -> bool:
@@ -381,7 +407,7 @@ def check_output(config: TrainConfig) -> None:
         raise ConfigError("expected --output RUN, a folder for the results, found none")
     if output.exists() and not output.is_dir():
         raise ConfigError(f"expected a folder at --output {output}, found a file")
-    if output.is_dir() and any(output.iterdir()) and not config.overwrite:
+    if output.is_dir() and names_in(output) and not config.overwrite:
         raise ConfigError(
             f"expected an empty folder at --output {output}, found files in it: go on with "
             f"--resume {output}, replace it with --overwrite, or name another"

@@ -54,6 +54,7 @@ from softonce.training.plan import (
     check_output,
     check_shares,
     check_statistics,
+    check_unfinished,
     claim_output,
     is_begun,
     mark_start,
@@ -61,6 +62,7 @@ from softonce.training.plan import (
     resumed,
     save_config,
     say_plan,
+    with_absolute_paths,
     with_head_shards,
 )
 from softonce.training.recipes import with_epochs, with_sizes
@@ -147,9 +149,9 @@ def _asked(config: TrainConfig) -> TrainConfig:
         config = as_resumed(config)
     if config.resume is not None:
         return resumed(config)
-    check_output(config)
     if is_restartable():
         mark_start(config)
+    check_output(config)
     return config
 
 
@@ -185,7 +187,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     splits = read_splits(listed, config, default)
     small, num_train = splits.train.pixels is not None, len(splits.train)
     resolved = together(lambda: resolve(config, default, small=small, num_train=num_train))
-    settled = dataclasses.replace(resolved.config, data=absolute(data))
+    settled = dataclasses.replace(with_absolute_paths(resolved.config), data=absolute(data))
 
     @cache
     def claim() -> None:  # once, and not before every option has proved to be usable
@@ -209,6 +211,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
 
 
 def _begun_again(config: TrainConfig) -> TrainConfig:
+    together(lambda: check_unfinished(config))
     LOG.info("%s has no saved state yet: starting it again", config.resume)
     return dataclasses.replace(config, resume=None, overwrite=True)
 

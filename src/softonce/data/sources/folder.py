@@ -38,7 +38,7 @@ class Folder:
 
     @classmethod
     def open(cls, storage: Storage) -> Folder:
-        """Find the splits; `train` is a class where it has classes beside it and none inside."""
+        """Find the splits; `train` or `Test` is a class with classes beside it, none inside."""
         there, _ = storage.entries()
         named = {name: as_split(os.fsdecode(name)) for name in there}
         found = {
@@ -49,9 +49,10 @@ class Folder:
             for split, names in SPLIT_NAMES.items()
             if split in named.values()
         }
-        beside = None in named.values()
-        if beside and list(found) == ["train"] and not storage.entries(found["train"])[0]:
-            found = {}
+        is_odd = list(found) == ["train"] or not any(name.islower() for name in found.values())
+        if is_odd and None in named.values():
+            inside = (storage.entries(name)[0] for name in found.values())
+            found = found if any(inside) else {}
         return cls(storage, found or {WHOLE: b""})
 
     def splits(self) -> tuple[str, ...]:

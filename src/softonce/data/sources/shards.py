@@ -72,8 +72,10 @@ class Shards:
         """
         stamps = storage.stamps(shards)
         index = TarIndex.read(storage)
-        if index is None or not index.fits(shards, stamps[:, 0]) or _is_older(storage, stamps):
-            index = _made(storage, shards, stamps[:, 0])
+        fits = index is not None and index.fits(shards, stamps[:, 0])
+        if not fits or _is_older(storage, stamps):
+            index = _made(storage, shards, stamps[:, 0], before=index)
+        assert index is not None  # noqa: S101 - it fits, or has just been made
         return cls(storage, index, stamps)
 
     def splits(self) -> tuple[str, ...]:
@@ -139,9 +141,18 @@ def _is_older(storage: Storage, stamps: npt.NDArray[np.int64]) -> bool:
     return isinstance(storage, Local) and bool(changed > storage.stamps([INDEX.encode()])[0, 1])
 
 
-def _made(storage: Storage, shards: list[bytes], sizes: npt.NDArray[np.int64]) -> TarIndex:
+def _made(
+    storage: Storage,
+    shards: list[bytes],
+    sizes: npt.NDArray[np.int64],
+    *,
+    before: TarIndex | None,
+) -> TarIndex:
+    """Index the shards; an index that says the same stays, with its order of rows and classes."""
     LOG.info("indexing %d shards of %s, once", len(shards), storage.where())
     index = _index(storage, shards, sizes)
+    if before is not None and before.says(index):
+        index = before
     if isinstance(storage, Local):
         try:
             index.write(storage.root)
