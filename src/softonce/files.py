@@ -52,8 +52,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(
+    path: Path,
+    *,
+    purpose: str = "to write to",
+    remedy: str = "free some space or choose another place",
+) -> None:
     """Make a folder, and those above it, where they are not there.
+
+    Args:
+        path: the folder.
+        purpose: what it is for, as the message says it.
+        remedy: what the message says to do.
 
     Raises:
         StorageError: where that cannot be.
@@ -62,8 +72,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"expected a folder to write to at {path}, found: {error.strerror or error}; "
-            "free some space or choose another place"
+            f"expected a folder {purpose} at {path}, found: {error.strerror or error}; {remedy}"
         ) from error
 
 

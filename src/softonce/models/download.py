@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import torch
 
 from softonce import console
-from softonce.errors import StorageError, WeightsError
-from softonce.files import replacing
+from softonce.errors import WeightsError
+from softonce.files import make_folder, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,11 @@ def fetch(url: str, sha256: str, *, progress: bool = True) -> Path:
         return path
     _check_url(url)
     console.LOG.info("downloading %s to %s", url, path)
-    _make_folder(path.parent)
+    make_folder(
+        path.parent,
+        purpose="for weights",
+        remedy="set TORCH_HOME to a folder that can be written",
+    )
     with replacing(path) as temporary, temporary.open("wb") as file:
         digest = hashlib.sha256()
         for chunk in _chunks(url, path, progress):
@@ -58,16 +62,6 @@ def fetch(url: str, sha256: str, *, progress: bool = True) -> Path:
             file.write(chunk)
         _check_digest(digest.hexdigest(), sha256, url)
     return path
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"expected a folder for weights at {folder}, found: {error.strerror}; "
-            "set TORCH_HOME to a folder that can be written"
-        ) from error
 
 
 def _chunks(url: str, path: Path, progress: bool) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from softonce.config.toml import from_toml, to_toml
 from softonce.console import LOG
 from softonce.data.augment import Augmentation, CropKind
 from softonce.data.scan import SMALL_SIDE
+from softonce.data.sources import absolute
 from softonce.distributed import world_size
 from softonce.errors import ConfigError, StorageError
 from softonce.files import make_folder, names_in, write_text
@@ -261,10 +262,13 @@ def resumed(config: TrainConfig) -> TrainConfig:
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """Return the configuration so that `--resume` finds its files from any working directory."""
+    assert config.data is not None  # noqa: S101 - checked before
     weights, cache = config.weights, config.cache_dir
     if weights is not None and Path(weights).exists():
         weights = str(Path(weights).absolute())
-    return dataclasses.replace(config, weights=weights, cache_dir=cache and cache.absolute())
+    return dataclasses.replace(
+        config, data=absolute(config.data), weights=weights, cache_dir=cache and cache.absolute()
+    )
 
 
 def check_unfinished(config: TrainConfig) -> None:

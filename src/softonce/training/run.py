@@ -18,7 +18,7 @@ from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.config.fields import known
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
-from softonce.data.sources import absolute, short_name
+from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
     copy_from_first,
@@ -187,7 +187,7 @@ def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Split
     splits = read_splits(listed, config, default)
     small, num_train = splits.train.pixels is not None, len(splits.train)
     resolved = together(lambda: resolve(config, default, small=small, num_train=num_train))
-    settled = dataclasses.replace(with_absolute_paths(resolved.config), data=absolute(data))
+    settled = with_absolute_paths(resolved.config)
 
     @cache
     def claim() -> None:  # once, and not before every option has proved to be usable
