@@ -36,7 +36,7 @@ from softonce.exporting.onnx_file import write_onnx
 from softonce.exporting.openvino_file import write_openvino
 from softonce.exporting.pictures import made_up_pictures
 from softonce.hardware import has_native_bfloat16
-from softonce.models.classifier import architecture_of
+from softonce.models.network import architecture_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from torchvision_beside import load_torchvision

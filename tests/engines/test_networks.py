@@ -17,7 +17,7 @@ from softonce.engines.networks import build_network, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
 from softonce.models import create_model
-from softonce.models.classifier import architecture_of
+from softonce.models.network import architecture_of
 from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from conftest import MakePhotos
 
 from softonce import ExportConfig, create_model, export
 from softonce.artefact import Metadata, write_artefact
-from softonce.models.classifier import architecture_of
+from softonce.models.network import architecture_of
 from softonce.preprocessing import Preprocessing
 
 Export = Callable[..., Path]

@@ -17,7 +17,7 @@ from softonce.errors import ConfigError
 from softonce.exporting import parity
 from softonce.exporting.parity import LIMITS, compare
 from softonce.exporting.pictures import data_of, made_up_pictures
-from softonce.models.classifier import architecture_of
+from softonce.models.network import architecture_of
 from softonce.preprocessing import Preprocessing
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)

@@ -46,7 +46,7 @@ def test_no_model_ends_in_a_softmax(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", [small(), small(Bottleneck), models.cifar_resnet20().eval()])
-def test_logits_are_the_head_of_the_features(model: models.Classifier) -> None:
+def test_logits_are_the_head_of_the_features(model: models.Network) -> None:
     images = torch.randn(3, 3, 40, 33)
     features = model.forward_features(images)
     assert features.shape == (3, model.fc.in_features)

@@ -165,7 +165,7 @@ def test_a_tensor_that_pretends_to_be_huge_is_never_unfolded(state: dict[str, Te
 
 
 def test_own_names_win_over_foreign_ones(tmp_path: Path) -> None:
-    class Own(models.Classifier):
+    class Own(models.Network):
         def __init__(self) -> None:
             super().__init__()
             self.shortcut = nn.Sequential(nn.Linear(2, 2))

@@ -16,7 +16,7 @@ from softonce.data.samples import Samples
 from softonce.distributed import gather_json, process_group, rank, together, world_size
 from softonce.errors import DataError, ImageError
 from softonce.models.cifar import cifar_resnet20
-from softonce.models.classifier import Classifier
+from softonce.models.network import Network
 from softonce.models.registry import register
 from softonce.training import head_loss, loop
 from softonce.training import run as runner
@@ -26,7 +26,7 @@ from softonce.training.step import TrainStep
 CPU = torch.device("cpu")
 
 
-def group_norm_net(*, num_classes: int = 10, in_channels: int = 3) -> Classifier:
+def group_norm_net(*, num_classes: int = 10, in_channels: int = 3) -> Network:
     """Return a network whose normalisation does not mix samples."""
     model = cifar_resnet20(num_classes=num_classes, in_channels=in_channels)
     for module in list(model.modules()):

@@ -16,7 +16,7 @@ from training.runs import rows, small
 from softonce import TrainConfig, train
 from softonce.errors import ConfigError
 from softonce.losses import ShardedLinear, cross_entropy
-from softonce.models import Classifier
+from softonce.models import Network
 from softonce.training import head_loss
 from softonce.training.head_loss import (
     HeadLoss,
@@ -37,7 +37,7 @@ OBJECTIVES = {
 SAID = "head and loss in blocks (from 1,048,576 logits a step and process)"
 
 
-class Net(Classifier):
+class Net(Network):
     def __init__(self, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.body = nn.Linear(12, 9)

@@ -16,7 +16,7 @@ from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 
 if TYPE_CHECKING:
-    from softonce.models import Classifier
+    from softonce.models import Network
     from softonce.preprocessing import Preprocessing
 
 
@@ -63,7 +63,7 @@ def build_network(
     in_channels: int,
     weights: str | None,
     fresh_head: bool = True,
-) -> tuple[Classifier, Preprocessing]:
+) -> tuple[Network, Preprocessing]:
     """Build a network, fill it with weights where some are given, and say what it expects.
 
     What was done to make the weights fit is said in the log; with `fresh_head=False` a head that

@@ -10,7 +10,7 @@ from softonce.models.cifar import (
     cifar_resnet110,
     cifar_resnet1202,
 )
-from softonce.models.classifier import Classifier, architecture_of
+from softonce.models.network import Network, architecture_of
 from softonce.models.registry import (
     create_model,
     list_models,
@@ -52,8 +52,8 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "CifarResNet",
-    "Classifier",
     "LoadReport",
+    "Network",
     "ResNeXt50_32X4D_Weights",
     "ResNeXt101_32X8D_Weights",
     "ResNeXt101_64X4D_Weights",

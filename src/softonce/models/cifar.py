@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from softonce.errors import ArgumentError
 from softonce.models.blocks import BasicBlock, NormLayer, conv1x1, conv3x3, initialise_
-from softonce.models.classifier import Classifier, check_positive
+from softonce.models.network import Network, check_positive
 from softonce.models.registry import register
 from softonce.preprocessing import Preprocessing
 
@@ -53,7 +53,7 @@ class SubsampleAndPad(nn.Module):
         return f"pad={self.pad}"
 
 
-class CifarResNet(Classifier):
+class CifarResNet(Network):
     """A residual network with a 3x3 stem, three stages of 16, 32, 64 planes and a Linear head.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 
 from softonce.console import LOG
 from softonce.errors import ArgumentError, UnknownNameError
-from softonce.models.classifier import Architecture, Classifier
+from softonce.models.network import Architecture, Network
 from softonce.models.state_dicts import LoadReport, fit_, num_classes_of, shapes_of
 from softonce.models.weights import WeightsSource, obtain, resolve
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from softonce.models.state_dicts import Shapes
 
-Model_co = TypeVar("Model_co", bound=Classifier, covariant=True)
+Model_co = TypeVar("Model_co", bound=Network, covariant=True)
 
 
 class Builder(Protocol[Model_co]):
@@ -34,7 +34,7 @@ class Builder(Protocol[Model_co]):
         """Build the model with `options`; fill it with `weights` where some are given."""
 
 
-_BUILDERS: dict[str, Builder[Classifier]] = {}
+_BUILDERS: dict[str, Builder[Network]] = {}
 
 
 def register(build: Callable[..., Model_co]) -> Builder[Model_co]:
@@ -42,7 +42,7 @@ def register(build: Callable[..., Model_co]) -> Builder[Model_co]:
 
     Args:
         build: takes options by keyword, none of them required, `num_classes` and `in_channels`
-            among them, and returns a `Classifier` with fresh weights.
+            among them, and returns a `Network` with fresh weights.
 
     Returns:
         The builder: `build` with the two further keywords `weights` and `progress`.
@@ -96,7 +96,7 @@ def create_model(
     weights: WeightsSource | None = None,
     in_channels: int = 3,
     **options: Any,
-) -> Classifier:
+) -> Network:
     """Build the model of that name, in training mode; it gives logits.
 
     Equals `softonce.models.<name>(weights=weights, num_classes=num_classes, ...)`.
@@ -174,14 +174,14 @@ def _assemble(
     return model
 
 
-def _builder(name: str) -> Builder[Classifier]:
+def _builder(name: str) -> Builder[Network]:
     if name.lower() not in _BUILDERS:
         raise UnknownNameError.of("model", name.lower(), list_models())
     return _BUILDERS[name.lower()]
 
 
 @functools.cache
-def _skeleton(name: str) -> Classifier:
+def _skeleton(name: str) -> Network:
     """Build the model with shapes alone: no memory, no random numbers; once a process."""
     with torch.device("meta"):
         return _builder(name)()

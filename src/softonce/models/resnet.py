@@ -16,7 +16,7 @@ from softonce.models.blocks import (
     conv1x1,
     initialise_,
 )
-from softonce.models.classifier import Classifier, check_positive
+from softonce.models.network import Network, check_positive
 from softonce.models.registry import register
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from softonce.shapes import Features, Images, Logits
 
 
-class ResNet(Classifier):
+class ResNet(Network):
     """A residual network with a 7x7 stem, four stages and a Linear head that gives logits.
 
     Keys and shapes of the state dict, the initial values under a seed and the logits equal those

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.distributed import rank, world_size
 from softonce.losses import ShardedLinear, gather_rows
-from softonce.models import Classifier
+from softonce.models import Network
 from softonce.training.profiling import section
 from softonce.training.step import num_correct
 
@@ -44,9 +44,7 @@ class HeadLoss(nn.Module):
         compiled: whether to compile what comes before the head; the loss would hold all logits.
     """
 
-    def __init__(
-        self, network: Classifier, objective: Objective, *, compiled: bool = False
-    ) -> None:
+    def __init__(self, network: Network, objective: Objective, *, compiled: bool = False) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
@@ -77,9 +75,7 @@ class ShardedHeadLoss(nn.Module):
         compiled: whether to compile what comes before the head.
     """
 
-    def __init__(
-        self, network: Classifier, objective: Objective, *, compiled: bool = False
-    ) -> None:
+    def __init__(self, network: Network, objective: Objective, *, compiled: bool = False) -> None:
         super().__init__()
         self.head = network.fc
         self.body = network.with_head(nn.Identity())
@@ -117,7 +113,7 @@ def _learns(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def has_many_logits(network: Classifier, objective: Objective, num_images: int) -> bool:
+def has_many_logits(network: Network, objective: Objective, num_images: int) -> bool:
     """Say whether a step of so many images in this process shall not hold all its logits.
 
     A loss of the caller's wants the logits, whatever the head.
@@ -126,14 +122,14 @@ def has_many_logits(network: Classifier, objective: Objective, num_images: int) 
     return objective.loss_fn is None and num_logits >= MANY_LOGITS
 
 
-def has_plain_head(network: Classifier) -> bool:
+def has_plain_head(network: Network) -> bool:
     """Whether nothing follows the network's Linear head, so that the loss can follow at once."""
-    return type(network).forward is Classifier.forward and type(network.fc) is nn.Linear
+    return type(network).forward is Network.forward and type(network.fc) is nn.Linear
 
 
 def with_whole_head(network: nn.Module) -> nn.Module:
     """Return the network, or one that shares its layers and has all classes, in every process."""
     head: nn.Module | None = getattr(network, "fc", None)
-    if isinstance(network, Classifier) and isinstance(head, ShardedLinear):
+    if isinstance(network, Network) and isinstance(head, ShardedLinear):
         return network.with_head(head.gather())
     return network

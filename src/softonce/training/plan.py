@@ -31,7 +31,7 @@ from softonce.training.recipes import choose_recipe, with_learning_rate, with_re
 
 if TYPE_CHECKING:
     from softonce.data.loader import Loader
-    from softonce.models import Classifier
+    from softonce.models import Network
     from softonce.preprocessing import Preprocessing
 
 CONFIG = "config.toml"
@@ -315,7 +315,7 @@ def check_shares(train: Loader, num_parts: int = 1) -> None:
         )
 
 
-def check_statistics(network: Classifier, config: TrainConfig, train: Loader) -> None:
+def check_statistics(network: Network, config: TrainConfig, train: Loader) -> None:
     """Raise a `ConfigError` where batch norm would have to find the variance of a single value."""
     smallest = len(train.scan) // len(train) // train.world_size // config.grad_accum_steps
     if smallest > 1 or config.sync_bn:
@@ -335,9 +335,7 @@ def check_statistics(network: Classifier, config: TrainConfig, train: Loader) ->
         ) from error
 
 
-def with_head_shards(
-    config: TrainConfig, network: Classifier, *, has_own_loss: bool
-) -> TrainConfig:
+def with_head_shards(config: TrainConfig, network: Network, *, has_own_loss: bool) -> TrainConfig:
     """Settle `--shard-head`: where it is open, the processes share a head that is wide.
 
     Raises:

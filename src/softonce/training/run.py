@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.config import TrainConfig
-    from softonce.models import Classifier
+    from softonce.models import Network
     from softonce.training.sinks import Sink
 
 
@@ -219,7 +219,7 @@ def _begun_again(config: TrainConfig) -> TrainConfig:
 def _build_job(
     resolved: Resolved,
     config: TrainConfig,
-    model: Classifier,
+    model: Network,
     splits: Splits,
     loss: LossFunction | None,
 ) -> Job:
@@ -270,7 +270,7 @@ def _build_job(
     )
 
 
-def _prepare_layers(model: Classifier, config: TrainConfig) -> Layers:
+def _prepare_layers(model: Network, config: TrainConfig) -> Layers:
     """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
     num_blocks = set_stochastic_depth_(model, known(config.stochastic_depth))
     if config.grad_checkpointing:
@@ -302,7 +302,7 @@ def _objective(
 
 
 def _build_step(
-    config: TrainConfig, model: Classifier, optimizer: torch.optim.Optimizer, objective: Objective
+    config: TrainConfig, model: Network, optimizer: torch.optim.Optimizer, objective: Objective
 ) -> TrainStep:
     kind = next(model.parameters()).device.type
     num_images = cast("int", config.batch_size) // (world_size() * config.grad_accum_steps)
@@ -325,9 +325,7 @@ def _build_step(
     )
 
 
-def _metadata(
-    config: TrainConfig, resolved: Resolved, model: Classifier, splits: Splits
-) -> Metadata:
+def _metadata(config: TrainConfig, resolved: Resolved, model: Network, splits: Splits) -> Metadata:
     arch, arch_args = architecture_of(model)
     assert config.data is not None  # noqa: S101 - checked before
     training: dict[str, Any] = {

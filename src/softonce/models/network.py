@@ -27,7 +27,7 @@ class Architecture:
     options: Mapping[str, Any]
 
 
-class Classifier(nn.Module):
+class Network(nn.Module):
     """A network whose last layer, `fc`, is a Linear: it gives logits, and no softmax follows.
 
     Equals `model.fc(model.forward_features(images))` for every model.
