@@ -200,13 +200,15 @@ def normalised_again(call: Call) -> str | None:
 
 
 def keeps_values(op: str) -> bool:
-    """Say whether every value that comes out went in.
+    """Return whether every value that comes out went in.
 
     Example:
-        >>> keeps_values("view"), keeps_values("select"), keeps_values("mean")
-        (True, True, False)
+        >>> keeps_values("view"), keeps_values("where"), keeps_values("mean"), keeps_values("add")
+        (True, True, False, False)
     """
-    row = ROWS[op]
+    row = ROWS.get(op)
+    if row is None:
+        return op in JOINS
     copies = row.axis is Axis.SAME and row.out == ROWS["detach"].out
     return copies or row.axis in (Axis.MOVES, Axis.INDEXES)
 

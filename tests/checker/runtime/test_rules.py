@@ -222,3 +222,11 @@ def test_one_batch_of_such_values_is_no_witness() -> None:
     with watch(report=False) as session:
         F.cross_entropy(probs, TARGET)
     assert session.findings == []
+
+
+def test_sums_of_layers_are_followed() -> None:
+    other = nn.Linear(8, C)
+    session = train(lambda x: F.nll_loss(x + other(IMAGES), TARGET), steps=1)
+    assert codes(session) == ["SO103"]
+    assert session.findings[0].witness == "tag"
+    assert session.ledger.num_blind == 0
