@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from softonce.errors import StorageError
-from softonce.files import replacing, write_text
+from softonce.errors import ArtefactError, StorageError
+from softonce.files import model_file, replacing, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +103,29 @@ def test_a_device_without_space_is_a_storage_error(
     with pytest.raises(StorageError, match="No space left"):
         write_text(tmp_path / "a.txt", "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_run_means_its_artefact(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    for path in (tmp_path, str(tmp_path), tmp_path / "model.safetensors"):
+        assert model_file(path) == tmp_path / "model.safetensors"
+    assert model_file("missing.onnx").name == "missing.onnx"
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), "it is empty"),
+        ((".hidden", "cat", "dog"), "cat, dog"),
+        (tuple("abcdef"), "a, b, c, d, ..."),
+    ],
+)
+def test_a_folder_without_an_artefact_is_no_run(names, found: str, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ArtefactError) as refused:
+        model_file(tmp_path)
+    assert f"at {tmp_path}, found a folder without model.safetensors ({found})" in str(
+        refused.value
+    )
+    assert "name the classifier first, then the images" in str(refused.value)

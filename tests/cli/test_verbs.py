@@ -195,6 +195,41 @@ def test_weights_for_other_classes_are_refused(trained, tmp_path: Path, capsys) 
     assert "expected weights for 3 classes" in capsys.readouterr().err
 
 
+# the folder of a run
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "inspect"])
+def test_a_run_folder_is_taken_as_its_artefact_is(verb: str, trained, printed) -> None:
+    data, artefact = trained
+    images = {"evaluate": [data], "predict": pictures(data), "inspect": []}[verb]
+    options = ["--format", "jsonl"] if verb == "predict" else ["--json"]
+    expected = printed(verb, artefact, *images, *options)
+    assert printed(verb, artefact.parent, *images, *options) == expected
+
+
+def test_an_export_lies_beside_the_model_file_of_the_run(trained, printed) -> None:
+    _, artefact = trained
+    printed("export", artefact.parent, "--to", "torch", "--samples", 3)
+    exported = artefact.with_suffix(".pt2")
+    assert exported.is_file()
+    exported.unlink()
+
+
+def test_the_weights_of_a_run_are_evaluated_by_its_folder(trained, printed) -> None:
+    data, artefact = trained
+    model = ["--model", "cifar_resnet20", "--size", 16, "--json", "--weights"]
+    assert printed("evaluate", data, *model, artefact.parent) == printed(
+        "evaluate", data, *model, artefact
+    )
+
+
+def test_swapped_arguments_name_the_classifier(trained, capsys) -> None:
+    data, artefact = trained
+    for verb in ("evaluate", "predict"):
+        assert main([verb, str(data), str(artefact)]) == 2
+        assert "name the classifier first, then the images" in capsys.readouterr().err
+
+
 # inspect, train
 
 

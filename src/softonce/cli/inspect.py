@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from softonce.config import InspectConfig
+from softonce.files import model_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +22,12 @@ def inspect(config: InspectConfig) -> None:
     """
     from softonce.checker.graph import read_model
 
-    model = read_model(config.file)
+    file = model_file(config.file)
+    model = read_model(file)
     if config.json:
         print(json.dumps(_record(model), ensure_ascii=False))  # noqa: T201 - the result
         return
-    _print_record(config.file, model)
+    _print_record(file, model)
     _print_outputs(model)
 
 

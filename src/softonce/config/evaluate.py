@@ -44,7 +44,7 @@ class EvaluateConfig:
     """
 
     paths: Annotated[tuple[Data, ...], Parameter(name="PATHS", negative=())]
-    """ARTEFACT DATA; or DATA alone, with --model and --weights."""
+    """ARTEFACT DATA; or only DATA, with --model and --weights. ARTEFACT may be a run's folder."""
 
     _: KW_ONLY
 

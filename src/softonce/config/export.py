@@ -18,6 +18,7 @@ from softonce.config.fields import (
     paths_from_text_,
 )
 from softonce.errors import ConfigError
+from softonce.files import model_file
 
 Format: TypeAlias = Literal["onnx", "openvino", "torch"]
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
@@ -43,14 +44,14 @@ class ExportConfig:
     """
 
     artefact: Path
-    """The classifier: a .safetensors file that `softonce train` wrote."""
+    """The classifier: the folder of a run, or the .safetensors file in it."""
 
     _: KW_ONLY
 
     to: Format = "onnx"
     """For ONNX Runtime and others, for OpenVINO, or a program of torch.export."""
     output: Annotated[OptionalPath, Parameter(name=("--output", "-o"), group=OUTPUT)] = None
-    """The file. [default: beside the artefact]"""
+    """The file. [default: beside the model file]"""
     emit: Annotated[Emit, Parameter(group=OUTPUT)] = "both"
     """What the graph gives: logits, probabilities, or both."""
     precision: Annotated[Precision, Parameter(group=OUTPUT)] = "fp32"
@@ -85,7 +86,7 @@ class ExportConfig:
     @property
     def file(self) -> Path:
         """Where the export goes."""
-        return self.output or self.artefact.with_suffix(SUFFIXES[self.to])
+        return self.output or model_file(self.artefact).with_suffix(SUFFIXES[self.to])
 
     @property
     def outputs(self) -> tuple[str, ...]:

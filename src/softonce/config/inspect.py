@@ -22,7 +22,7 @@ class InspectConfig:
     """
 
     file: Path
-    """An .onnx, .pt2, .xml (OpenVINO) or .safetensors file."""
+    """An .onnx, .pt2, .xml (OpenVINO) or .safetensors file, or the folder of a run."""
 
     _: KW_ONLY
 

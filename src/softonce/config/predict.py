@@ -34,7 +34,7 @@ class PredictConfig:
     """
 
     artefact: Path
-    """The classifier: what `softonce train` or `softonce export` wrote."""
+    """The classifier: the folder of a run, its .safetensors file, or an exported file."""
     images: tuple[str, ...] = ()
     """Files, folders, glob patterns; `-` reads one path a line from standard input."""
 

@@ -37,7 +37,7 @@ class ServeConfig:
     """
 
     file: Path
-    """The classifier: a .safetensors artefact, or an exported .onnx or .xml file."""
+    """The classifier: the folder of a run, its .safetensors file, or an exported file."""
 
     _: KW_ONLY
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,10 +11,13 @@ from torch.nn.utils import fuse_conv_bn_eval
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
 from softonce.errors import ArtefactError, WeightsError
+from softonce.files import model_file
 from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from softonce.models import Network
     from softonce.preprocessing import Preprocessing
 
@@ -24,7 +26,7 @@ def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata
     """Load an artefact: the network in evaluation mode, giving logits, and its metadata.
 
     Args:
-        path: a .safetensors file that `softonce train` wrote.
+        path: a .safetensors file that `softonce train` wrote, or the folder of that run.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Returns:
@@ -39,7 +41,8 @@ def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a .safetensors file at nothing.safetensors, ...
     """
-    tensors, metadata = read_artefact(Path(path))
+    path = model_file(path)
+    tensors, metadata = read_artefact(path)
     try:
         model = create_model(metadata.arch, **metadata.arch_args)
         model.load_state_dict(tensors)

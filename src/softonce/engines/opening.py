@@ -5,16 +5,17 @@ from __future__ import annotations
 import statistics
 import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from softonce.console import LOG
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
+from softonce.files import model_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -48,7 +49,8 @@ def open_engine(
     """Open a model file of any kind that softonce writes.
 
     Args:
-        path: a .safetensors artefact, or a file that `softonce export` wrote.
+        path: a .safetensors artefact, the folder of the run that made it, or a file that
+            `softonce export` wrote.
         name: what runs it; `auto` is the fastest that is installed and runs such a file, by a short
             measurement where there is a choice. It never compiles, which takes a minute.
         device: of torch: `auto`, `cpu`, `cuda` or `mps`.
@@ -68,7 +70,7 @@ def open_engine(
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a model file at nothing.safetensors, found...
     """
-    path = Path(path)
+    path = model_file(path)
     names = _able(path, name)
     engines = [
         _open(path, each, device=device, exact=exact, threads=threads, trust=trust)

@@ -17,6 +17,7 @@ from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import ImageError
+from softonce.files import model_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def data_of(config: ExportConfig, metadata: Metadata) -> str | None:
     """Return the data that were asked for, else those of the run, where they are there."""
     if config.data is not None:
         return str(config.data)
-    beside = config.artefact.parent / "config.toml"
+    beside = model_file(config.artefact).with_name("config.toml")
     recorded = [str(metadata.training.get("data", ""))]
     if beside.is_file():
         recorded.insert(0, str(tomllib.loads(beside.read_text(encoding="utf-8")).get("data", "")))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from softonce.errors import UnknownNameError, WeightsError
+from softonce.files import model_file
 from softonce.models.download import fetch
 from softonce.models.state_dicts import StateDict
 from softonce.models.weight_files import read_tensors
@@ -215,7 +216,7 @@ def obtain(found: WeightsEnum | Path, *, progress: bool = True) -> StateDict:
         WeightsError: where they cannot be had or read.
     """
     if isinstance(found, Path):
-        return StateDict(str(found), read_tensors(found))
+        return StateDict(str(found), read_tensors(model_file(found)))
     path = fetch(found.url, found.sha256, progress=progress)
     return StateDict(str(found), read_tensors(path), found.classes, found.preprocessing)
 
