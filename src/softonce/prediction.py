@@ -73,22 +73,33 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         )
 
 
-def expand_paths(images: Iterable[str]) -> Iterator[Path]:
+def expand_paths(images: Iterable[str | Path]) -> Iterator[Path]:
     """Yield the files that are named: folders with all images below, glob patterns, `-` for stdin.
 
+    A folder without images and a pattern that matches nothing are yielded themselves, so that each
+    gets a record that says so.
+
     Example:
-        >>> list(expand_paths(["a.jpg", "b.jpg"]))
-        [PosixPath('a.jpg'), PosixPath('b.jpg')]
+        >>> list(expand_paths(["a.jpg", "no-such-folder/*.jpg"]))
+        [PosixPath('a.jpg'), PosixPath('no-such-folder/*.jpg')]
     """
-    for name in images:
+    for name in map(str, images):
         if name in STANDARD_INPUT:
             yield from (Path(line.rstrip("\n")) for line in sys.stdin if line.strip())
-        elif Path(name).is_dir():
-            yield from images_below(Path(name))
-        elif glob.has_magic(name) and not Path(name).exists():
-            yield from map(Path, sorted(glob.glob(name, recursive=True)))  # noqa: PTH207 - ** and absolute patterns
-        else:
+            continue
+        path = None
+        for path in _matches(name):
+            yield path
+        if path is None:
             yield Path(name)
+
+
+def _matches(name: str) -> Iterable[Path]:
+    if Path(name).is_dir():
+        return images_below(Path(name))
+    if glob.has_magic(name) and not Path(name).exists():
+        return map(Path, sorted(glob.glob(name, recursive=True)))  # noqa: PTH207 - ** and absolute patterns
+    return (Path(name),)
 
 
 def read_pixels(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -97,6 +108,8 @@ def read_pixels(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint
     Raises:
         ImageError: where the file is no picture that can be read.
     """
+    if path.is_dir():
+        raise ImageError("a folder without images")
     image = open_image(read_bytes(path))
     return to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
 

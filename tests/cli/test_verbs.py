@@ -148,6 +148,19 @@ def test_json_has_the_documented_record(trained, printed) -> None:
     assert record["intervals"]["top1"][0] <= record["top1"] <= record["intervals"]["top1"][1]
 
 
+def test_every_name_gets_a_record_even_if_it_stands_for_nothing(trained, printed, tmp_path) -> None:
+    data, artefact = trained
+    (tmp_path / "notes.txt").write_text("no picture")
+    image, pattern = pictures(data)[0], tmp_path / "x*.jpg"
+    lines = printed("predict", artefact, image, pattern, tmp_path, "--format", "jsonl", status=1)
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert [record["path"] for record in records] == [str(p) for p in (image, pattern, tmp_path)]
+    errors = [record["error"] for record in records]
+    assert errors == [None, "No such file or directory", "a folder without images"]
+    printed("predict", artefact, pattern, status=1)
+    printed("predict", artefact, tmp_path, status=1)
+
+
 def test_a_folder_that_lacks_a_class_shifts_nothing(
     trained, make_photos, printed, tmp_path: Path
 ) -> None:

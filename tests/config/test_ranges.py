@@ -27,7 +27,8 @@ def test_each_bound_is_allowed_and_what_lies_beyond_is_refused(
     beyond = [bounds[0] - 1, float("nan"), float("inf"), *(2 * high for high in bounds[1:])]
     for value in beyond:
         flag = f"--{name.replace('_', '-')}"
-        with pytest.raises(ConfigError, match=f"^expected {flag} of .*, found {value}$"):
+        expected = f"^expected (a whole number for {flag}|{flag} of .*), found {value}$"
+        with pytest.raises(ConfigError, match=expected):
             TrainConfig(**{name: value})
 
 

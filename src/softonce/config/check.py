@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OUTPUT, OptionalPath, Quiet
 
 RULES = Group("Rules", sort_key=1)
@@ -53,3 +54,7 @@ class CheckConfig:
     """How to print the findings."""
     quiet: Quiet = False
     """Print findings only."""
+
+    def __post_init__(self) -> None:
+        """Check the kind of every option."""
+        coerce_fields_(self)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OPTIMISATION, RUN, Quiet, check_range
 
 
@@ -32,4 +33,5 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range."""
+        coerce_fields_(self)
         check_range(self, "epochs", 1)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     DATA,
     HARDWARE,
@@ -27,7 +28,6 @@ from softonce.config.fields import (
     Weights,
     Workers,
     check_range,
-    paths_from_text_,
 )
 from softonce.errors import ConfigError
 
@@ -91,7 +91,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the paths against the options."""
-        paths_from_text_(self)
+        coerce_fields_(self)
         for name, low in (("batch_size", 1), ("threads", 1), ("workers", 0)):
             check_range(self, name, low)
         for name in ("max_bad_fraction", "seed"):

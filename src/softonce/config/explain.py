@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OUTPUT, Quiet, check_range
 from softonce.errors import ConfigError
 
@@ -59,6 +60,7 @@ class ExplainConfig:
 
     def __post_init__(self) -> None:
         """Check the row."""
+        coerce_fields_(self)
         check_range(self, "label_smoothing", 0, 1)
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ConfigError(f"expected --temperature above 0, found {self.temperature}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     DATA,
     OUTPUT,
@@ -15,7 +16,6 @@ from softonce.config.fields import (
     OptionalPath,
     Quiet,
     check_range,
-    paths_from_text_,
 )
 from softonce.errors import ConfigError
 from softonce.files import model_file
@@ -69,7 +69,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Check every option against its range and the others."""
-        paths_from_text_(self)
+        coerce_fields_(self)
         check_range(self, "samples", 1)
         check_range(self, "opset", 18)
         if self.precision not in PRECISIONS[self.to]:

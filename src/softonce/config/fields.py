@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -14,7 +12,6 @@ from typing import (
     TypeAlias,
     TypeVar,
     get_args,
-    get_type_hints,
 )
 
 from cyclopts import Group, Parameter
@@ -85,45 +82,9 @@ def check_range(config: Any, name: str, low: float, high: float = float("inf")) 
     raise ConfigError(f"expected --{name.replace('_', '-')} of {bound}, found {value}")
 
 
-def check_whole_numbers(config: Any) -> None:
-    """Raise a `ConfigError` where a field of whole numbers holds a fraction."""
-    for name in _whole_fields(config.__class__):
-        value = getattr(config, name)
-        if isinstance(value, float) and not value.is_integer():
-            raise ConfigError(
-                f"expected a whole number for --{name.replace('_', '-')}, found {value}"
-            )
-
-
-@cache
-def _whole_fields(kind: type[Any]) -> list[str]:
-    """Return the names of a configuration's whole numbers; to read its hints takes 4 ms."""
-    hints = get_type_hints(kind)
-    return [field.name for field in fields(kind) if _is_whole(hints[field.name])]
-
-
 def _is_whole(hint: Any) -> bool:
-    return int in _kinds(hint) and float not in _kinds(hint)
-
-
-def _kinds(hint: Any) -> set[Any]:
-    return {hint, *get_args(hint)}
-
-
-def paths_from_text_(config: Any) -> None:
-    """Make paths of the texts that a Python caller has given for them."""
-    for name in _path_fields(config.__class__):
-        value = getattr(config, name)
-        if isinstance(value, str):
-            object.__setattr__(config, name, Path(value))
-
-
-@cache
-def _path_fields(kind: type[Any]) -> list[str]:
-    """Return the names of a configuration's paths; those that may be URLs stay text."""
-    hints = get_type_hints(kind)
-    found = {field.name: _kinds(hints[field.name]) for field in fields(kind)}
-    return [name for name, kinds in found.items() if Path in kinds and str not in kinds]
+    kinds = {hint, *get_args(hint)}
+    return int in kinds and float not in kinds
 
 
 def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001 - the parser's signature

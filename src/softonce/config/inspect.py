@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OUTPUT, Quiet
 
 
@@ -30,3 +31,7 @@ class InspectConfig:
     """Print one JSON object instead of a table."""
     quiet: Quiet = False
     """Say warnings only."""
+
+    def __post_init__(self) -> None:
+        """Check the kind of every option."""
+        coerce_fields_(self)

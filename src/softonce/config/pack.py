@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from softonce.config.fields import DATA, OUTPUT, Data, Quiet, check_range, paths_from_text_
+from softonce.config.coercion import coerce_fields_
+from softonce.config.fields import DATA, OUTPUT, Data, Quiet, check_range
 
 
 @Parameter(name="*")
@@ -37,6 +38,5 @@ class PackConfig:
 
     def __post_init__(self) -> None:
         """Check the size."""
-        paths_from_text_(self)
-        object.__setattr__(self, "data", str(self.data))
+        coerce_fields_(self)
         check_range(self, "shard_size", 1)

@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     HARDWARE,
     OUTPUT,
     BatchSize,
+    Data,
     Device,
     Engine,
     Quiet,
@@ -19,7 +21,6 @@ from softonce.config.fields import (
     Trust,
     TtaFlag,
     check_range,
-    paths_from_text_,
 )
 
 
@@ -35,7 +36,7 @@ class PredictConfig:
 
     artefact: Path
     """The classifier: the folder of a run, its .safetensors file, or an exported file."""
-    images: tuple[str, ...] = ()
+    images: tuple[Data, ...] = ()
     """Files, folders, glob patterns; `-` reads one path a line from standard input."""
 
     _: KW_ONLY
@@ -63,7 +64,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range."""
-        paths_from_text_(self)
+        coerce_fields_(self)
         check_range(self, "top_k", 1)
         check_range(self, "batch_size", 1)
         check_range(self, "threads", 1)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     HARDWARE,
     Device,
@@ -17,7 +18,6 @@ from softonce.config.fields import (
     Threads,
     Trust,
     check_range,
-    paths_from_text_,
 )
 from softonce.errors import ConfigError
 
@@ -78,7 +78,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range."""
-        paths_from_text_(self)
+        coerce_fields_(self)
         check_range(self, "port", 0, 65535)
         for name in ("max_batch", "max_queue", "max_bytes", "max_pixels", "max_images"):
             check_range(self, name, 1)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     AUGMENTATION,
     DATA,
@@ -24,8 +25,6 @@ from softonce.config.fields import (
     Weights,
     Workers,
     check_range,
-    check_whole_numbers,
-    paths_from_text_,
 )
 from softonce.errors import ConfigError
 from softonce.preprocessing import MAX_CHANNELS, Fit, Interpolation, Mode
@@ -259,11 +258,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range; DATA becomes text, as in a TOML file."""
-        paths_from_text_(self)
-        object.__setattr__(self, "data", None if self.data is None else str(self.data))
+        coerce_fields_(self)
         for name, *bounds in _RANGES:
             check_range(self, name, *bounds)
-        check_whole_numbers(self)
         if self.batch_size != "auto":
             check_range(self, "batch_size", 1)
         if isinstance(self.mode, int):
