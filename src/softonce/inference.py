@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from softonce.errors import ArgumentError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +125,8 @@ def top_predictions(
     if len(classes) != logits.shape[1]:
         raise ArgumentError(
             f"expected one class name for each of the {logits.shape[1]} columns of logits, "
-            f"found {len(classes)} names: pass the classes that the network was trained with"
+            f"found {format_count(len(classes), 'name')}: "
+            "pass the classes that the network was trained with"
         )
     if top_k < 1:
         raise ArgumentError(f"expected top_k >= 1, found {top_k}: ask for at least one class")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from softonce.errors import ArgumentError
+from softonce.plurals import format_count
 
 Fit: TypeAlias = Literal["crop", "pad", "squash"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
@@ -76,7 +77,8 @@ class Preprocessing:
             raise ArgumentError(f"expected resize of at most {MAX_SIDE} px, found {self.resize}")
         if len(self.mean) != self.in_channels or len(self.std) != self.in_channels:
             raise ArgumentError(
-                f"expected {self.in_channels} values of mean and std for mode {self.mode}, "
+                f"expected {format_count(self.in_channels, 'value')} of mean and std for mode "
+                f"{self.mode}, "
                 f"found {len(self.mean)} and {len(self.std)}"
             )
         if min(self.std) <= 0:

@@ -178,6 +178,18 @@ def test_a_folder_that_lacks_a_class_shifts_nothing(
     ]
 
 
+def test_top5_of_few_classes_is_not_shown_and_one_image_is_no_plural(
+    trained, printed, tmp_path: Path
+) -> None:
+    data, artefact = trained
+    (tmp_path / "one" / "ants").mkdir(parents=True)
+    (tmp_path / "one" / "ants" / "a.jpg").write_bytes(pictures(data)[0].read_bytes())
+    text = printed("evaluate", artefact, tmp_path / "one", "--split", "all")
+    assert "1 image of all, 3 classes" in text
+    assert "top-1" in text
+    assert "top-5" not in text  # of three classes the right one is always among the first five
+
+
 def test_a_report_is_written_where_asked(trained, printed, tmp_path: Path) -> None:
     data, artefact = trained
     page = tmp_path / "page.html"

@@ -72,7 +72,7 @@ def test_a_box_is_never_larger_than_the_picture() -> None:
     [
         (EvaluateConfig, {"paths": PATHS, "batch_size": 0}, "--batch-size of at least 1, found 0"),
         (EvaluateConfig, {"paths": PATHS, "seed": -1}, "--seed of at least 0, found -1"),
-        (EvaluateConfig, {"paths": PATHS[1:]}, r"expected ARTEFACT DATA, found 1 path\(s\)"),
+        (EvaluateConfig, {"paths": PATHS[1:]}, r"expected ARTEFACT DATA, found 1 path"),
         (EvaluateConfig, {"paths": PATHS, "model": "resnet18"}, "--model and --weights together"),
         (
             EvaluateConfig,
@@ -125,5 +125,5 @@ def test_flags_win_over_the_default_preprocessing(
 def test_flags_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(ArgumentError, match="1 <= size <= resize in pixels, found 224 and 100"):
         preprocessing_from(asked(resize=100), DEFAULT)
-    with pytest.raises(ArgumentError, match="1 values of mean and std for mode L, found 3 and 1"):
+    with pytest.raises(ArgumentError, match="1 value of mean and std for mode L, found 3 and 1"):
         preprocessing_from(asked(mode="L", mean=IMAGENET_MEAN), DEFAULT)

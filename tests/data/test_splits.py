@@ -63,7 +63,7 @@ def test_reading_gathers_bad_files_and_warns_of_leaks(
     assert splits.leaks == (
         (str(photos / "train" / "ants" / "00.jpg"), str(photos / "test" / "ants" / "00.jpg")),
     )
-    assert "1 files are in train and in another split too, the first: " in caplog.text
+    assert "1 file of another split found in train too, the first: " in caplog.text
 
 
 def test_identical_files_are_found_on_both_sides_of_a_split_off_val(photos: Path) -> None:

@@ -14,6 +14,7 @@ from softonce import models
 from softonce.errors import WeightsError
 from softonce.models import create_model, load_weights
 from softonce.models.state_dicts import LoadReport, StateDict, fit_, num_classes_of
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +133,9 @@ def test_a_stem_for_colours_sees_the_same_in_colours_that_come_twice(
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 3), (4, 1), (5, 4)])
 def test_other_numbers_of_channels_are_an_error(theirs: int, ours: int) -> None:
     state = models.cifar_resnet20(in_channels=theirs).state_dict()
-    with pytest.raises(WeightsError, match=f"{ours} channels, found {theirs} in a.pth: build the"):
+    with pytest.raises(
+        WeightsError, match=f"{format_count(ours, 'channel')}, found {theirs} in a.pth: build the"
+    ):
         load(models.cifar_resnet20(in_channels=ours), dict(state))
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from softonce.plurals import format_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -35,7 +37,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of a split with their intervals, before and after the temperature."""
     found, plain = evaluation.figures, evaluation.uncalibrated
     calibrated = evaluation.temperature != 1.0
-    title = f"{found.n} images of {evaluation.split}, {len(evaluation.classes)} classes"
+    title = (
+        f"{format_count(found.n, 'image')} of {evaluation.split}, "
+        f"{format_count(len(evaluation.classes), 'class')}"
+    )
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
@@ -43,6 +48,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     if calibrated:
         table.add_column("at temperature 1", justify="right")
     for label, name, form in _FIGURES:
+        if name == "top5" and not found.can_miss_top5:
+            continue
         row = [label, form.format(getattr(found, name)), _interval(found.intervals, name, form)]
         if calibrated:
             changes = name not in ("top1", "top5")
@@ -85,7 +92,7 @@ def print_parity(parity: Parity) -> None:
         rows["accuracy, artefact and file"] = "{:.2%}, {:.2%}".format(*parity.accuracy)
     rows["images a second, artefact and file"] = f"{before:.0f}, {after:.0f}"
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.title, table.title_justify = f"compared on {parity.n} pictures", "left"
+    table.title, table.title_justify = f"compared on {format_count(parity.n, 'picture')}", "left"
     for label, text in rows.items():
         table.add_row(label, text)
     _console().print(table)

@@ -30,6 +30,7 @@ from softonce.config.fields import (
     check_range,
 )
 from softonce.errors import ConfigError
+from softonce.plurals import format_count
 
 
 @Parameter(name="*")
@@ -102,7 +103,7 @@ class EvaluateConfig:
         if len(self.paths) != wanted:
             shape = "ARTEFACT DATA" if wanted == 2 else "DATA alone beside --model and --weights"
             raise ConfigError(
-                f"expected {shape}, found {len(self.paths)} path(s); "
+                f"expected {shape}, found {format_count(len(self.paths), 'path')}; "
                 "a file that is no artefact needs --model NAME --weights FILE"
             )
 

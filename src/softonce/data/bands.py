@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from softonce.errors import ImageError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def with_count(bands: Bands, count: int) -> Bands:
         ImageError: where it has another number.
     """
     if len(bands.channels) != count:
-        raise ImageError(f"{len(bands.channels)} channels, not {count}")
+        raise ImageError(f"{format_count(len(bands.channels), 'channel')}, not {count}")
     return bands
 
 

@@ -21,6 +21,7 @@ from softonce.data.images import decode, fit_image, open_image, resize_short, to
 from softonce.data.threads import map_files
 from softonce.errors import ArtefactError, ImageError, StorageError
 from softonce.files import make_folder, replacing
+from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.tensors import read_tensors, write_tensors
 
@@ -111,7 +112,7 @@ def load_or_build(
     stem = folder / _key(samples, preprocessing, squares)
     found = _load(stem)
     if found is None or _can_read_more(found, samples):
-        LOG.info("writing the cache of %d pictures to %s", len(samples), folder)
+        LOG.info("writing the cache of %s to %s", format_count(len(samples), "picture"), folder)
         make_folder(folder)
         _check_room(folder, samples, preprocessing)
         _build(stem, samples, preprocessing, squares, label)

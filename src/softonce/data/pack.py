@@ -20,6 +20,7 @@ from softonce.data.storage import Local
 from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_folder
 from softonce.errors import ConfigError, DataError, ImageError, StorageError
 from softonce.files import make_folder, names_in
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +167,7 @@ def _write(folder: Path, parts: dict[str, Samples], limit: int) -> None:
         np.array(target, dtype=np.int64),
         classes,
     ).write(folder)
-    LOG.info("%d images in %d shards", total, len(shards))
+    LOG.info("%s in %s", format_count(total, "image"), format_count(len(shards), "shard"))
 
 
 def _members(samples: Samples) -> Iterator[tuple[int, bytes, bytes]]:

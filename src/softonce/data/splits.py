@@ -14,6 +14,7 @@ from softonce.data.scan import SMALL_SIDE, BadFile, Scan, find_leaks, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,9 +122,9 @@ def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> 
     leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
     if leaks:
         LOG.warning(
-            "%d files are in train and in another split too, the first: %s = %s; "
+            "%s of another split found in train too, the first: %s = %s; "
             "the figures are too good by that much",
-            len(leaks),
+            format_count(len(leaks), "file"),
             *leaks[0],
         )
     return Splits(listed, train, val, test, leaks)

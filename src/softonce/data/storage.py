@@ -17,6 +17,7 @@ from PIL import Image
 
 from softonce.data.images import MAX_BYTES
 from softonce.errors import DataError, ImageError, MissingExtraError, SoftonceError, StorageError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -244,7 +245,9 @@ def _opened(path: bytes, stamp: Stamp) -> _Opened:
 
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) != size:
-        raise ImageError(f"expected {size:,} bytes, found {len(data):,}: the file is cut short")
+        raise ImageError(
+            f"expected {format_count(size, 'byte')}, found {len(data):,}: the file is cut short"
+        )
     return data
 
 

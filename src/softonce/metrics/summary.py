@@ -16,6 +16,7 @@ from softonce.metrics.reliability import (
     binned_gap,
     reliability,
 )
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,11 @@ class Figures:
     confused_pairs: list[ConfusedPair]
     reliability: list[ReliabilityBin]
 
+    @property
+    def can_miss_top5(self) -> bool:
+        """Whether `top5` can be below 1; of five classes or fewer it never is."""
+        return len(self.per_class) > 5
+
 
 def figures(
     rows: Rows, classes: Sequence[str], *, seed: int = 0, num_resamples: int = 1000
@@ -144,8 +150,8 @@ def _check_rows(rows: Rows, classes: Sequence[str]) -> None:
     largest = int(torch.maximum(rows.target, rows.pred).max())
     if largest >= len(classes):
         raise ArgumentError(
-            f"expected a name for each class, found {len(classes)} names and class index {largest}:"
-            " pass the classes that the network was trained with"
+            f"expected a name for each class, found {format_count(len(classes), 'name')} and "
+            f"class index {largest}: pass the classes that the network was trained with"
         )
 
 

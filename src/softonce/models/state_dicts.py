@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Size, Tensor, nn
 
 from softonce.errors import WeightsError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -137,8 +138,8 @@ def _fit_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | No
         return None
     if stem.shape[1] != 3:
         raise WeightsError(
-            f"expected weights for images of {wanted[1]} channels, found {stem.shape[1]} in "
-            f"{source}: build the model with in_channels={stem.shape[1]}"
+            f"expected weights for images of {format_count(wanted[1], 'channel')}, found "
+            f"{stem.shape[1]} in {source}: build the model with in_channels={stem.shape[1]}"
         )
     num = wanted[1]
     if num == 1:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softonce.errors import WeightsError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +118,9 @@ def _code_that_it_needs(message: str) -> str | None:
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
     reason = (str(error) or type(error).__name__).partition("\n")[0][:200]
+    size = format_count(path.stat().st_size, "byte")
     return WeightsError(
-        f"expected a whole .pth or .safetensors file, found {path.stat().st_size:,} bytes that "
+        f"expected a whole .pth or .safetensors file, found {size} that "
         f"cannot be read ({reason}) in {path}: copy or download it again"
     )
 
@@ -135,8 +137,9 @@ def _stripped(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     stripped = {_strip(key): tensor for key, tensor in tensors.items()}
     if len(stripped) < len(tensors):
         raise WeightsError(
-            f"expected the tensors of one network, found {len(tensors)} keys in {path} of which "
-            f"{len(stripped)} differ after their prefixes: save the state dict of the one meant"
+            f"expected the tensors of one network, found {format_count(len(tensors), 'key')} in "
+            f"{path} of which {len(stripped)} differ after their prefixes: "
+            "save the state dict of the one meant"
         )
     return stripped
 

@@ -13,6 +13,7 @@ from softonce import __version__
 from softonce.data.images import open_image, shown
 from softonce.errors import ImageError
 from softonce.inference import probs
+from softonce.plurals import format_count
 from softonce.report.page import Mistake, Report, write_report
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
         return {}
     middle = sorted(rates)[len(rates) // 2]
     return {
-        "training": f"{middle:,.0f} img/s (median of {len(rates)} epochs)",
+        "training": f"{middle:,.0f} img/s (median of {format_count(len(rates), 'epoch')})",
         "time": f"{max(row['seconds'] for row in history):,.0f} s",
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "hardware": f"{platform.machine()}, {format_count(torch.get_num_threads(), 'thread')}",
     }
 
 

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from softonce.errors import ConfigError
+from softonce.plurals import format_count
 from softonce.serving.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def read_token(path: Path | None) -> str | None:
     if len(token) < _MIN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
             f"expected a token of at least {_MIN_LENGTH} ASCII characters without spaces in "
-            f"{source}, found {len(token)} characters: make one with: openssl rand -hex 24"
+            f"{source}, found {format_count(len(token), 'character')}: "
+            "make one with: openssl rand -hex 24"
         )
     return token
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from softonce.errors import SoftonceError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,8 @@ class QueueFullError(SoftonceError):
 
     def __init__(self, max_queue: int, retry_after: int) -> None:
         super().__init__(
-            f"expected at most {max_queue} images at a time in the service, found more: "
-            f"try again in {retry_after} s"
+            f"expected at most {format_count(max_queue, 'image')} at a time in the service, "
+            f"found more: try again in {retry_after} s"
         )
         self.retry_after = retry_after
 

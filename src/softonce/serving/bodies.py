@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
 
+from softonce.plurals import format_count
 from softonce.serving.problems import ProblemError
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what it says, we answer
@@ -160,7 +161,9 @@ def _decoded(data: str, index: int) -> bytes:
 def _check_count(found: int, max_images: int) -> None:
     if found > max_images:
         raise ProblemError(
-            413, f"expected at most {max_images} images in a request, found more: send several"
+            413,
+            f"expected at most {format_count(max_images, 'image')} in a request, found more: "
+            "send several",
         )
 
 

@@ -21,6 +21,7 @@ from softonce.distributed import world_size
 from softonce.errors import ConfigError, StorageError
 from softonce.files import make_folder, names_in, write_text
 from softonce.hardware import has_native_bfloat16, pick_device
+from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import FOLDER as CHECKPOINTS
 from softonce.training.checkpoint import has_state
@@ -196,11 +197,11 @@ def say_plan(config: TrainConfig, *, has_loss: bool) -> None:
     else:
         how = ""
     LOG.info(
-        "%s at %d px, %d epochs, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
+        "%s at %d px, %s, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
         "weight decay %g, %s%s%s",
         config.model,
         config.size,
-        config.epochs,
+        format_count(known(config.epochs), "epoch"),
         config.batch_size,
         config.opt,
         config.lr,

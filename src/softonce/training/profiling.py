@@ -11,6 +11,7 @@ from torch.profiler import profile, record_function, schedule
 
 from softonce.console import LOG
 from softonce.files import replacing
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,8 +65,8 @@ def profiled(path: Path | None, num_steps: int) -> Iterator[Callable[[], None]]:
             found.export_chrome_trace(str(temporary))
         shares = time_shares(found)
         LOG.info(
-            "where the time of %d steps went: %s; trace in %s",
-            num_profiled,
+            "where the time of %s went: %s; trace in %s",
+            format_count(num_profiled, "step"),
             ", ".join(f"{name} {share:.0%}" for name, share in shares.items()),
             path,
         )

@@ -38,6 +38,7 @@ from softonce.hardware import pick_device
 from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
+from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
@@ -391,9 +392,9 @@ def _fit_temperature(logits: Tensor, target: Tensor) -> float:
         return temperature
     why = "every one is right" if temperature < 1 else "the logits say nothing of their classes"
     LOG.warning(
-        "the %d images of val do not say how sure to be (%s, and the best temperature is the "
-        "bound %g): the probabilities are left uncalibrated",
-        len(target),
+        "val (%s) does not show how sure to be (%s, and the best temperature is the bound %g): "
+        "the probabilities are left uncalibrated",
+        format_count(len(target), "image"),
         why,
         temperature,
     )

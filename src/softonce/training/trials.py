@@ -24,6 +24,7 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.files import replacing
 from softonce.hardware import available_bytes
+from softonce.plurals import format_count
 from softonce.training.loop import Job, make_step
 from softonce.training.recipes import with_epochs, with_learning_rate
 
@@ -215,11 +216,11 @@ def _find_epochs(config: TrainConfig, build: Build) -> int:
     left = _firsts(NEARLY * (budget - (time.perf_counter() - start)))
     epochs = max(1, int(left / epoch))
     LOG.info(
-        "%d epochs fit into %s: one takes about %.3g s (%d steps of %.3g s, then val)",
-        epochs,
+        "time for %s in %s: one takes about %.3g s (%s of %.3g s, then val)",
+        format_count(epochs, "epoch"),
         config.time_budget,
         epoch,
-        len(job.train),
+        format_count(len(job.train), "step"),
         step_seconds,
     )
     if epoch > left:

@@ -15,6 +15,7 @@ from softonce.data.images import MAX_PIXELS
 from softonce.data.names import Names
 from softonce.data.sources.source import Listing
 from softonce.errors import DataError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,7 +168,8 @@ def _read(path: Path, num_axes: int) -> npt.NDArray[np.uint8]:
     if len(data) != math.prod(shape):
         more = "more" if len(data) > math.prod(shape) else f"{len(data):,}"
         raise DataError(
-            f"expected {math.prod(shape):,} bytes after the header of {path}, found {more}: "
+            f"expected {format_count(math.prod(shape), 'byte')} after the header of {path}, "
+            f"found {more}: "
             "the file is damaged, copy it again"
         )
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -16,6 +16,7 @@ from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, 
 from softonce.data.storage import MAX_SAMPLES, Local, check_inside, is_image
 from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_class
 from softonce.errors import DataError, ImageError, StorageError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -149,7 +150,7 @@ def _made(
     before: TarIndex | None,
 ) -> TarIndex:
     """Index the shards; an index that says the same stays, with its order of rows and classes."""
-    LOG.info("indexing %d shards of %s, once", len(shards), storage.where())
+    LOG.info("indexing %s of %s, once", format_count(len(shards), "shard"), storage.where())
     index = _index(storage, shards, sizes)
     if before is not None and before.says(index):
         index = before
