@@ -6,14 +6,16 @@ import html
 import io
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -27,6 +29,7 @@ _VARIABLES = {
     TRAIN: "var(--second)",
     VAL: "var(--first)",
 }
+_OF = {"train": TRAIN, "val": VAL}
 DASHES = (0, (4, 3))
 _STYLE = {
     "svg.fonttype": "none",
@@ -56,47 +59,77 @@ _STYLE = {
 }
 
 
-def curve(
-    history: Sequence[dict[str, Any]], key: str, *, label: str, floor: float | None = None
-) -> str:
-    """Draw one column of the history over training, train and val apart.
+@dataclass(frozen=True)
+class Lines:
+    """Columns of a run's history as lines over training.
 
     Args:
-        history: rows of `metrics.jsonl`.
-        key: the column; rows without it are left out.
-        label: what the vertical axis says.
-        floor: a value to mark by a dashed line, drawn only where the curve comes near it.
+        points: of each split, (epoch or step, value); a split without finite values is left out.
+        x_name: `epoch` if every epoch has one row of a split, else `step`.
+    """
+
+    points: Mapping[str, Sequence[tuple[int, float]]]
+    x_name: str
+
+    @classmethod
+    def of(cls, history: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> Lines:
+        """Collect one column of each split.
+
+        Args:
+            history: rows of `metrics.jsonl`.
+            columns: the column that each split is drawn by; rows without it are left out.
+        """
+        rows = [row for row in history if columns.get(row["split"]) in row]
+        epochs = [(row["split"], row["epoch"]) for row in rows]
+        x_name = "epoch" if len(epochs) == len(set(epochs)) else "step"
+        points: dict[str, list[tuple[int, float]]] = {}
+        for split, column in columns.items():
+            found = [(row[x_name], row[column]) for row in rows if row["split"] == split]
+            if finite := [point for point in found if math.isfinite(point[1])]:
+                points[split] = finite
+        return cls(points, x_name)
+
+    def reaches(self, floor: float) -> bool:
+        """Return whether a line comes near a value from above, so that it is worth marking."""
+        values = [value for line in self.points.values() for _, value in line]
+        # Within twice the floor a reader may wonder; below every value it would squash the lines.
+        return bool(values) and min(values) / 2 <= floor <= max(values)
+
+
+def curve(
+    lines: Lines, *, name: str, label: str, floor: float | None = None, as_percent: bool = False
+) -> str:
+    """Draw lines over training.
+
+    Args:
+        lines: what to draw; a chart of none is no chart.
+        name: of the chart, different for every chart of a page.
+        label: what the vertical axis shows, and its unit.
+        floor: a value to mark by a dashed line.
+        as_percent: whether the values are fractions to write in percent.
 
     Returns:
-        The chart, or nothing where no row has a finite value.
+        The chart, or nothing if there is no line.
     """
-    x_name = "epoch" if _one_row_an_epoch(history, key) else "step"
-    lines = {
-        split: [
-            (row[x_name], row[key])
-            for row in history
-            if row["split"] == split and math.isfinite(row.get(key, math.nan))
-        ]
-        for split in ("train", "val")
-    }
-    if not any(lines.values()):
+    if not lines.points:
         return ""
 
     def draw(axes: Axes) -> None:
-        for (split, points), colour in zip(lines.items(), (TRAIN, VAL), strict=True):
-            marker = "o" if 0 < len(points) <= 40 else None
-            if points:
-                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=split)
-        axes.set(xlabel=x_name, ylabel=label)
+        for split, points in lines.points.items():
+            # Points of few epochs are marked: one alone would leave no line at all.
+            marker = "o" if len(points) <= 40 else None
+            axes.plot(*zip(*points, strict=True), color=_OF[split], marker=marker, label=split)
+        # The unit stands above the axis: beside it, a browser's wider font would be cut off.
+        axes.set(xlabel=lines.x_name, title=label)
         axes.locator_params(axis="x", integer=True)
-        values = [value for points in lines.values() for _, value in points]
-        if floor is not None and min(values) / 2 <= floor <= max(values):
-            words = f"floor of a doubled softmax: {floor:.3f}"
+        if as_percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if floor is not None:
+            words = f"two softmaxes: {floor:.3f}"
             axes.axhline(floor, color=MUTED, linewidth=0.8, linestyle=DASHES, label=words)
-        # Not "best", which searches, and warns that it is slow where the points are many.
-        axes.legend(loc="lower right" if values[-1] > values[0] else "upper right")
+        axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.0)
 
-    return _svg(draw, name=key, title=f"{label} over training", size=(3.2, 2.5))
+    return _svg(draw, name=name, title=f"{label} over training", size=(3.2, 2.6))
 
 
 def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str:
@@ -133,11 +166,6 @@ def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str
         axes.figure.legend(loc="outside lower center", ncols=2, reverse=True)
 
     return _svg(draw, name=name, title=f"Reliability diagram, {title}", size=(3.6, 3.4))
-
-
-def _one_row_an_epoch(history: Sequence[dict[str, Any]], key: str) -> bool:
-    points = [(row["split"], row["epoch"]) for row in history if key in row]
-    return len(points) == len(set(points))
 
 
 def _svg(draw: Callable[[Axes], None], *, name: str, title: str, size: tuple[float, float]) -> str:

@@ -12,10 +12,11 @@ import jinja2
 
 from softonce.files import write_text
 from softonce.floors import double_softmax_floor
+from softonce.plurals import format_count
 from softonce.report import charts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from softonce.metrics import ClassFigures, Figures
@@ -62,7 +63,11 @@ class Report:
         temperature: that the probabilities were computed with.
         split: name of the final split.
         uncalibrated: the figures of the same split at a temperature of 1.
+        selection: a sentence about what val has chosen, and whether these are its figures.
         history: rows of `metrics.jsonl`.
+        loss_parts: what the loss of training holds beside the cross-entropy of one class an image,
+            such as label smoothing.
+        images: of each split, the number of images of each class, in index order.
         mistakes: the worst ones first.
         bad_files: records with `path` and `reason`.
         leaks: pairs of paths of the same image in two splits.
@@ -79,7 +84,10 @@ class Report:
     temperature: float
     split: str
     uncalibrated: Figures | None = None
+    selection: str = ""
     history: Sequence[dict[str, Any]] = ()
+    loss_parts: Sequence[str] = ()
+    images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
     bad_files: Sequence[dict[str, str]] = ()
     leaks: Sequence[tuple[str, str]] = ()
@@ -114,30 +122,67 @@ def write_report(report: Report, path: Path) -> None:
 
 def _context(report: Report) -> dict[str, Any]:
     num_classes = len(report.classes)
-    floor = double_softmax_floor(num_classes)
     is_small = num_classes <= MAX_MATRIX_CLASSES
+    counts = _class_counts(report)
     return {
         "report": report,
         "figures": report.figures,
         "classes": report.classes,
         "guessing": math.log(num_classes),
-        "floor": floor,
-        "curves": _curves(report.history, floor),
+        **_training(report),
         "diagrams": _diagrams(report),
         "matrix": _cells(report.figures.confusion) if is_small else [],
         "per_class": report.figures.per_class if is_small else _weakest(report.figures.per_class),
         "num_shown": num_classes if is_small else NUM_WEAKEST,
+        "counts": counts if is_small else sorted(counts, key=_in_train)[:MAX_CLASS_ROWS],
+        "largest_count": max((_in_train(row) for row in counts), default=0),
+        "spread": _spread(report.images.get("train", ())),
         "max_list": MAX_LIST,
     }
 
 
-def _curves(history: Sequence[dict[str, Any]], floor: float) -> list[str]:
+def _training(report: Report) -> dict[str, Any]:
+    """Draw the curves, and tell the caption what is drawn."""
+    loss = charts.Lines.of(report.history, {"train": "loss", "val": "nll"})
+    top1 = charts.Lines.of(report.history, {"train": "top1", "val": "top1"})
+    rate = charts.Lines.of(report.history, {"train": "lr"})
+    least = double_softmax_floor(len(report.classes))
+    # Any other loss than the plain cross-entropy has another floor.
+    floor = least if not report.loss_parts and loss.reaches(least) else None
     drawn = (
-        charts.curve(history, "loss", label="loss (nats)", floor=floor),
-        charts.curve(history, "top1", label="top-1 accuracy"),
-        charts.curve(history, "lr", label="learning rate"),
+        charts.curve(loss, name="loss", label="loss (nats)", floor=floor),
+        charts.curve(top1, name="top1", label="top-1 accuracy", as_percent=True),
+        charts.curve(rate, name="lr", label="learning rate"),
     )
-    return [svg for svg in drawn if svg]
+    return {
+        "curves": [svg for svg in drawn if svg],
+        "loss_splits": list(loss.points),
+        "floor": floor,
+    }
+
+
+def _class_counts(report: Report) -> list[tuple[str, list[int]]]:
+    """Return each class with its number of images in every split."""
+    columns = zip(*report.images.values(), strict=True)
+    return [(name, list(row)) for name, row in zip(report.classes, columns, strict=False)]
+
+
+def _in_train(row: tuple[str, list[int]]) -> int:
+    """Return how many images of a class are in train, the first split."""
+    return row[1][0]
+
+
+def _spread(counts: Sequence[int]) -> str:
+    """Return a sentence on how evenly the classes are filled."""
+    if not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    if least == most:
+        return f"Train holds {format_count(least, 'image')} of each class."
+    sentence = f"Train holds between {least:,} and {format_count(most, 'image')} of a class"
+    if most < 2 * least:
+        return sentence + "."
+    return f"{sentence}: the largest class has {most / least:.0f} times as many as the smallest."
 
 
 def _diagrams(report: Report) -> list[str]:

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata as packages
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from softonce import __version__
@@ -36,6 +37,7 @@ def write_run_report(
     metadata: Metadata,
     splits: Splits,
     *,
+    loss_parts: Sequence[str],
     notes: Sequence[str],
     history: Sequence[dict[str, Any]],
 ) -> Path:
@@ -55,7 +57,10 @@ def write_run_report(
         uncalibrated=evaluation.uncalibrated,
         temperature=evaluation.temperature,
         split=evaluation.split,
+        selection=_selection(evaluation, metadata),
         history=history,
+        loss_parts=loss_parts,
+        images=_images(splits),
         mistakes=worst_mistakes(evaluation),
         bad_files=[file.to_dict() for file in splits.bad_files],
         leaks=splits.leaks,
@@ -66,6 +71,34 @@ def write_run_report(
     )
     write_report(report, run / "report.html")
     return run / "report.html"
+
+
+def _selection(evaluation: Evaluation, metadata: Metadata) -> str:
+    """Return what val has chosen in this run, and what that means for the figures."""
+    best, epochs = metadata.training["best_epoch"], metadata.training["epochs"]
+    chosen = [f"chose the epoch ({best} of {epochs})"] if epochs > 1 else []
+    if evaluation.temperature != 1.0:
+        chosen.append(f"fitted the temperature ({evaluation.temperature:.3g})")
+    if not chosen:
+        return ""
+    words = " and ".join(chosen)
+    if evaluation.split != "val":
+        return f"Val {words}; the figures are of {evaluation.split}, which had no part in that."
+    return (
+        f"Val {words}, and the figures are of the same images: expect somewhat worse ones of new "
+        "images. A test/ folder, which has no part in training, would tell how much."
+    )
+
+
+def _images(splits: Splits) -> dict[str, list[int]]:
+    """Return, of each split, how many images of each class were used."""
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    num = len(splits.train.samples.classes)
+    return {
+        name: np.bincount(part.samples.target, minlength=num).tolist()
+        for name, part in parts.items()
+        if part is not None
+    }
 
 
 def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:

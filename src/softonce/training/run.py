@@ -382,7 +382,30 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
         | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
     )
     write_artefact(artefact, tensors, metadata)
-    write_run_report(job.run, evaluation, metadata, splits, notes=notes, history=job.metrics.rows())
+    write_run_report(
+        job.run,
+        evaluation,
+        metadata,
+        splits,
+        loss_parts=_loss_parts(job),
+        notes=notes,
+        history=job.metrics.rows(),
+    )
+
+
+def _loss_parts(job: Job) -> list[str]:
+    """Return what the loss of training holds beside the cross-entropy of one class an image."""
+    if job.step.objective.loss_fn is not None:
+        return ["the terms of a loss function given from Python"]
+    config, weighted = job.config, job.step.objective.weight is not None
+    smoothing = known(config.label_smoothing)
+    parts = {
+        f"label smoothing {smoothing:g}": smoothing,
+        "class weights": weighted,
+        "mixup": config.mixup_alpha,
+        "cutmix": config.cutmix_alpha,
+    }
+    return [name for name, is_on in parts.items() if is_on]
 
 
 def _fit_temperature(logits: Tensor, target: Tensor) -> float:
