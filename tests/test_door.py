@@ -60,14 +60,19 @@ def test_without_torch_the_help_still_answers() -> None:
 
 def test_a_picture_is_read_and_named_without_torch() -> None:
     loaded = loaded_after("""
-from softonce.data.images import decode, fit_image, open_image, to_pixels
 from softonce.engines import open_engine
 from softonce.inference import top_predictions
+from softonce.prediction.predictor import Predictor
+from softonce.prediction.inputs import items_of
 from softonce.preprocessing import Preprocessing
 import io, numpy, PIL.Image
 PIL.Image.new("P", (9, 7)).save(file := io.BytesIO(), "PNG")
-pixels = to_pixels(fit_image(decode(open_image(file.getvalue()), "RGB"), Preprocessing(size=4)))
-assert pixels.shape == (3, 4, 4)
+import types
+metadata = types.SimpleNamespace(preprocessing=Preprocessing(size=4))
+predictor = Predictor(types.SimpleNamespace(metadata=metadata))
+for image in (file.getvalue(), numpy.zeros((4, 4)), PIL.Image.new("L", (9, 7))):
+    (item,) = items_of(image)
+    assert predictor.prepare(item.open).shape == (3, 4, 4)
 top_predictions(numpy.array([[0.0, 1.0]]), ["a", "b"], temperature=2.0)
 """)
     assert loaded == {"numpy", "PIL"}

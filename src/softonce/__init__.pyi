@@ -24,7 +24,7 @@ from .losses import sharded_linear_cross_entropy as sharded_linear_cross_entropy
 from .losses import softmax as softmax
 from .models import create_model as create_model
 from .models import list_models as list_models
-from .prediction import predict as predict
+from .prediction.run import predict as predict
 from .training.run import train as train
 
 __version__: str

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from softonce.shapes import Logits, LogProbs, Probs
 
 Candidate = TypedDict("Candidate", {"index": int, "class": str, "prob": float, "logit": float})
-Prediction = TypedDict(
-    "Prediction", {"pred": int, "class": str, "prob": float, "top": list[Candidate]}
-)
+Ranking = TypedDict("Ranking", {"pred": int, "class": str, "prob": float, "top": list[Candidate]})
 
 
 def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
@@ -93,7 +91,7 @@ def top_predictions(
     *,
     temperature: float = 1.0,
     top_k: int = 5,
-) -> list[Prediction]:
+) -> list[Ranking]:
     """Name the most probable classes of every row.
 
     The first of `top` equals `pred`, and the probabilities are those of `probs` in float64. The
@@ -133,12 +131,12 @@ def top_predictions(
     order = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
     top_probs, top_logits = (np.take_along_axis(rows, order, 1) for rows in (row_probs, logits))
     rows = zip(order.tolist(), top_probs.tolist(), top_logits.tolist(), strict=True)
-    return [_prediction(*row, classes=classes) for row in rows]
+    return [_ranking(*row, classes=classes) for row in rows]
 
 
-def _prediction(
+def _ranking(
     order: list[int], top_probs: list[float], top_logits: list[float], *, classes: Sequence[str]
-) -> Prediction:
+) -> Ranking:
     top: list[Candidate] = [
         {"index": index, "class": classes[index], "prob": prob, "logit": logit}
         for index, prob, logit in zip(order, top_probs, top_logits, strict=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from softonce.config import PredictConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from softonce.prediction.predictor import Record
 
 BAD_IMAGE = 1
 
@@ -20,7 +22,7 @@ def predict(config: PredictConfig) -> int:
 
     The exit status is 1 where an image could not be read; the others are predicted all the same.
     """
-    from softonce.prediction import predict as run_prediction
+    from softonce.prediction.run import predict as run_prediction
 
     records = _Counted(run_prediction(config))
     if config.format == "jsonl":
@@ -38,11 +40,11 @@ def predict(config: PredictConfig) -> int:
 class _Counted:
     """Passes records on and counts the ones with an error."""
 
-    def __init__(self, records: Iterator[dict[str, Any]]) -> None:
+    def __init__(self, records: Iterator[Record]) -> None:
         self.records = records
         self.num_bad = 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Record]:
         for record in self.records:
             self.num_bad += record["error"] is not None
             yield record
@@ -50,7 +52,7 @@ class _Counted:
 
 def _write_csv(records: _Counted, config: PredictConfig) -> None:
     """Write a line a path: the class and its number for each rank."""
-    value = "prob" if config.emit == "probs" else "logit"
+    value: Literal["prob", "logit"] = "prob" if config.emit == "probs" else "logit"
     ranks = range(1, config.top_k + 1)
     columns = [f"{name}_{rank}" for rank in ranks for name in ("class", value)]
     writer = csv.writer(sys.stdout, lineterminator="\n")

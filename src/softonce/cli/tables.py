@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from softonce.artefact import Metadata
     from softonce.evaluation import Evaluation
     from softonce.exporting.parity import Parity
+    from softonce.prediction.predictor import Record
 
 _MAX_CLASSES = 20
 _PIPE_WIDTH = 120
@@ -60,21 +61,24 @@ def print_evaluation(evaluation: Evaluation) -> None:
     _console().print(table)
 
 
-def print_predictions(records: Iterable[dict[str, Any]], *, emit: str) -> None:
+def print_predictions(records: Iterable[Record], *, emit: str) -> None:
     """Print a row a path: the class, its number, and the next ones."""
-    value = "prob" if emit == "probs" else "logit"
+    value: Literal["prob", "logit"] = "prob" if emit == "probs" else "logit"
     table = Table(box=None, pad_edge=False)
     table.add_column("path", overflow="fold")
     for name in ("class", value, "next"):
         table.add_column(name)
     for record in records:
         if record["error"] is not None:
-            table.add_row(Text(record["path"]), Text(record["error"], style="red"), "", "")
+            table.add_row(Text(record["path"] or ""), Text(record["error"], style="red"), "", "")
             continue
         first, *others = record["top"]
         rest = ", ".join(f"{entry['class']} {_number(entry[value], emit)}" for entry in others)
         table.add_row(
-            Text(record["path"]), Text(first["class"]), _number(first[value], emit), Text(rest)
+            Text(record["path"] or ""),
+            Text(first["class"]),
+            _number(first[value], emit),
+            Text(rest),
         )
     _console(pipe_width=_ANY_WIDTH).print(table)
 

@@ -37,7 +37,7 @@ class PredictConfig:
     artefact: Path
     """The classifier: the folder of a run, its .safetensors file, or an exported file."""
     images: tuple[Data, ...] = ()
-    """Files, folders, glob patterns; `-` reads one path a line from standard input."""
+    """Files, folders, glob patterns, URLs; `-` reads one path a line from standard input."""
 
     _: KW_ONLY
 

@@ -105,6 +105,15 @@ def open_image(
         raise ImageError("no known image format") from None
     except Exception as error:
         raise ImageError(_reason(error)) from error
+    return check_size(image, max_pixels)
+
+
+def check_size(image: Picture, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Return an opened picture if it may be decoded.
+
+    Raises:
+        ImageError: if that would start a program, or fill the memory.
+    """
     if image.format in STARTS_PROGRAMS:
         raise ImageError(
             f"{image.format} is not decoded, since that starts a program; save it as PNG"
@@ -297,6 +306,15 @@ def to_array(image: Picture) -> npt.NDArray[np.uint8]:
 def to_pixels(image: Picture) -> npt.NDArray[np.uint8]:
     """Return (channels, H, W) uint8 pixels, which lie in memory as decoded: channels last."""
     return to_array(image).transpose(2, 0, 1)
+
+
+def to_square(image: Picture, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+    """Decode an opened picture and return what the network sees: (channels, size, size) pixels.
+
+    Raises:
+        ImageError: if the bytes end early or are damaged, or the channels are too many or too few.
+    """
+    return to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
 
 
 def _reason(error: Exception) -> str:

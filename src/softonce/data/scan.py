@@ -15,7 +15,7 @@ from PIL import Image
 
 from softonce.console import LOG, progress
 from softonce.data.cache import load_or_build
-from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.images import decode, open_image, to_square
 from softonce.data.threads import map_files
 from softonce.distributed import (
     gather_json,
@@ -205,8 +205,7 @@ def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: b
                 image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
             decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
             return FileRecord(digest, kind)
-        fitted = fit_image(decode(image, preprocessing.mode), preprocessing)
-        return FileRecord(digest, kind, np.ascontiguousarray(to_pixels(fitted)))
+        return FileRecord(digest, kind, np.ascontiguousarray(to_square(image, preprocessing)))
     except ImageError as error:
         return FileRecord(digest, error=str(error))
 

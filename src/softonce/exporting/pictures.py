@@ -12,7 +12,7 @@ from PIL import Image
 
 from softonce.console import LOG
 from softonce.data.bands import Bands
-from softonce.data.images import decode, fit_image, open_image, to_array, to_pixels
+from softonce.data.images import decode, open_image, to_array, to_square
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
@@ -97,4 +97,4 @@ def _sample(picture: Picture, preprocessing: Preprocessing, target: int) -> Samp
     """Decode a picture as it is given to the file, and as the network sees it."""
     mode = preprocessing.mode
     raw = to_array(decode(picture, "RGB" if mode == "L" else mode))
-    return Sample(raw, to_pixels(fit_image(decode(picture, mode), preprocessing)), target)
+    return Sample(raw, to_square(picture, preprocessing), target)

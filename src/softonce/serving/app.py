@@ -93,7 +93,7 @@ def _guarded_routes(service: Service, token: str | None) -> APIRouter:
     @router.post(
         "/v1/predict",
         tags=["predict"],
-        response_model=schema.Predictions,
+        response_model=schema.PredictionsBody,
         responses=schema.problems_of(400, 408, 413, 415, 422, 429, 500, 503, 504),
         openapi_extra={"requestBody": schema.predict_body()},
     )

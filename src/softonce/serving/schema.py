@@ -10,7 +10,7 @@ from softonce.serving import problems
 from softonce.serving.bodies import FIELD, FORM_TYPE, JSON_TYPE, RAW_TYPES, EncodedImages
 
 
-class Candidate(BaseModel):
+class CandidateBody(BaseModel):
     """A class and how probable it is."""
 
     index: int
@@ -19,21 +19,21 @@ class Candidate(BaseModel):
     logit: float = Field(description="The network's own number, before the temperature.")
 
 
-class Record(BaseModel):
+class RecordBody(BaseModel):
     """The prediction of one image, or why there is none."""
 
     path: str | None = Field(description="The name that came with the image.")
     pred: int | None
     class_: str | None = Field(alias="class")
     prob: float | None
-    top: list[Candidate] = Field(description="The most probable classes, the first one first.")
+    top: list[CandidateBody] = Field(description="The most probable classes, the first one first.")
     error: str | None = Field(description="Why this image could not be read.")
 
 
-class Predictions(BaseModel):
+class PredictionsBody(BaseModel):
     """A record for each image, in the order of the request."""
 
-    predictions: list[Record]
+    predictions: list[RecordBody]
 
 
 class ProblemBody(BaseModel):
@@ -43,7 +43,7 @@ class ProblemBody(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What was expected, what was found, what to do.")
-    predictions: list[Record] | None = Field(
+    predictions: list[RecordBody] | None = Field(
         None, description="With 422 of /v1/predict: the reason for each image."
     )
 
@@ -117,7 +117,7 @@ def predict_body() -> dict[str, Any]:
 def add_schemas(document: dict[str, Any]) -> None:
     """Add the schemas that routes refer to without FastAPI's knowing."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (EncodedImages, ProblemBody, Predictions):
+    for model in (EncodedImages, ProblemBody, PredictionsBody):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

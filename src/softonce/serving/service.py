@@ -8,11 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from softonce.data.images import decode, fit_image, open_image, to_pixels
-from softonce.errors import ImageError
-from softonce.inference import top_predictions
+from softonce.prediction.predictor import Predictor, Unreadable
 from softonce.serving.batching import Batcher, QueueFullError
 from softonce.serving.bodies import FORM_TYPE, JSON_TYPE, Upload, uploads_of
 from softonce.serving.intake import Intake
@@ -20,18 +16,14 @@ from softonce.serving.metrics import Metrics
 from softonce.serving.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from softonce.config import ServeConfig
     from softonce.engines import Engine
-    from softonce.serving.batching import Picture
+    from softonce.prediction.predictor import Record
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 """What is decoded for strangers; some of Pillow's other formats start programs, as EPS does."""
 
 Found = TypeVar("Found")
-
-_NOTHING: dict[str, Any] = {"pred": None, "class": None, "prob": None, "top": []}
 
 
 class Service:
@@ -44,6 +36,7 @@ class Service:
 
     def __init__(self, engine: Engine, config: ServeConfig) -> None:
         self.engine, self.config = engine, config
+        self.predictor = Predictor(engine)
         self.metrics = Metrics()
         self.intake = Intake(max_bytes=config.max_bytes, seconds=config.body_seconds)
         self.batcher = Batcher(
@@ -77,7 +70,7 @@ class Service:
             "limits": limits,
         }
 
-    async def answer(self, body: bytes, content_type: str, *, top_k: int) -> list[dict[str, Any]]:
+    async def answer(self, body: bytes, content_type: str, *, top_k: int) -> list[Record]:
         """Return a record for each image of the body.
 
         Raises:
@@ -104,52 +97,26 @@ class Service:
             return await self._in_thread(read)
         return read()
 
-    async def _records(self, uploads: list[Upload], top_k: int) -> list[dict[str, Any]]:
+    async def _records(self, uploads: list[Upload], top_k: int) -> list[Record]:
+        read = partial(self.predictor.read, formats=FORMATS, max_pixels=self.config.max_pixels)
         with self.batcher.admitted(len(uploads)):
             with self.batcher.reading():
-                work = (self._in_thread(partial(self._read, upload.data)) for upload in uploads)
-                read = await asyncio.gather(*work)
-            pictures = [found for found in read if not isinstance(found, str)]
+                work = (self._in_thread(partial(read, upload.data)) for upload in uploads)
+                prepared = await asyncio.gather(*work)
+            pictures = [each for each in prepared if not isinstance(each, Unreadable)]
             rows = await self.batcher.logits(pictures) if pictures else []
         self.metrics.images("predicted", len(pictures))
         self.metrics.images("unreadable", len(uploads) - len(pictures))
-        records = self._named(uploads, read, rows, top_k)
+        names = [upload.name for upload in uploads]
+        records = self.predictor.records(names, prepared, rows, top_k=top_k)
         if not pictures:
             raise ProblemError(
                 422,
-                f"expected an image that can be read, found: {read[0]}; formats that are read: "
-                f"{', '.join(FORMATS)}",
+                f"expected an image that can be read, found: {records[0]['error']}; formats that "
+                f"are read: {', '.join(FORMATS)}",
                 predictions=records,
             )
         return records
-
-    def _named(
-        self, uploads: list[Upload], read: Sequence[Picture | str], rows: Sequence[Any], top_k: int
-    ) -> list[dict[str, Any]]:
-        """Put names to the logits: the softmax at the door."""
-        metadata = self.engine.metadata
-        named = iter(
-            top_predictions(
-                np.stack(rows), metadata.classes, temperature=metadata.temperature, top_k=top_k
-            )
-            if rows
-            else ()
-        )
-        return [
-            {"path": upload.name, **_NOTHING, "error": found}
-            if isinstance(found, str)
-            else {"path": upload.name, **next(named), "error": None}
-            for upload, found in zip(uploads, read, strict=True)
-        ]
-
-    def _read(self, data: bytes) -> Picture | str:
-        """Return the network's square, or the reason why there is none; runs in a thread."""
-        preprocessing = self.engine.metadata.preprocessing
-        try:
-            image = open_image(data, formats=FORMATS, max_pixels=self.config.max_pixels)
-            return to_pixels(fit_image(decode(image, preprocessing.mode), preprocessing))
-        except ImageError as error:
-            return str(error)
 
     async def _in_thread(self, work: partial[Found]) -> Found:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)

@@ -1,0 +1,176 @@
+"""What a caller may name or hand over becomes items, each of which opens one picture."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from softonce.data.images import check_size, open_image
+from softonce.data.storage import Remote, images_below, is_url, read_bytes
+from softonce.data.web import fetch_bytes
+from softonce.errors import ArgumentError, ImageError
+from softonce.prediction.arrays import is_tensor, picture_of_array, picture_of_tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from softonce.data.bands import Picture
+
+STANDARD_INPUT = ("-", "/dev/stdin")
+
+
+class BinaryFile(Protocol):
+    """An open file, such as `io.BytesIO` or what a web framework uploads."""
+
+    def read(self) -> bytes:
+        """Return the rest of its bytes."""
+
+
+ImageLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image "
+    "| NDArray[Any] | Tensor"
+)
+"""One picture; a text or path may also be a folder or a pattern, which stands for many."""
+
+Images: TypeAlias = "ImageLike | Iterable[ImageLike]"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture that a prediction is asked for.
+
+    Args:
+        path: what it is called: a path, a URL, or None for what has no name.
+        open: opens it; an `ImageError` says why it cannot be read.
+        is_file: whether it can be opened again from the disk, when it is shown.
+    """
+
+    path: str | None
+    open: Callable[[], Picture]
+    is_file: bool = False
+
+
+def items_of_names(names: Iterable[str | Path]) -> Iterator[Item]:
+    """Yield the items of a command line, where `-` reads one path a line from standard input."""
+    for name in map(str, names):
+        if name in STANDARD_INPUT:
+            lines = (line.rstrip("\n") for line in sys.stdin if line.strip())
+            for line in lines:
+                yield from _items_of_name(line)
+        else:
+            yield from _items_of_name(name)
+
+
+def items_of(images: Images) -> Iterator[Item]:
+    """Yield the items of a Python call: one picture, or any iterable of pictures.
+
+    Raises:
+        ArgumentError: if there is none, or one is of a kind, shape or range that is not taken; the
+            message names its position.
+    """
+    is_many = not _is_one(images)
+    position = -1
+    for position, image in enumerate(images if is_many else [images]):  # type: ignore[arg-type] # as checked
+        yield from _items_of_image(image, f" at position {position}" if is_many else "")
+    if position < 0:
+        raise ArgumentError(
+            "expected images to classify, found none: pass a picture, or a list that is not empty"
+        )
+
+
+def _is_one(images: object) -> bool:
+    """Return whether it is one picture (or no picture at all), not a collection of them."""
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OU":  # a column of paths
+        return False
+    if isinstance(images, str | bytes | bytearray | memoryview | Mapping | np.ndarray):
+        return True
+    one = isinstance(images, os.PathLike | Image.Image) or hasattr(images, "read")
+    return one or is_tensor(images) or not isinstance(images, Iterable)
+
+
+def _items_of_image(image: Any, place: str) -> Iterator[Item]:
+    if isinstance(image, str) or (isinstance(image, os.PathLike) and not hasattr(image, "read")):
+        yield from _items_of_name(os.fsdecode(image))
+    else:
+        yield _item_of_picture(image, place)
+
+
+def _item_of_picture(image: Any, place: str) -> Item:
+    """Return the item of what is in memory; its path is the name that it carries, if any."""
+    if isinstance(image, bytes | bytearray | memoryview):
+        return Item(None, cache(partial(open_image, bytes(image))))
+    if isinstance(image, Image.Image):
+        return Item(_name_of(image, "filename"), partial(check_size, image))
+    if isinstance(image, np.ndarray | np.generic):
+        return Item(None, partial(check_size, picture_of_array(np.asarray(image), place)))
+    if is_tensor(image):
+        return Item(None, partial(check_size, picture_of_tensor(image, place)))
+    if hasattr(image, "read"):
+        return Item(_name_of(image, "name"), cache(partial(open_image, _content(image, place))))
+    raise ArgumentError(
+        f"expected a path, URL, bytes, open file, PIL image, array or tensor{place}, found "
+        f"{type(image).__name__}: pass one picture, or a flat list of pictures"
+    )
+
+
+def _name_of(image: object, attribute: str) -> str | None:
+    name = getattr(image, attribute, None)
+    return os.fsdecode(name) if isinstance(name, str | bytes) and name else None
+
+
+def _content(file: BinaryFile, place: str) -> bytes:
+    """Return the bytes of an open file, from where it stands."""
+    data = file.read()
+    if not isinstance(data, bytes):
+        raise ArgumentError(
+            f"expected a file opened for bytes{place}, found one that gives "
+            f"{type(data).__name__}: open it with mode 'rb'"
+        )
+    return data
+
+
+def _items_of_name(name: str) -> Iterator[Item]:
+    """Yield the items of a file, URL, folder or pattern: one at least, which may be unreadable."""
+    if is_url(name):
+        yield Item(name, cache(partial(_open_url, name)))
+        return
+    item = None
+    for path in _matches(name):
+        yield (item := Item(path, partial(_open_file, path), is_file=True))
+    if item is None:  # a folder without images, or a pattern that matches nothing
+        yield Item(name, partial(_open_file, name), is_file=True)
+
+
+def _matches(name: str) -> Iterable[str]:
+    # Not Path's own: they raise if a name is too long to be one.
+    if not name:
+        return ()
+    if os.path.isdir(name):  # noqa: PTH112 - as said above
+        return map(str, images_below(Path(name)))
+    if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110 - as said above
+        return sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - ** and absolute patterns
+    return (name,)
+
+
+def _open_file(path: str) -> Picture:
+    if os.path.isdir(path):  # noqa: PTH112 - as above
+        raise ImageError("a folder without images")
+    try:
+        return open_image(read_bytes(path))
+    except ValueError as error:  # a name with a null character
+        raise ImageError(str(error)) from error
+
+
+def _open_url(url: str) -> Picture:
+    is_web = url.lower().startswith(("http://", "https://"))
+    return open_image(fetch_bytes(url) if is_web else Remote(url).read(b""))

@@ -1,0 +1,123 @@
+"""Bytes -> pixels, pixels -> logits, logits -> records: one way for all that predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+import numpy as np
+
+from softonce.data.images import MAX_PIXELS, open_image, to_square
+from softonce.errors import ImageError
+from softonce.inference import Candidate, top_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from softonce.data.bands import Picture
+    from softonce.engines import Engine
+
+Pixels: TypeAlias = "NDArray[np.uint8]"
+"""(channels, size, size): the square that the network sees, before it is normalised."""
+
+Row: TypeAlias = "NDArray[np.float32]"
+"""(C,): the logits of one picture."""
+
+Record = TypedDict(
+    "Record",
+    {
+        "path": str | None,
+        "pred": int | None,
+        "class": str | None,
+        "prob": float | None,
+        "top": list[Candidate],
+        "error": str | None,
+    },
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A picture that cannot be read.
+
+    Args:
+        reason: why, as the record's `error` says it.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What the command line, the service and `softonce.Classifier` predict with.
+
+    Args:
+        engine: answers uint8 pixels with logits.
+    """
+
+    engine: Engine
+
+    def read(
+        self, data: bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Pixels | Unreadable:
+        """Return the pixels of a picture's file.
+
+        Args:
+            data: the bytes of the file.
+            formats: those of Pillow's that are taken; all, and NumPy arrays, if it is None.
+            max_pixels: a picture of more is unreadable.
+        """
+        return self.prepare(partial(open_image, data, formats=formats, max_pixels=max_pixels))
+
+    def prepare(self, open_picture: Callable[[], Picture]) -> Pixels | Unreadable:
+        """Return the pixels of a picture that is opened here, so that its `ImageError` is caught.
+
+        Pictures of a batch may be prepared in several threads.
+        """
+        try:
+            return to_square(open_picture(), self.engine.metadata.preprocessing)
+        except ImageError as error:
+            return Unreadable(str(error))
+
+    def logits(self, prepared: Sequence[Pixels | Unreadable]) -> list[Row]:
+        """Return the logits of those that could be read, in order, computed as one batch."""
+        pixels = [each for each in prepared if not isinstance(each, Unreadable)]
+        return list(self.engine.logits(np.stack(pixels))) if pixels else []
+
+    def records(
+        self,
+        paths: Sequence[str | None],
+        prepared: Sequence[Pixels | Unreadable],
+        rows: Sequence[Row],
+        *,
+        top_k: int,
+    ) -> list[Record]:
+        """Name the classes: one record a picture, unreadable ones included.
+
+        Args:
+            paths: what each picture is called.
+            prepared: its pixels, or why there are none.
+            rows: the logits of those with pixels, in order.
+            top_k: how many classes to name.
+        """
+        metadata = self.engine.metadata
+        ranked = iter(
+            top_predictions(
+                np.stack(rows), metadata.classes, temperature=metadata.temperature, top_k=top_k
+            )
+            if rows
+            else ()
+        )
+        return [
+            _no_prediction(path, each.reason)
+            if isinstance(each, Unreadable)
+            else {"path": path, **next(ranked), "error": None}
+            for path, each in zip(paths, prepared, strict=True)
+        ]
+
+
+def _no_prediction(path: str | None, reason: str) -> Record:
+    return {"path": path, "pred": None, "class": None, "prob": None, "top": [], "error": reason}
