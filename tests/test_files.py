@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from softonce.errors import ArtefactError, StorageError
-from softonce.files import model_file, replacing, write_text
+from softonce.files import replacing, write_text
+from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
     from pathlib import Path

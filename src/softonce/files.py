@@ -1,4 +1,4 @@
-"""Files that are whole or not there, written to a temporary name and renamed; folders of runs."""
+"""Files that are whole or not there, written to a temporary name, flushed, renamed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softonce.errors import ArtefactError, StorageError
+from softonce.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MODEL_FILE = "model.safetensors"
-"""The artefact of a run folder: the best epoch."""
-
-_MAX_NAMES = 4
 
 
 @contextmanager
@@ -93,33 +88,6 @@ def names_in(folder: Path) -> list[str]:
         raise StorageError(
             f"expected a folder that can be listed at {folder}, found: {error.strerror or error}"
         ) from error
-
-
-def model_file(path: str | Path) -> Path:
-    """Return the model file that a path names: of a run folder, its artefact.
-
-    Args:
-        path: a model file, which may be missing, or the folder of a run.
-
-    Raises:
-        ArtefactError: if it is a folder that holds no artefact.
-
-    Example:
-        >>> model_file("model.onnx")
-        PosixPath('model.onnx')
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    if (path / MODEL_FILE).is_file():
-        return path / MODEL_FILE
-    names = [name for name in names_in(path) if not name.startswith(".")]
-    shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
-    raise ArtefactError(
-        f"expected a model file, or the folder of a run, at {path}, found a folder without "
-        f"{MODEL_FILE} ({shown or 'it is empty'}): name the classifier first, then the images; a "
-        "run writes the file after its first epoch"
-    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.config import DemoConfig
 from softonce.errors import SoftonceError
+from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +28,11 @@ def demo(config: DemoConfig = DemoConfig()) -> None:  # noqa: B008 - frozen
     softmaxes, to show where its loss gets stuck.
     """
     root = config.output
-    data, run, double = root / "digits", root / "run", root / "double"
+    data, run, double = root / "digits", RunFolder(root / "run"), RunFolder(root / "double")
     write_digits(data)
     options = f"{_TRAIN_OPTIONS} --epochs {config.epochs}"
-    _run(f"train {_quoted(data)} {options} --output {_quoted(run)} --overwrite", config)
-    artefact = run / "model.safetensors"
+    _run(f"train {_quoted(data)} {options} --output {_quoted(run.path)} --overwrite", config)
+    artefact = run.artefact
     _run(f"evaluate {_quoted(artefact)} {_quoted(data)}", config)
     shown = [min((data / "test" / str(digit)).iterdir()) for digit in range(NUM_SHOWN)]
     images = " ".join(map(_quoted, shown))
@@ -79,7 +80,7 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _show_second_softmax(run: Path, double: Path) -> None:
+def _show_second_softmax(run: RunFolder, double: RunFolder) -> None:
     """Train the same network through two softmaxes, and draw both losses beside the floor."""
     import dataclasses
 
@@ -91,26 +92,21 @@ def _show_second_softmax(run: Path, double: Path) -> None:
     from softonce.training.run import train
 
     print("\nThe same network once more, through a second softmax:")  # noqa: T201 - the result
-    config = from_toml(run / "config.toml", TrainConfig)
-    train(dataclasses.replace(config, output=double, overwrite=True), loss=double_softmax_loss)
+    config = from_toml(run.config, TrainConfig)
+    train(dataclasses.replace(config, output=double.path, overwrite=True), loss=double_softmax_loss)
     curves = {
-        name: [
-            row["loss"]
-            for row in MetricsFile(folder / "metrics.jsonl").rows()
-            if row["split"] == "train"
-        ]
+        name: [row["loss"] for row in MetricsFile(folder.metrics).rows() if row["split"] == "train"]
         for name, folder in (("one softmax", run), ("two softmaxes", double))
     }
     floor = double_softmax_floor(10)
-    picture = run.parent / "double_softmax.png"
+    picture = run.path.parent / "double_softmax.png"
     draw_losses(curves, floor, picture)
     print(  # noqa: T201 - the result
         f"final training loss, in nats: {curves['one softmax'][-1]:.3f} with one softmax, "
         f"{curves['two softmaxes'][-1]:.3f} with two; "
         f"no network gets below ln(1 + 9/e) = {floor:.3f} with two"
     )
-    artefact, report = run / "model.safetensors", run / "report.html"
-    print_paths({"picture": picture, "artefact": artefact, "report": report})
+    print_paths({"picture": picture, "artefact": run.artefact, "report": run.report})
 
 
 def double_softmax_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from softonce.config import InspectConfig
-from softonce.files import model_file
+from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
     from pathlib import Path

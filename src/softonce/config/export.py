@@ -18,7 +18,7 @@ from softonce.config.fields import (
     check_range,
 )
 from softonce.errors import ConfigError
-from softonce.files import model_file
+from softonce.run_folder import model_file
 
 Format: TypeAlias = Literal["onnx", "openvino", "torch"]
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]

@@ -12,6 +12,7 @@ from cyclopts.config import Dict
 
 from softonce.config.fields import refuse_fractions
 from softonce.errors import ConfigError, UnknownNameError
+from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from cyclopts import ArgumentCollection
@@ -82,8 +83,9 @@ def toml_source(path: Path, config_class: type) -> Dict:
 
 def merge_toml(config_class: type, arguments: ArgumentCollection, app: App) -> None:
     """Fill options in from `--config FILE`, or from the run folder of `--resume RUN`."""
-    for flag, inside in (("--config", ""), ("--resume", "config.toml")):
+    for flag in ("--config", "--resume"):
         argument = arguments.get(flag, None)
         if argument is not None and argument.tokens:
-            path = Path(argument.tokens[0].value) / inside
+            path = Path(argument.tokens[0].value)
+            path = RunFolder(path).config if flag == "--resume" else path
             toml_source(path, config_class)(app, (), arguments)

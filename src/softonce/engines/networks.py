@@ -11,9 +11,9 @@ from torch.nn.utils import fuse_conv_bn_eval
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
 from softonce.errors import ArtefactError, WeightsError
-from softonce.files import model_file
 from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
+from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
     from pathlib import Path

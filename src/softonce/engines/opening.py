@@ -11,7 +11,7 @@ import numpy as np
 
 from softonce.console import LOG
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
-from softonce.files import model_file
+from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

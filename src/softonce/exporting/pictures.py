@@ -17,7 +17,7 @@ from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import ImageError
-from softonce.files import model_file
+from softonce.run_folder import RunFolder, model_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def data_of(config: ExportConfig, metadata: Metadata) -> str | None:
     """Return the data that were asked for, else those of the run, where they are there."""
     if config.data is not None:
         return str(config.data)
-    beside = model_file(config.artefact).with_name("config.toml")
+    beside = RunFolder(model_file(config.artefact).parent).config
     recorded = [str(metadata.training.get("data", ""))]
     if beside.is_file():
         recorded.insert(0, str(tomllib.loads(beside.read_text(encoding="utf-8")).get("data", "")))

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from softonce.errors import UnknownNameError, WeightsError
-from softonce.files import model_file
 from softonce.models.download import fetch
 from softonce.models.state_dicts import StateDict
 from softonce.models.weight_files import read_tensors
 from softonce.preprocessing import Preprocessing
+from softonce.run_folder import model_file
 
 BASE_URL = "https://download.pytorch.org/models/"
 

@@ -1,0 +1,168 @@
+"""The folder of a run: the names in it, who may write there, and what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from softonce.errors import ArtefactError, ConfigError, StorageError
+from softonce.files import make_folder, names_in, write_text
+
+MAX_NAMES = 4  # of a folder's content in an error: it has one line
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The one list of the names in a run folder.
+
+    Args:
+        path: the folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> RunFolder(Path("run")).artefact.as_posix()
+        'run/model.safetensors'
+    """
+
+    path: Path
+
+    @property
+    def artefact(self) -> Path:
+        """The classifier of the best epoch."""
+        return self.path / "model.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The classifier of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch and split."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The plan, as TOML."""
+        return self.path / "config.toml"
+
+    @property
+    def lr_find(self) -> Path:
+        """The picture of `--lr find`."""
+        return self.path / "lr_find.png"
+
+    @property
+    def profile(self) -> Path:
+        """The trace of `--profile`."""
+        return self.path / "profile.json"
+
+    @property
+    def bad_batch(self) -> Path:
+        """The first batch whose loss was no number."""
+        return self.path / "bad_batch.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the saved states."""
+        return self.path / "checkpoints"
+
+    @property
+    def _starting(self) -> Path:
+        """Stands in a run folder until an earlier run in it has been replaced."""
+        return self.path / ".starting"
+
+    def state(self, step: int) -> Path:
+        """Return the path of the state that is saved after so many steps."""
+        return self.checkpoints / f"step-{step:09d}.safetensors"
+
+    def states(self) -> list[Path]:
+        """Return the saved states, the newest first."""
+        return sorted(self.checkpoints.glob("step-*.safetensors"), reverse=True)
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that a new run can be written here, before any work is done.
+
+        Raises:
+            ConfigError: if it is a file, or holds something and is not to be overwritten.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"expected a folder at --output {self.path}, found a file")
+        if self.path.is_dir() and names_in(self.path) and not overwrite:
+            raise ConfigError(
+                f"expected an empty folder at --output {self.path}, found files in it: go on with "
+                f"--resume {self.path}, replace it with --overwrite, or name another"
+            )
+
+    def mark_start(self) -> None:
+        """Note that the run in here is an earlier one, so that a restart does not go on with it."""
+        if self.config.exists():
+            write_text(self._starting, "")
+
+    def is_begun(self) -> bool:
+        """Return whether the run in here is the one that torchrun's first start of us has begun."""
+        return self.config.exists() and not self._starting.exists()
+
+    def claim(self, config: str, *, overwrite: bool) -> None:
+        """Make the folder, take an earlier run out of it, and write the configuration into it.
+
+        Args:
+            config: the text of `config.toml`.
+            overwrite: whether what is in here may be replaced.
+
+        Raises:
+            ConfigError: as `check_free`.
+            StorageError: if it cannot be written.
+        """
+        self.check_free(overwrite=overwrite)
+        make_folder(self.path)
+        results = (
+            self.metrics, self.artefact, self.last, self.report, self.lr_find, self.profile,
+            self.bad_batch, *self.states(),
+        )  # fmt: skip
+        try:
+            for path in results:
+                path.unlink(missing_ok=True)
+            self.save(config)
+            self._starting.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"expected to replace what is at --output {self.path}, found: "
+                f"{error.strerror or error}; choose another place"
+            ) from error
+
+    def save(self, config: str) -> None:
+        """Write what `--resume` goes on with; what was there is replaced at once."""
+        write_text(self.config, config)
+
+
+def model_file(path: str | Path) -> Path:
+    """Return the model file that a path names: of a run folder, its artefact.
+
+    Args:
+        path: a model file, which may be missing, or the folder of a run.
+
+    Raises:
+        ArtefactError: if it is a folder that holds no artefact.
+
+    Example:
+        >>> model_file("model.onnx")
+        PosixPath('model.onnx')
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    artefact = RunFolder(path).artefact
+    if artefact.is_file():
+        return artefact
+    names = [name for name in names_in(path) if not name.startswith(".")]
+    shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+    raise ArtefactError(
+        f"expected a model file, or the folder of a run, at {path}, found a folder without "
+        f"{artefact.name} ({shown or 'it is empty'}): name the classifier first, then the images; a "
+        "run writes the file after its first epoch"
+    )
