@@ -27,7 +27,7 @@ from softonce.hardware import has_native_bfloat16
 from softonce.training.layers import layers_of
 from softonce.training.objective import Objective
 from softonce.training.optim import build_optimizer
-from softonce.training.recipes import with_epochs, with_recipe
+from softonce.training.plan import decide, settle
 from softonce.training.step import TrainStep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -41,12 +41,15 @@ Step = Callable[[], object]
 def our_step(name: str, images: Tensor, target: Tensor, *, compiled: bool = False) -> Step:
     """One step with the defaults of `softonce train` on this processor."""
     model = to_layout(create_model(name), CPU, torch.channels_last).train()
-    asked = TrainConfig(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, opt="sgd")
-    config = with_epochs(with_recipe(asked, "none"))
+    asked = TrainConfig(
+        "photos", output=Path("run"), recipe="none", lr=LR, momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY, opt="sgd",
+    )  # fmt: skip
+    plan = decide(settle(asked, model.default_preprocessing, small=False, num_train=len(images)))
     enabled = has_native_bfloat16(CPU)
     step = TrainStep(
         model=torch.compile(model) if compiled else model,
-        optimizer=build_optimizer(layers_of(model), config),
+        optimizer=build_optimizer(layers_of(model), plan),
         objective=Objective(),
         autocast=partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=enabled),
     )

@@ -163,6 +163,6 @@ def model_file(path: str | Path) -> Path:
     shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
     raise ArtefactError(
         f"expected a model file, or the folder of a run, at {path}, found a folder without "
-        f"{artefact.name} ({shown or 'it is empty'}): name the classifier first, then the images; a "
-        "run writes the file after its first epoch"
+        f"{artefact.name} ({shown or 'it is empty'}): name the classifier first, then the images; "
+        "a run writes the file after its first epoch"
     )

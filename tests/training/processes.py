@@ -18,7 +18,7 @@ from softonce.errors import DataError, ImageError
 from softonce.models.cifar import cifar_resnet20
 from softonce.models.network import Network
 from softonce.models.registry import register
-from softonce.training import head_loss, loop
+from softonce.training import head_loss, job
 from softonce.training import run as runner
 from softonce.training.objective import Objective
 from softonce.training.step import TrainStep
@@ -91,7 +91,7 @@ def unreadable(*arguments: str) -> int:
 
 def killed_once(*arguments: str) -> int:
     """Train, and die in one process at the seventh step, unless torchrun has started us again."""
-    loop.MAX_SAVING_SHARE = float("inf")
+    job.MAX_SAVING_SHARE = float("inf")
     real, left = TrainStep.__call__, [7]
 
     def step(self: TrainStep, *args: object, **options: object) -> torch.Tensor:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from softonce import TrainConfig
+from softonce.preprocessing import Preprocessing
+from softonce.run_folder import RunFolder
 from softonce.training.metrics_file import MetricsFile
+from softonce.training.plan import Plan, decide, settle
 
 TIME_FIELDS = ("seconds", "images_per_second")
 WEIGHTS = ("model.safetensors", "last.safetensors")
@@ -26,9 +29,15 @@ def small(data: Path, run: Path, **options: Any) -> TrainConfig:
     return TrainConfig(data, output=run, **defaults | options)
 
 
+def planned(**options: Any) -> Plan:
+    """Return the plan for 50,000 small images, plain unless options say otherwise."""
+    asked = TrainConfig(**{"data": "photos", "output": "run", "recipe": "none"} | options)
+    return decide(settle(asked, Preprocessing(size=32), small=True, num_train=50_000))
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
     """Return the metrics without what a clock says."""
-    found = MetricsFile(run / "metrics.jsonl").rows()
+    found = MetricsFile(RunFolder(run).metrics).rows()
     return [{k: v for k, v in row.items() if k not in TIME_FIELDS} for row in found]
 
 

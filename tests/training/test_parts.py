@@ -15,10 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from training.runs import rows, small
+from training.runs import planned, rows, small
 
 import softonce.training.run as run_module
-from softonce import TrainConfig, create_model, train
+from softonce import create_model, train
 from softonce.artefact import read_artefact
 from softonce.config.train import Opt
 from softonce.errors import ConfigError
@@ -29,14 +29,7 @@ from softonce.training import loop
 from softonce.training.layers import layers_of
 from softonce.training.objective import Objective
 from softonce.training.optim import Schedule, build_average, build_optimizer
-from softonce.training.recipes import with_learning_rate, with_recipe
 from softonce.training.step import TrainStep
-
-
-def plain(**options) -> TrainConfig:
-    """Return a configuration with everything filled in."""
-    return with_learning_rate(with_recipe(TrainConfig(**options), "none"))
-
 
 # the learning rate
 
@@ -72,7 +65,7 @@ def test_the_rate_is_that_of_torch() -> None:
 @pytest.mark.parametrize("opt", get_args(Opt))
 def test_norms_and_biases_are_not_decayed(opt: str) -> None:
     model = create_model("cifar_resnet20")
-    config = plain(opt=opt, lr=0.1, weight_decay=0.3)
+    config = planned(opt=opt, lr=0.1, weight_decay=0.3)
     decay = {
         id(p): group["weight_decay"]
         for group in build_optimizer(layers_of(model), config).param_groups
@@ -86,15 +79,15 @@ def test_norms_and_biases_are_not_decayed(opt: str) -> None:
 def test_layers_that_begin_later_have_groups_of_their_own() -> None:
     model = create_model("cifar_resnet20")
     head = set(map(id, model.fc.parameters()))
-    groups = build_optimizer(layers_of(model, head_epochs=1), plain(lr=0.1)).param_groups
+    groups = build_optimizer(layers_of(model, head_epochs=1), planned(lr=0.1)).param_groups
     for group in groups:  # torch's fused SGD takes a momentum of all of a group, or of none
         assert len({id(parameter) in head for parameter in group["params"]}) == 1
-    assert len(groups) > len(build_optimizer(layers_of(model), plain(lr=0.1)).param_groups)
+    assert len(groups) > len(build_optimizer(layers_of(model), planned(lr=0.1)).param_groups)
 
 
 def test_the_average_is_exponential_over_weights_and_buffers() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    average = build_average(model, plain(model_ema=True, model_ema_decay=0.75))
+    average = build_average(model, planned(model_ema=True, model_ema_decay=0.75))
     average.update_parameters(model)  # the first sets it
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     for _ in range(3):
@@ -108,7 +101,7 @@ def test_the_average_is_exponential_over_weights_and_buffers() -> None:
     for name, value in average.module.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, expected[name])
-    assert build_average(model, TrainConfig()) is None
+    assert build_average(model, planned()) is None
 
 
 # the step

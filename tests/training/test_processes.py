@@ -20,7 +20,8 @@ from softonce import TrainConfig
 from softonce.data.loader import Loader
 from softonce.errors import ConfigError
 from softonce.tensors import read_tensors
-from softonce.training.plan import as_resumed, check_shares
+from softonce.training.checks import check_shares
+from softonce.training.start import as_resumed
 
 SCRIPT = Path(__file__).with_name("processes.py")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_nodes.sh"

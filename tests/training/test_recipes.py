@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training.runs import rows, small, weights
+from training.runs import planned, rows, small, weights
 
 from softonce import TrainConfig, create_model, train
 from softonce.artefact import read_artefact
@@ -23,21 +23,13 @@ from softonce.training.recipes import (
     choose_recipe,
     read_recipe,
     recipe_names,
-    with_epochs,
-    with_learning_rate,
-    with_recipe,
 )
-
-
-def filled(**options) -> TrainConfig:
-    config = TrainConfig(**options)
-    return with_epochs(with_learning_rate(with_recipe(config, config.recipe)))
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_a_configuration_and_fills_everything(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(f'recipe = "{name}"\n')
-    config = filled(recipe=from_toml(tmp_path / "config.toml", TrainConfig).recipe)
+    config = planned(recipe=from_toml(tmp_path / "config.toml", TrainConfig).recipe)
     options = read_recipe(name)
     dataclasses.replace(config, **{k: v for k, v in options.items() if not isinstance(v, list)})
     for option in read_recipe("none"):
@@ -45,21 +37,21 @@ def test_every_recipe_is_a_configuration_and_fills_everything(name: str, tmp_pat
 
 
 def test_what_was_asked_for_wins() -> None:
-    config = filled(recipe="imagenet-v2", lr=0.7, model_ema=False, mixup_alpha=0.0, epochs=10)
+    config = planned(recipe="imagenet-v2", lr=0.7, model_ema=False, mixup_alpha=0.0, epochs=10)
     assert (config.lr, config.model_ema, config.mixup_alpha, config.epochs) == (0.7, False, 0, 10)
     assert (config.cutmix_alpha, config.opt) == (1.0, "sgd")
 
 
 def test_the_rate_is_in_proportion_to_the_batch() -> None:
-    assert filled(recipe="imagenet-90").lr == pytest.approx(0.1)
-    assert filled(recipe="imagenet-90", batch_size=64).lr == pytest.approx(0.025)
+    assert planned(recipe="imagenet-90").lr == pytest.approx(0.1)
+    assert planned(recipe="imagenet-90", batch_size=64).lr == pytest.approx(0.025)
 
 
 def test_what_is_counted_in_epochs_is_in_proportion_to_them() -> None:
-    config = filled(recipe="imagenet-90", epochs=18)
+    config = planned(recipe="imagenet-90", epochs=18)
     assert (config.lr_step_size, config.lr_warmup_epochs) == (6, pytest.approx(1.0))
-    assert filled(recipe="finetune", epochs=2).head_epochs == 0
-    assert filled(recipe="imagenet-90", epochs=900).lr_warmup_epochs == 5
+    assert planned(recipe="finetune", epochs=2).head_epochs == 0
+    assert planned(recipe="imagenet-90", epochs=900).lr_warmup_epochs == 5
 
 
 @pytest.mark.parametrize(
@@ -125,7 +117,7 @@ def test_a_constant_warm_up_stays_where_it_starts() -> None:
 
 def test_each_stage_learns_slower_than_the_next() -> None:
     layers = layers_of(create_model("resnet18", num_classes=3))
-    groups = parameter_groups(layers, filled(recipe="none", layer_decay=0.5))
+    groups = parameter_groups(layers, planned(recipe="none", layer_decay=0.5))
     scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     model = layers.trained
     stages = [{scale[id(p)] for part in layer for p in part.parameters()} for layer in model]
@@ -190,7 +182,7 @@ def test_the_smallest_batch_that_is_nearly_the_fastest_is_taken(
     caplog.set_level(logging.INFO, logger="softonce")
     monkeypatch.setattr(trials, "MIN_STEPS_PER_EPOCH", 1)
     rates = {16: 50.0, 32: 90.0, 64: 96.0, 128: 98.0, 256: 100.0, 512: 70.0, 1024: 60.0}
-    monkeypatch.setattr(trials, "_images_per_second", lambda job: rates[job.config.batch_size])
+    monkeypatch.setattr(trials, "_images_per_second", lambda job: rates[job.plan.batch_size])
     train(small(photos, tmp_path / "run", batch_size="auto", epochs=1))
     saved = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
     assert (saved.batch_size, saved.lr) == (64, pytest.approx(0.05))
@@ -203,9 +195,9 @@ def test_a_batch_that_fits_no_memory_is_not_taken(
     caplog.set_level(logging.INFO, logger="softonce")
 
     def rate(job) -> float:
-        if job.config.batch_size > 32:
+        if job.plan.batch_size > 32:
             raise torch.OutOfMemoryError
-        return float(job.config.batch_size)
+        return float(job.plan.batch_size)
 
     monkeypatch.setattr(trials, "MIN_STEPS_PER_EPOCH", 1)
     monkeypatch.setattr(trials, "_images_per_second", rate)
@@ -226,17 +218,17 @@ def test_the_epochs_are_what_fits_into_the_budget(
     monkeypatch.setattr(trials, "_step_seconds", lambda job, limit: 3.0)  # 5 steps an epoch
     monkeypatch.setattr(trials, "_evaluation_seconds", lambda job: 2.5)  # 2 batches of val
     found = trials._find_epochs(
-        filled(recipe="none", time_budget=budget, batch_size=8),
-        lambda config: _job(photos, tmp_path / "run", config),
+        planned(batch_size=8), lambda plan: _job(photos, tmp_path / "run"), budget
     )
     assert found == epochs
     assert ("more than --time-budget leaves" in caplog.text) == (budget == "30s" and epochs < 1)
 
 
-def _job(photos: Path, run: Path, config: TrainConfig):
+def _job(photos: Path, run: Path):
     from softonce.training.run import _prepare
+    from softonce.training.start import find_start
 
-    return _prepare(small(photos, run, overwrite=True), None)[0]
+    return _prepare(find_start(small(photos, run, overwrite=True)), None)[0]
 
 
 def test_a_budget_that_is_no_time_is_refused() -> None:

@@ -19,7 +19,8 @@ from training.runs import rows, small, weights
 from softonce import TrainConfig, train
 from softonce.config.toml import from_toml
 from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
-from softonce.training import checkpoint, head_loss, loop, trials
+from softonce.run_folder import RunFolder
+from softonce.training import checkpoint, head_loss, job, loop, start, trials
 from softonce.training import run as runner
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.step import TrainStep
@@ -57,7 +58,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def _saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(job, "MAX_SAVING_SHARE", float("inf"))
 
 
 @pytest.fixture
@@ -167,8 +168,8 @@ def test_an_epoch_whose_steps_were_all_made_before_has_no_speed(
 ) -> None:
     seconds = []
 
-    def die(job: loop.Job, _: object) -> None:
-        seconds.append(job.saver.seconds())
+    def die(running: job.Job, _: object) -> None:
+        seconds.append(running.saver.seconds())
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -210,7 +211,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(photos: Path, tmp_path:
 
 def test_a_state_without_a_folder_is_one_clear_error(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / checkpoint.FOLDER).touch()
+    RunFolder(tmp_path / "run").checkpoints.touch()
     with pytest.raises(StorageError, match="expected a folder to write to at .*run/checkpoints"):
         train(small(photos, tmp_path / "run", overwrite=True))
 
@@ -250,7 +251,7 @@ def test_the_saved_configuration_makes_the_same_run(photos: Path, tmp_path: Path
 @pytest.fixture
 def stopped(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at) -> Path:
     """Return a run folder with two saved states."""
-    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(job, "MAX_SAVING_SHARE", float("inf"))
     kill_at(4)
     with pytest.raises(Killed):
         train(small(photos, tmp_path / "run"))
@@ -259,7 +260,7 @@ def stopped(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_
 
 
 def states(run: Path) -> list[Path]:
-    return sorted((run / checkpoint.FOLDER).iterdir())
+    return sorted(RunFolder(run).checkpoints.iterdir())
 
 
 def test_two_states_are_kept(stopped: Path) -> None:
@@ -325,7 +326,7 @@ def test_a_restart_is_refused_as_the_first_start_was(
     for count in "01":
         monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
         with pytest.raises(ConfigError, match="expected an empty folder at --output"):
-            runner._asked(small(photos, stopped, lr=0.5))
+            start.find_start(small(photos, stopped, lr=0.5))
 
 
 def test_relative_weights_are_found_from_elsewhere(
@@ -354,10 +355,10 @@ def test_a_signal_during_the_last_validation_is_obeyed(
 ) -> None:
     real = loop._evaluate
 
-    def evaluate(job: loop.Job, network: torch.nn.Module):
-        if job.state.progress.epoch == 1:
+    def evaluate(running: job.Job, network: torch.nn.Module):
+        if running.state.progress.epoch == 1:
             os.kill(os.getpid(), number)
-        return real(job, network)
+        return real(running, network)
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_evaluate", evaluate)
@@ -405,7 +406,7 @@ def test_a_loss_that_is_no_number_leaves_a_sound_state(photos: Path, tmp_path: P
 # real signals, a real process
 
 
-def start(photos: Path, run: Path, workers: str = "--workers 0") -> subprocess.Popen[str]:
+def start_process(photos: Path, run: Path, workers: str = "--workers 0") -> subprocess.Popen[str]:
     command = (
         f"train {photos} --model cifar_resnet20 --size 16 --epochs 40 --batch-size 8 {workers}"
         f" --recipe none --checkpoint-seconds 0 --output {run}"
@@ -439,7 +440,7 @@ def test_a_polite_signal_saves_and_leaves(
     photos: Path,
     tmp_path: Path,
 ) -> None:
-    with start(photos, tmp_path / "run", workers) as process:
+    with start_process(photos, tmp_path / "run", workers) as process:
         wait_for_a_state(process, tmp_path / "run")
         send(process.pid, number)
         _, errors = process.communicate(timeout=60)
@@ -450,7 +451,7 @@ def test_a_polite_signal_saves_and_leaves(
 
 def test_sigkill_at_a_random_instant_changes_no_bit(photos: Path, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    with start(photos, run) as process:
+    with start_process(photos, run) as process:
         wait_for_a_state(process, run)
         time.sleep(random.uniform(0, 0.5))
         process.kill()

@@ -10,7 +10,6 @@ from typing import (
     Any,
     Literal,
     TypeAlias,
-    TypeVar,
     get_args,
 )
 
@@ -55,15 +54,6 @@ Threads: TypeAlias = Annotated[int | None, Parameter(group=HARDWARE, negative=()
 Trust: TypeAlias = Annotated[bool, Parameter(group=MODEL, negative=())]
 TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]
 OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
-
-
-Value = TypeVar("Value")
-
-
-def known(value: Value | None) -> Value:
-    """Return an option that the plan has filled in before."""
-    assert value is not None, "the plan fills every option in"  # noqa: S101 - our own mistake
-    return value
 
 
 def check_range(config: Any, name: str, low: float, high: float = float("inf")) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from softonce.data.samples import Samples
     from softonce.data.splits import Splits
     from softonce.evaluation import Evaluation
+    from softonce.run_folder import RunFolder
 
 NUM_MISTAKES = 24
 _THUMBNAIL_SIDE = 128
@@ -32,7 +33,7 @@ _SMALLEST_SHOWN = 64
 
 
 def write_run_report(
-    run: Path,
+    run: RunFolder,
     evaluation: Evaluation,
     metadata: Metadata,
     splits: Splits,
@@ -65,12 +66,12 @@ def write_run_report(
         bad_files=[file.to_dict() for file in splits.bad_files],
         leaks=splits.leaks,
         notes=notes,
-        config_toml=(run / "config.toml").read_text(encoding="utf-8"),
+        config_toml=run.config.read_text(encoding="utf-8"),
         versions=versions(),
         speed=_speed(history),
     )
-    write_report(report, run / "report.html")
-    return run / "report.html"
+    write_report(report, run.report)
+    return run.report
 
 
 def _selection(evaluation: Evaluation, metadata: Metadata) -> str:

@@ -13,7 +13,7 @@ from softonce.errors import ArtefactError, CheckpointError
 from softonce.files import make_folder
 from softonce.groups import gather_rows
 from softonce.losses import ShardedLinear
-from softonce.tensors import read_tensors, write_tensors
+from softonce.tensors import read_record, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.swa_utils import AveragedModel
 
-FOLDER = "checkpoints"
+    from softonce.run_folder import RunFolder
+
 KEEP = 2
 
 
@@ -73,7 +74,7 @@ class State:
     fingerprint: str
 
 
-def save_checkpoint(run: Path, state: State) -> None:
+def save_checkpoint(run: RunFolder, state: State) -> None:
     """Write the state, then remove the older ones but the last; called by all processes.
 
     Raises:
@@ -87,45 +88,42 @@ def save_checkpoint(run: Path, state: State) -> None:
     on_first(lambda: _write(run, state, tensors, options))
 
 
-def _write(run: Path, state: State, tensors: dict[str, Tensor], options: dict[str, Any]) -> None:
-    folder = run / FOLDER
-    make_folder(folder)
+def _write(
+    run: RunFolder, state: State, tensors: dict[str, Tensor], options: dict[str, Any]
+) -> None:
+    make_folder(run.checkpoints)
     record = {
         "kind": "checkpoint",
         "progress": asdict(state.progress),
         "optimizer": options,
         "fingerprint": state.fingerprint,
     }
-    write_tensors(folder / f"step-{state.progress.step:09d}.safetensors", tensors, record)
-    for old in _checkpoints(run)[KEEP:]:
+    write_tensors(run.state(state.progress.step), tensors, record)
+    for old in run.states()[KEEP:]:
         old.unlink(missing_ok=True)
 
 
-def load_checkpoint(run: Path, state: State) -> bool:
-    """Put the newest readable state of a run folder back; say whether there was one.
-
-    Raises:
-        CheckpointError: where the state belongs to another network or other data.
-    """
-    for path in _checkpoints(run):
+def newest_state(run: RunFolder) -> Path | None:
+    """Return the newest saved state that is whole; one that is not is named."""
+    for path in run.states():
         try:
-            tensors, record = read_tensors(path)
+            read_record(path)
         except ArtefactError as error:
             LOG.warning("%s; going back to the state before it", error)
-            continue
-        _restore(path, tensors, record, state)
-        return True
-    return False
+        else:
+            return path
+    return None
 
 
-def has_state(run: Path) -> bool:
-    """Say whether a run folder has a saved state."""
-    return bool(_checkpoints(run))
+def load_checkpoint(path: Path, state: State) -> None:
+    """Put a saved state back.
 
-
-def _checkpoints(run: Path) -> list[Path]:
-    """Return the saved states, the newest first."""
-    return sorted((run / FOLDER).glob("step-*.safetensors"), reverse=True)
+    Raises:
+        ArtefactError: if the file is damaged.
+        CheckpointError: if the state belongs to another network or other data.
+    """
+    tensors, record = read_tensors(path)
+    _restore(path, tensors, record, state)
 
 
 def _module_tensors(state: State) -> dict[str, Tensor]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from softonce.artefact import Metadata, write_artefact
-from softonce.config.fields import known
+from softonce.artefact import write_artefact
 from softonce.console import EPOCHS, LOG, progress
-from softonce.data.loader import Loader, normalize
+from softonce.data.loader import normalize
 from softonce.distributed import (
     copy_buffers_from_first,
     each_together,
@@ -26,94 +25,20 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
-from softonce.tensors import write_tensors
-from softonce.training.checkpoint import State, has_state, save_checkpoint
-from softonce.training.head_loss import with_whole_head
+from softonce.training.job import Saver, check_finite
 from softonce.training.profiling import in_section, profiled
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
-from softonce.training.watching import Watch, watch_floor
+from softonce.training.watching import watch_floor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from softonce.config import TrainConfig
     from softonce.metrics import Figures
-    from softonce.training.layers import Layers
-    from softonce.training.metrics_file import MetricsFile
-    from softonce.training.mixing import Mixing
-    from softonce.training.optim import Schedule
-    from softonce.training.sinks import Sink
-    from softonce.training.step import TrainStep
+    from softonce.training.job import Job
 
-MAX_SAVING_SHARE = 0.05
 _DETAIL_EVERY = 10
-
-
-@dataclass
-class Job:
-    """A run in progress: what stays as it is, and the state that changes.
-
-    Args:
-        config: resolved, without None where a value is needed.
-        run: the run folder.
-        state: all that changes.
-        step: one optimizer step.
-        schedule: the learning rate of each step.
-        train: batches to learn from.
-        val: batches to choose the best epoch by.
-        metadata: of the artefacts that are written.
-        metrics: the rows of the run.
-        device: where to compute.
-        layers: of the network: which learn, and when.
-        mixing: mixup and cutmix, or None.
-        sinks: where the rows go, besides `metrics`.
-    """
-
-    config: TrainConfig
-    run: Path
-    state: State
-    step: TrainStep
-    schedule: Schedule
-    train: Loader
-    val: Loader
-    metadata: Metadata
-    metrics: MetricsFile
-    device: torch.device
-    layers: Layers
-    mixing: Mixing | None = None
-    sinks: Sequence[Sink] = ()
-    saver: _Saver = field(init=False)
-    watch: Watch = field(init=False)
-    first_bad: Tensor = field(init=False)
-    end_step: Callable[[], None] = field(init=False, default=lambda: None)
-
-    def __post_init__(self) -> None:
-        """Build what watches the run."""
-        self.watch = Watch(self.metadata.classes, self.train.num_workers)
-        self.first_bad = torch.tensor(-1, device=self.device)
-
-    def note(self, sums: Tensor) -> None:
-        """Add a step's sums, and note on the device which batch's loss was the first bad one."""
-        self.state.sums += sums
-        is_first = ~sums[0].isfinite() & (self.first_bad < 0)
-        self.first_bad = self.first_bad.masked_fill(is_first, self.state.progress.batch)
-        if self.device.type == "cpu":  # where looking costs nothing
-            check_finite(self)
-
-    @property
-    def deployed(self) -> nn.Module:
-        """The network whose weights are evaluated and written: the average where there is one."""
-        average = self.state.average
-        if average is None or average.n_averaged == 0:  # of no step yet
-            return self.state.model
-        return average.module
-
-    def whole(self) -> nn.Module:
-        """Return the deployed network with all classes of its head; all processes call it."""
-        return with_whole_head(self.deployed)
 
 
 def fit(job: Job) -> None:
@@ -124,14 +49,14 @@ def fit(job: Job) -> None:
         KeyboardInterrupt: after Ctrl-C, with the state saved.
         SystemExit: after SIGTERM, with the state saved.
     """
-    job.saver = _Saver(job)
+    job.saver = Saver(job)
     on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
-    epochs = known(job.config.epochs)
+    epochs = job.plan.epochs
     left = epochs - job.state.progress.epoch
     num_steps = left * len(job.train) - job.state.progress.batch
     remaining = left * len(job.train.scan)
     done = job.state.sums[2].item()
-    trace = job.run / "profile.json" if job.config.profile and rank() == 0 else None
+    trace = job.run.profile if job.plan.profile and rank() == 0 else None
     with (
         stop_requests(patient=world_size() > 1) as stop,
         profiled(trace, num_steps) as job.end_step,
@@ -140,12 +65,12 @@ def fit(job: Job) -> None:
         while job.state.progress.epoch < epochs and not _is_out_of_patience(job):
             speed = _train_epoch(job, stop, advance)
             _finish_epoch(job, speed)
-            leave_if_requested(largest(stop.signal or 0)[0], job.run)
+            leave_if_requested(largest(stop.signal or 0)[0], job.run.path)
 
 
 def _is_out_of_patience(job: Job) -> bool:
     """Say whether `--patience` epochs have passed since the best one."""
-    where, patience = job.state.progress, job.config.patience
+    where, patience = job.state.progress, job.plan.patience
     if patience is None or not where.best or where.epoch - where.best["epoch"] < patience:
         return False
     LOG.info("stopping early: no better top-1 on val since epoch %d", where.best["epoch"])
@@ -163,7 +88,7 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
             num = job.train.num_images(where.batch)
             where.batch += 1
             where.step += 1
-            if state.average is not None and where.step % job.config.model_ema_steps == 0:
+            if state.average is not None and where.step % job.plan.model_ema_steps == 0:
                 state.average.update_parameters(state.model)
             num_images += num
             advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
@@ -171,7 +96,7 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
             signal, is_due = largest(stop.signal or 0, job.saver.is_due())
             if signal or is_due:
                 job.saver.save()
-                leave_if_requested(signal, job.run)
+                leave_if_requested(signal, job.run.path)
     return num_images / max(time.monotonic() - start, 1e-9)
 
 
@@ -186,7 +111,7 @@ def make_step(job: Job, pixels: Tensor, target: Tensor, *, step: int, lr: float)
     target = target.to(job.device, non_blocking=True)
     if job.mixing is not None:
         images, target = job.mixing(images, target, step=step)
-    layout = torch.channels_last if job.config.channels_last else torch.contiguous_format
+    layout = torch.channels_last if job.plan.channels_last else torch.contiguous_format
     return job.step(images.contiguous(memory_format=layout), target, lr=lr)
 
 
@@ -195,7 +120,7 @@ def _detail(job: Job) -> str:
     check_finite(job)
     if job.state.progress.batch > _DETAIL_EVERY and job.step.objective.loss_fn is None:
         job.watch.loss(loss_sum / num, job.state.progress.least_loss)
-    epoch = f"epoch {job.state.progress.epoch + 1}/{job.config.epochs}"
+    epoch = f"epoch {job.state.progress.epoch + 1}/{job.plan.epochs}"
     return f"{epoch}  loss {loss_sum / num:.3f}  top-1 {correct / num:.1%}"
 
 
@@ -220,7 +145,7 @@ def _finish_epoch(job: Job, speed: float) -> None:
     EPOCHS.info(
         "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%%s",
         where.epoch,
-        job.config.epochs,
+        job.plan.epochs,
         loss,
         100 * top1,
         found.nll,
@@ -248,7 +173,7 @@ def _write_best(job: Job, network: nn.Module) -> None:
     metrics = {"split": "val", "top1": where.best["top1"], "nll": where.best["nll"]}
     training = job.metadata.training | {"best_epoch": where.best["epoch"], "metrics": metrics}
     metadata = replace(job.metadata, training=training)
-    write_artefact(job.run / "model.safetensors", network.state_dict(), metadata)
+    write_artefact(job.run.artefact, network.state_dict(), metadata)
 
 
 def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float) -> None:
@@ -271,63 +196,5 @@ def _watch(job: Job, loss: float, top1: float, found: Figures) -> None:
     if job.step.objective.loss_fn is None:
         job.watch.loss(loss, where.least_loss)
     where.least_loss = min(loss, math.inf if where.least_loss is None else where.least_loss)
-    if not job.config.label_smoothing and job.mixing is None:  # these have floors of their own
+    if not job.plan.label_smoothing and job.mixing is None:  # these have floors of their own
         where.plateau = watch_floor(where.plateau, len(job.metadata.classes), loss, top1)
-
-
-def check_finite(job: Job) -> None:
-    """Stop at a loss that is no number, with the batch that made the first one in the run folder.
-
-    Raises:
-        TrainingError: the saved state is from before.
-    """
-    loss_sum = job.state.sums[0].item()
-    if math.isfinite(loss_sum):
-        return
-    where, batch = job.state.progress, int(job.first_bad.item())
-    path = job.run / "bad_batch.safetensors"
-    step = where.step - where.batch + batch
-    on_first(lambda: _write_batch(job, batch, path, step))
-    raise TrainingError(
-        f"expected a finite loss, found {loss_sum} first in step {step}, whose images are in "
-        f"{path}: look at them; lower --lr, raise --lr-warmup-epochs or set --clip-grad-norm 1"
-        f"{'; the saved state is from before' if has_state(job.run) else ''}"
-    )
-
-
-def _write_batch(job: Job, batch: int, path: Path, step: int) -> None:
-    """Make the epoch's batch again, as every batch can be, and write it with its files' names."""
-    epoch, whole = job.state.progress.epoch, replace(job.train, rank=0, world_size=1)
-    pixels, target = next(iter(whole.batches(epoch, start=batch)))
-    record = {"kind": "batch", "epoch": epoch, "step": step, "paths": whole.paths(epoch, batch)}
-    write_tensors(path, {"pixels": pixels, "target": target}, record)
-
-
-class _Saver:
-    """Decides when to save: after `--checkpoint-seconds`, and never more than 5 % of the time."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.start = time.monotonic() - job.state.progress.seconds
-        self.last, self.cost = time.monotonic(), 0.0
-
-    def seconds(self) -> float:
-        """Return the seconds of the run so far, over all sittings."""
-        return time.monotonic() - self.start
-
-    def is_due(self) -> bool:
-        since = time.monotonic() - self.last
-        return (
-            rank() == 0
-            and since >= self.job.config.checkpoint_seconds
-            and (self.cost <= MAX_SAVING_SHARE * since)
-        )
-
-    def save(self) -> None:
-        """Write the state; one with a loss that is no number is refused, the last one stays."""
-        check_finite(self.job)
-        before = time.monotonic()
-        self.job.state.progress.seconds = self.seconds()
-        save_checkpoint(self.job.run, self.job.state)
-        self.last = time.monotonic()
-        self.cost = self.last - before

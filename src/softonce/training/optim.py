@@ -10,15 +10,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from softonce.config.fields import known
-
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from softonce.config import TrainConfig
     from softonce.config.train import Scheduler
     from softonce.training.layers import Layers
+    from softonce.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -73,53 +71,50 @@ class Schedule:
         return max(self.end, self.peak * math.pow(self.gamma, epochs))
 
 
-def build_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
-    """Return the schedule that a resolved configuration asks for."""
-    assert config.lr != "find"  # noqa: S101 - found before
-    epochs, warmup = known(config.epochs), known(config.lr_warmup_epochs)
+def build_schedule(plan: Plan, steps_per_epoch: int) -> Schedule:
+    """Return the schedule that a plan asks for."""
     return Schedule(
-        peak=known(config.lr),
-        num_steps=epochs * steps_per_epoch,
-        num_warmup_steps=round(min(warmup, epochs) * steps_per_epoch),
-        start=config.lr_warmup_decay,
-        end=config.lr_min,
+        peak=plan.lr,
+        num_steps=plan.epochs * steps_per_epoch,
+        num_warmup_steps=round(min(plan.lr_warmup_epochs, plan.epochs) * steps_per_epoch),
+        start=plan.lr_warmup_decay,
+        end=plan.lr_min,
         steps_per_epoch=steps_per_epoch,
-        kind=known(config.lr_scheduler),
-        step_size=known(config.lr_step_size),
-        gamma=config.lr_gamma,
-        rising=config.lr_warmup_method == "linear",
+        kind=plan.lr_scheduler,
+        step_size=plan.lr_step_size,
+        gamma=plan.lr_gamma,
+        rising=plan.lr_warmup_method == "linear",
     )
 
 
-def build_optimizer(layers: Layers, config: TrainConfig) -> Optimizer:
+def build_optimizer(layers: Layers, plan: Plan) -> Optimizer:
     """Return the optimizer of `--opt`; frozen layers have no part in it.
 
     Norm parameters and biases have decays of their own; each layer has its own `lr_scale`, by
     which `--layer-decay` slows it down.
     """
-    assert config.lr != "find"  # noqa: S101 - found before
-    groups = parameter_groups(layers, config)
-    lr, momentum = known(config.lr), config.momentum
+    groups = parameter_groups(layers, plan)
+    lr, momentum = plan.lr, plan.momentum
     fused: Any = {"fused": True}
-    if config.opt == "adamw":
+    if plan.opt == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), **fused)
-    if config.opt == "rmsprop":  # torchvision's two constants
+    if plan.opt == "rmsprop":  # torchvision's two constants
         return torch.optim.RMSprop(groups, lr=lr, momentum=momentum, eps=0.0316, alpha=0.9)
-    nesterov = config.opt == "sgd_nesterov" and momentum > 0
+    nesterov = plan.opt == "sgd_nesterov" and momentum > 0
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, **fused)
 
 
-def parameter_groups(layers: Layers, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(layers: Layers, plan: Plan) -> list[dict[str, Any]]:
     """Return groups of parameters that share a decay, a learning rate and their first step.
 
     Torch's fused SGD wants a momentum of all parameters of a group, or of none.
     """
-    norm = known(config.norm_weight_decay)
-    bias = norm if config.bias_weight_decay is None else config.bias_weight_decay
-    decays = {"weight": known(config.weight_decay), "norm": norm, "bias": bias}
+    norm = plan.norm_weight_decay
+    bias = norm if plan.bias_weight_decay is None else plan.bias_weight_decay
+    decays = {"weight": plan.weight_decay, "norm": norm, "bias": bias}
     grouped: dict[tuple[float, float, bool], list[Tensor]] = {}
     for depth, layer in enumerate(reversed(layers.trained)):
-        scale = known(config.layer_decay) ** depth
+        scale = plan.layer_decay**depth
         is_later = depth > 0 and layers.head_epochs > 0
         for kind, parameter in _kinds(layer):
             grouped.setdefault((decays[kind], scale, is_later), []).append(parameter)
@@ -140,7 +135,7 @@ def _kinds(layer: list[nn.Module]) -> list[tuple[str, Tensor]]:
     ]
 
 
-def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
+def build_average(model: nn.Module, plan: Plan) -> AveragedModel | None:
     """Return the moving average of weights and buffers, where `--model-ema` asks for it.
 
     With `--model-ema-warmup`, update n keeps at most (1 + n) / (10 + n).
@@ -148,13 +143,13 @@ def build_average(model: nn.Module, config: TrainConfig) -> AveragedModel | None
     Source:
         The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
     """
-    if not config.model_ema:
+    if not plan.model_ema:
         return None
-    decay = known(config.model_ema_decay)
+    decay = plan.model_ema_decay
 
     def average_(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
         count = int(num_averaged)
-        kept = min(decay, (1 + count) / (10 + count)) if config.model_ema_warmup else decay
+        kept = min(decay, (1 + count) / (10 + count)) if plan.model_ema_warmup else decay
         get_ema_multi_avg_fn(kept)(averaged, current, num_averaged)  # type: ignore[no-untyped-call] # torch's
 
     return AveragedModel(model, multi_avg_fn=average_, use_buffers=True)

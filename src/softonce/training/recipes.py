@@ -9,7 +9,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from softonce.config.fields import known
 from softonce.console import LOG
 from softonce.errors import UnknownNameError
 
@@ -84,38 +83,35 @@ def with_recipe(config: TrainConfig, name: str) -> TrainConfig:
     return _filled(dataclasses.replace(config, recipe=name), options)
 
 
-def with_learning_rate(config: TrainConfig) -> TrainConfig:
-    """Fill the learning rate in: the recipe's, in proportion to the batch.
+def learning_rate(recipe: str, *, opt: str, batch_size: int, has_weights: bool) -> float:
+    """Return a recipe's learning rate, in proportion to the batch.
 
     Another optimizer than the recipe's, or weights that it does not expect, has the usual rate.
 
     Source:
         The proportion: Goyal et al. 2017 (arXiv 1706.02677), section 2.1.
     """
-    options = read_recipe(config.recipe)
+    options = read_recipe(recipe)
     rate, batch = options["lr"], options["batch_size"]
-    if (config.opt == "adamw") != (options["opt"] == "adamw"):
+    if (opt == "adamw") != (options["opt"] == "adamw"):
         rate, batch = 1e-3, 128
-    elif config.opt == "rmsprop" and options["opt"] != "rmsprop":
+    elif opt == "rmsprop" and options["opt"] != "rmsprop":
         rate = rate / 10
-    if config.weights is not None and config.recipe != "finetune":
+    if has_weights and recipe != "finetune":
         rate = rate / 10
-    size = known(config.batch_size)
-    assert size != "auto"  # noqa: S101 - measured before
-    return _filled(config, {"lr": rate * size / batch})
+    return float(rate * batch_size / batch)
 
 
-def with_epochs(config: TrainConfig) -> TrainConfig:
-    """Fill in what the recipe says in epochs, in proportion to the epochs that there are."""
-    options = read_recipe(config.recipe)
-    share = known(config.epochs) / options["epochs"]
+def in_epochs(recipe: str, epochs: int) -> dict[str, float]:
+    """Return what a recipe says in epochs, in proportion to the epochs that there are."""
+    options = read_recipe(recipe)
+    share = epochs / options["epochs"]
     fewer = min(1.0, share)
-    chosen = {
+    return {
         "lr_warmup_epochs": fewer * options["lr_warmup_epochs"],
         "head_epochs": math.floor(fewer * options["head_epochs"]),
         "lr_step_size": max(1, round(share * options["lr_step_size"])),
     }
-    return _filled(config, chosen)
 
 
 def _filled(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:

@@ -6,8 +6,8 @@ import copy
 import dataclasses
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,15 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
-from softonce.config.fields import known
 from softonce.console import LOG, collected_notes
 from softonce.data.loader import Loader
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
     copy_from_first,
-    is_restartable,
-    is_restarted,
     on_first,
     process_group,
     rank,
@@ -42,34 +39,28 @@ from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.report.run import write_run_report
 from softonce.training.checkpoint import Progress, State, load_checkpoint
+from softonce.training.checks import check_shares, check_statistics
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
+from softonce.training.job import Job
 from softonce.training.layers import Layers, layers_of
-from softonce.training.loop import Job, fit
+from softonce.training.loop import fit
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.mixing import Mixing
 from softonce.training.objective import LossFunction, Objective, class_weights
 from softonce.training.optim import build_average, build_optimizer, build_schedule
 from softonce.training.plan import (
-    Resolved,
-    as_resumed,
-    check_output,
-    check_shares,
-    check_statistics,
-    check_unfinished,
-    claim_output,
-    is_begun,
-    mark_start,
-    resolve,
-    resumed,
-    save_config,
+    Plan,
     say_plan,
+    settle,
+    to_text,
     with_absolute_paths,
     with_head_shards,
 )
-from softonce.training.recipes import with_epochs, with_sizes
-from softonce.training.sinks import TensorBoard, import_tensorboard
+from softonce.training.recipes import with_sizes
+from softonce.training.sinks import TensorBoard
+from softonce.training.start import Start, find_start
 from softonce.training.step import TrainStep
-from softonce.training.trials import is_unmeasured, measured
+from softonce.training.trials import is_unmeasured, measure_open
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +70,7 @@ if TYPE_CHECKING:
 
     from softonce.config import TrainConfig
     from softonce.models import Network
+    from softonce.preprocessing import Preprocessing
     from softonce.training.sinks import Sink
 
 
@@ -131,8 +123,8 @@ def train(
 def _run(
     config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink], notes: list[str]
 ) -> TrainResult:
-    job, splits = _prepare(together(lambda: _asked(config)), loss)
-    job.sinks = [*sinks, *_tracker(config, job)] if rank() == 0 else []
+    job, splits = _prepare(together(lambda: find_start(config)), loss)
+    job.sinks = [*sinks, *_tracker(job)] if rank() == 0 else []
     with closing(job.train), closing(job.val):
         try:
             fit(job)
@@ -142,225 +134,195 @@ def _run(
         return _finish(job, splits, notes)
 
 
-def _asked(config: TrainConfig) -> TrainConfig:
-    """Return the configuration to run: as given, or of the run that goes on."""
-    if config.track == "tensorboard":
-        import_tensorboard()
-    if config.resume is None and is_restarted() and is_begun(config):
-        config = as_resumed(config)
-    if config.resume is not None:
-        return resumed(config)
-    if is_restartable():
-        mark_start(config)
-    check_output(config)
-    return config
-
-
-def _tracker(config: TrainConfig, job: Job) -> list[Sink]:
-    if config.track == "none":
+def _tracker(job: Job) -> list[Sink]:
+    if job.plan.track == "none":
         return []
-    return [TensorBoard(job.run, step=job.state.progress.step)]
+    return [TensorBoard(job.run.path, step=job.state.progress.step)]
 
 
-def _prepare(config: TrainConfig, loss: LossFunction | None) -> tuple[Job, Splits]:
-    """Read the data, resolve the options, build the network, put a saved state back."""
-    data = config.data
-    if data is None:
-        raise ConfigError("expected DATA, a folder of images, found none")
+def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
+    """Read the data, decide what was left open, build the network, put a saved state back."""
+    config, data = start.config, start.data
     torch.use_deterministic_algorithms(config.use_deterministic_algorithms)
-    if config.resume is not None and is_unmeasured(config):
-        config = _begun_again(config)
     config = together(lambda: with_sizes(config))
     fraction, seed = config.val_fraction, config.seed
     listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
-    torch.manual_seed(config.seed)
-    model, default = together(
-        partial(
-            build_network,
-            config.model,
-            num_classes=len(listed.classes),
-            in_channels=num_channels(config.mode),
-            weights=None if config.resume else config.weights,
-        )
-    )
+    torch.manual_seed(seed)
+    weights = config.weights if start.state is None else None
+    model, default = together(partial(_build_model, config, len(listed.classes), weights))
     if rank() > 0:
         torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
     splits = read_splits(listed, config, default)
     small, num_train = splits.train.pixels is not None, len(splits.train)
-    resolved = together(lambda: resolve(config, default, small=small, num_train=num_train))
-    settled = with_absolute_paths(resolved.config)
-
-    @cache
-    def claim() -> None:  # once, and not before every option has proved to be usable
-        on_first(lambda: claim_output(settled))
-
-    def build_trial(trial: TrainConfig) -> Job:
-        job = _build_job(resolved, trial, copy.deepcopy(model), splits, loss)
-        claim()
-        return job
-
+    settled = together(lambda: settle(config, default, small=small, num_train=num_train))
+    settled = with_absolute_paths(settled, data)
     settled = with_head_shards(settled, model, has_own_loss=loss is not None)
-    config = with_epochs(measured(settled, build_trial))
-    job = _build_job(resolved, config, model, splits, loss)
-    say_plan(config, has_loss=job.step.has_loss)
-    if config.resume is None:
-        claim()
-        on_first(lambda: save_config(config))
-    if config.resume is not None and not together(lambda: load_checkpoint(job.run, job.state)):
-        return _prepare(_begun_again(config), loss)
+
+    def build_trial(plan: Plan) -> Job:
+        return _build_job(plan, copy.deepcopy(model), splits, loss)
+
+    def claim(config: TrainConfig) -> None:
+        text = to_text(config)
+        on_first(lambda: start.folder.claim(text, overwrite=config.overwrite))
+
+    plan = measure_open(settled, build_trial, lambda: claim(settled))
+    job = _build_job(plan, model, splits, loss)
+    say_plan(plan, has_loss=job.step.has_loss)
+    if start.state is not None:
+        together(partial(load_checkpoint, start.state, job.state))
+    elif is_unmeasured(settled):  # claimed before the measurements
+        on_first(lambda: start.folder.save(to_text(plan)))
+    else:
+        claim(plan)
     return job, splits
 
 
-def _begun_again(config: TrainConfig) -> TrainConfig:
-    together(lambda: check_unfinished(config))
-    LOG.info("%s has no saved state yet: starting it again", config.resume)
-    return dataclasses.replace(config, resume=None, overwrite=True)
+def _build_model(
+    config: TrainConfig, num_classes: int, weights: str | None
+) -> tuple[Network, Preprocessing]:
+    return build_network(
+        config.model,
+        num_classes=num_classes,
+        in_channels=num_channels(config.mode),
+        weights=weights,
+    )
 
 
-def _build_job(
-    resolved: Resolved,
-    config: TrainConfig,
-    model: Network,
-    splits: Splits,
-    loss: LossFunction | None,
-) -> Job:
-    device = pick_device(config.device)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+def _build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | None) -> Job:
+    device = pick_device(plan.device)
+    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
     to_layout(model, device, layout)
-    metadata = _metadata(config, resolved, model, splits)
-    if config.shard_head:
+    metadata = _metadata(plan, model, splits)
+    if plan.shard_head:
         model.fc = ShardedLinear.from_linear(model.fc)  # type: ignore[assignment] # made whole again
     make_loader = partial(
         Loader,
-        preprocessing=resolved.preprocessing,
-        batch_size=cast("int", config.batch_size),
-        seed=config.seed,
-        workers=config.workers,
+        preprocessing=plan.preprocessing,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        workers=plan.workers,
         rank=rank(),
         world_size=world_size(),
     )
     train_loader = make_loader(
-        splits.train, augmentation=resolved.augmentation, balanced=config.sampler == "balanced"
+        splits.train, augmentation=plan.augmentation, balanced=plan.sampler == "balanced"
     )
-    check_shares(train_loader, config.grad_accum_steps if config.shard_head else 1)
-    if config.sync_bn:
+    check_shares(train_loader, plan.grad_accum_steps if plan.shard_head else 1)
+    if plan.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
-    check_statistics(model, config, train_loader)
-    layers = _prepare_layers(model, config)
-    optimizer = build_optimizer(layers, config)
+    check_statistics(model, plan, train_loader)
+    layers = _prepare_layers(model, plan)
+    optimizer = build_optimizer(layers, plan)
     # Whatever was measured before, the run begins alike; random layers differ between processes.
-    torch.manual_seed(config.seed + rank())
+    torch.manual_seed(plan.seed + rank())
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     state = State(
-        model, optimizer, build_average(model, config), sums, Progress(), splits.train.fingerprint()
+        model, optimizer, build_average(model, plan), sums, Progress(), splits.train.fingerprint()
     )
-    assert config.output is not None  # noqa: S101 - checked before
     return Job(
-        config=config,
-        run=config.output,
+        plan=plan,
+        run=plan.folder,
         state=state,
-        step=_build_step(config, model, optimizer, _objective(config, splits, loss, device)),
+        step=_build_step(plan, model, optimizer, _objective(plan, splits, loss, device)),
         layers=layers,
-        mixing=_mixing(config, len(splits.listed.classes)),
-        schedule=build_schedule(config, len(train_loader)),
+        mixing=_mixing(plan, len(splits.listed.classes)),
+        schedule=build_schedule(plan, len(train_loader)),
         train=train_loader,
         val=make_loader(splits.val),
         metadata=metadata,
-        metrics=MetricsFile(config.output / "metrics.jsonl"),
+        metrics=MetricsFile(plan.folder.metrics),
         device=device,
     )
 
 
-def _prepare_layers(model: Network, config: TrainConfig) -> Layers:
+def _prepare_layers(model: Network, plan: Plan) -> Layers:
     """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
-    num_blocks = set_stochastic_depth_(model, known(config.stochastic_depth))
-    if config.grad_checkpointing:
+    num_blocks = set_stochastic_depth_(model, plan.stochastic_depth)
+    if plan.grad_checkpointing:
         set_recompute_(model)
-    if num_blocks == 0 and (config.stochastic_depth or config.grad_checkpointing):
+    if num_blocks == 0 and (plan.stochastic_depth or plan.grad_checkpointing):
         raise ConfigError(
             f"expected a network with residual blocks for --stochastic-depth and "
-            f"--grad-checkpointing, found none in {config.model}: leave these options out"
+            f"--grad-checkpointing, found none in {plan.model}: leave these options out"
         )
-    return layers_of(model, freeze=config.freeze, head_epochs=known(config.head_epochs))
+    return layers_of(model, freeze=plan.freeze, head_epochs=plan.head_epochs)
 
 
-def _mixing(config: TrainConfig, num_classes: int) -> Mixing | None:
-    mixup, cutmix = known(config.mixup_alpha), known(config.cutmix_alpha)
-    return Mixing(num_classes, mixup, cutmix, config.seed) if mixup or cutmix else None
+def _mixing(plan: Plan, num_classes: int) -> Mixing | None:
+    mixup, cutmix = plan.mixup_alpha, plan.cutmix_alpha
+    return Mixing(num_classes, mixup, cutmix, plan.seed) if mixup or cutmix else None
 
 
 def _objective(
-    config: TrainConfig, splits: Splits, loss: LossFunction | None, device: torch.device
+    plan: Plan, splits: Splits, loss: LossFunction | None, device: torch.device
 ) -> Objective:
     target = splits.train.samples.target
-    weight = class_weights(config.class_weights, target, splits.listed.classes)
+    weight = class_weights(plan.class_weights, target, splits.listed.classes)
     if loss is not None:
         return Objective(loss)
     return Objective(
         weight=None if weight is None else weight.to(device),
-        label_smoothing=known(config.label_smoothing),
+        label_smoothing=plan.label_smoothing,
     )
 
 
 def _build_step(
-    config: TrainConfig, model: Network, optimizer: torch.optim.Optimizer, objective: Objective
+    plan: Plan, model: Network, optimizer: torch.optim.Optimizer, objective: Objective
 ) -> TrainStep:
     kind = next(model.parameters()).device.type
-    num_images = cast("int", config.batch_size) // (world_size() * config.grad_accum_steps)
-    has_loss = bool(config.shard_head) or has_many_logits(model, objective, num_images)
+    num_images = plan.batch_size // (world_size() * plan.grad_accum_steps)
+    has_loss = plan.shard_head or has_many_logits(model, objective, num_images)
     trained: nn.Module = model
     if has_loss:
-        join = ShardedHeadLoss if config.shard_head else HeadLoss
-        trained = join(model, objective, compiled=config.compile)
-    if world_size() > 1 and not config.shard_head:
-        trained = DistributedDataParallel(trained, find_unused_parameters=bool(config.head_epochs))
+        join = ShardedHeadLoss if plan.shard_head else HeadLoss
+        trained = join(model, objective, compiled=plan.compile)
+    if world_size() > 1 and not plan.shard_head:
+        trained = DistributedDataParallel(trained, find_unused_parameters=bool(plan.head_epochs))
     return TrainStep(
-        model=torch.compile(trained) if config.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
+        model=torch.compile(trained) if plan.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
         objective=objective,
-        autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=bool(config.amp)),
-        clip_grad_norm=config.clip_grad_norm,
+        autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=plan.amp),
+        clip_grad_norm=plan.clip_grad_norm,
         world_size=world_size(),
-        num_parts=config.grad_accum_steps,
+        num_parts=plan.grad_accum_steps,
         has_loss=has_loss,
     )
 
 
-def _metadata(config: TrainConfig, resolved: Resolved, model: Network, splits: Splits) -> Metadata:
+def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
     arch, arch_args = architecture_of(model)
-    assert config.data is not None  # noqa: S101 - checked before
     training: dict[str, Any] = {
-        "data": short_name(config.data),
+        "data": short_name(plan.data),
         "fingerprint": splits.train.fingerprint(),
-        "epochs": config.epochs,
+        "epochs": plan.epochs,
         "num_train": len(splits.train),
         "num_val": len(splits.val),
     }
     if splits.listed.split_off:
-        training["split"] = {"val_fraction": config.val_fraction, "seed": config.seed}
+        training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
         training["listing"] = splits.listed.listing
     return Metadata(
         arch=arch,
         arch_args=arch_args,
         classes=splits.listed.classes,
-        preprocessing=resolved.preprocessing,
+        preprocessing=plan.preprocessing,
         training=training,
     )
 
 
 def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
-    artefact, last = job.run / "model.safetensors", job.run / "last.safetensors"
     made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
     job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
     network = job.whole()
-    on_first(lambda: write_artefact(last, network.state_dict(), job.metadata))
-    on_first(lambda: network.load_state_dict(read_artefact(artefact)[0]))
+    on_first(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
+    on_first(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
     copy_from_first(network)
     engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
     temperature = _fit_temperature(val_logits, val_target)
-    seed = job.config.seed
+    seed = job.plan.seed
     if splits.test is None:
         evaluation = summarise(
             val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
@@ -369,19 +331,18 @@ def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
         with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     on_first(lambda: _write_results(job, splits, evaluation, notes))
-    return TrainResult(job.run, artefact, job.run / "report.html", evaluation)
+    return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
 
 
 def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
-    artefact = job.run / "model.safetensors"
-    tensors, metadata = read_artefact(artefact)
+    tensors, metadata = read_artefact(job.run.artefact)
     metadata = dataclasses.replace(
         metadata,
         temperature=evaluation.temperature,
         training=metadata.training
         | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
     )
-    write_artefact(artefact, tensors, metadata)
+    write_artefact(job.run.artefact, tensors, metadata)
     write_run_report(
         job.run,
         evaluation,
@@ -397,13 +358,12 @@ def _loss_parts(job: Job) -> list[str]:
     """Return what the loss of training holds beside the cross-entropy of one class an image."""
     if job.step.objective.loss_fn is not None:
         return ["the terms of a loss function given from Python"]
-    config, weighted = job.config, job.step.objective.weight is not None
-    smoothing = known(config.label_smoothing)
+    plan = job.plan
     parts = {
-        f"label smoothing {smoothing:g}": smoothing,
-        "class weights": weighted,
-        "mixup": config.mixup_alpha,
-        "cutmix": config.cutmix_alpha,
+        f"label smoothing {plan.label_smoothing:g}": plan.label_smoothing,
+        "class weights": job.step.objective.weight is not None,
+        "mixup": plan.mixup_alpha,
+        "cutmix": plan.cutmix_alpha,
     }
     return [name for name, is_on in parts.items() if is_on]
 

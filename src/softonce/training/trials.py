@@ -12,11 +12,10 @@ import math
 import time
 from collections.abc import Callable
 from itertools import count, islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from softonce.config.fields import known
 from softonce.config.train import seconds_of
 from softonce.console import LOG
 from softonce.distributed import gather_json, largest, on_first
@@ -25,8 +24,9 @@ from softonce.errors import ConfigError
 from softonce.files import replacing
 from softonce.hardware import available_bytes
 from softonce.plurals import format_count
-from softonce.training.loop import Job, make_step
-from softonce.training.recipes import with_epochs, with_learning_rate
+from softonce.training.job import Job
+from softonce.training.loop import make_step
+from softonce.training.plan import decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.config import TrainConfig
+    from softonce.training.plan import Plan
 
-Build: TypeAlias = Callable[["TrainConfig"], Job]
+Build: TypeAlias = Callable[["Plan"], Job]
 
 BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 MIN_STEPS_PER_EPOCH = 20
@@ -47,35 +48,38 @@ _PROVISIONAL_LR = 1e-3
 _SMOOTHING = 0.9
 
 
-def measured(config: TrainConfig, build: Build) -> TrainConfig:
-    """Replace what is to be measured by what was found, and say why.
+def measure_open(config: TrainConfig, build: Build, begin: Callable[[], object]) -> Plan:
+    """Replace what is to be measured by what was found, say why, and decide the rest.
 
     Args:
-        config: resolved but for `--lr find`, `-b auto` and `--time-budget`.
-        build: a configuration -> a job on a copy of the network.
+        config: settled but for `--lr find`, `-b auto` and `--time-budget`.
+        build: a plan -> a job on a copy of the network.
+        begin: called before the first measurement, when a job has proved that it can be built.
     """
-    if config.resume is not None:
-        return config
+    if is_unmeasured(config):
+        _trial(config, build)
+        begin()
     if config.batch_size == "auto":
         config = dataclasses.replace(config, batch_size=_find_batch_size(config, build))
-        config = with_learning_rate(config)
     if config.lr == "find":
         config = dataclasses.replace(config, lr=_find_lr(config, build))
     if config.time_budget is not None:
-        epochs = _find_epochs(config, build)
+        epochs = _find_epochs(config, build, config.time_budget)
         config = dataclasses.replace(config, epochs=epochs, time_budget=None)
-    return config
+    return decide(config)
 
 
 def is_unmeasured(config: TrainConfig) -> bool:
-    """Say whether something is still to be measured, as in a run that was killed while it was."""
+    """Return whether something is open that only a measurement can tell."""
     return config.batch_size == "auto" or config.lr == "find" or config.time_budget is not None
 
 
 def _trial(config: TrainConfig, build: Build, **options: float) -> Job:
     """Build a job on a copy of the network, with all layers learning."""
-    plain = {"lr": _PROVISIONAL_LR} | options
-    job = build(with_epochs(dataclasses.replace(config, **plain)))  # type: ignore[arg-type] # named above
+    provisional: dict[str, Any] = {"lr": _PROVISIONAL_LR} | options
+    if config.batch_size == "auto":
+        provisional = {"batch_size": BATCH_SIZES[0]} | provisional
+    job = build(decide(dataclasses.replace(config, **provisional)))
     job.layers.begin_epoch(job.step.model, job.layers.head_epochs)
     return job
 
@@ -155,8 +159,8 @@ def _find_lr(config: TrainConfig, build: Build) -> float:
     Source:
         Smith 2015 (arXiv 1506.01186), section 3.3.
     """
-    low, high = LR_RANGE.get(known(config.opt), (1e-5, 10.0))
     job = _trial(config, build)
+    low, high = LR_RANGE.get(job.plan.opt, (1e-5, 10.0))
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0
@@ -173,7 +177,7 @@ def _find_lr(config: TrainConfig, build: Build) -> float:
         raise ConfigError("expected a finite loss for --lr find, found none: look at the images")
     lowest = rates[losses.index(min(losses))]
     found = float(f"{lowest / 10:.3g}")
-    picture = known(config.output) / "lr_find.png"
+    picture = job.run.lr_find
     on_first(lambda: _draw(rates, losses, found, picture))
     LOG.info(
         "lr %g: a tenth of %.3g, where the loss was lowest (%.3f) in %d steps from %g up; see %s",
@@ -207,9 +211,9 @@ def _draw(rates: list[float], losses: list[float], found: float, path: Path) -> 
 # --time-budget
 
 
-def _find_epochs(config: TrainConfig, build: Build) -> int:
+def _find_epochs(config: TrainConfig, build: Build, time_budget: str) -> int:
     """Return how many epochs fit into the budget, with 5 % to spare, from the time of a few."""
-    start, budget = time.perf_counter(), seconds_of(known(config.time_budget))
+    start, budget = time.perf_counter(), seconds_of(time_budget)
     job = _trial(config, build)
     step_seconds = _step_seconds(job, limit=max(1.0, 0.02 * budget))
     epoch = len(job.train) * step_seconds + len(job.val) * _evaluation_seconds(job)
@@ -218,7 +222,7 @@ def _find_epochs(config: TrainConfig, build: Build) -> int:
     LOG.info(
         "time for %s in %s: one takes about %.3g s (%s of %.3g s, then val)",
         format_count(epochs, "epoch"),
-        config.time_budget,
+        time_budget,
         epoch,
         format_count(len(job.train), "step"),
         step_seconds,

@@ -1,0 +1,148 @@
+"""How a run starts: anew, again from nothing, or where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softonce.config import TrainConfig
+from softonce.config.toml import from_toml
+from softonce.console import LOG
+from softonce.distributed import is_restartable, is_restarted
+from softonce.errors import ConfigError
+from softonce.run_folder import RunFolder
+from softonce.training.checkpoint import newest_state
+from softonce.training.metrics_file import MetricsFile
+from softonce.training.sinks import import_tensorboard
+from softonce.training.trials import is_unmeasured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# These may differ when a run is resumed: they change no weight.
+_FREE_AT_RESTART = ("workers", "checkpoint_seconds", "quiet", "track", "profile")
+_FREE_ON_RESUME = (
+    *_FREE_AT_RESTART,
+    "data",
+    "output",
+    "resume",
+    "config",
+    "cache_dir",
+    "overwrite",
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What to run, and from where.
+
+    Args:
+        config: as asked, or of the run that goes on.
+        data: where the images are.
+        folder: the run folder.
+        state: the saved state to go on from; None starts at the first step.
+    """
+
+    config: TrainConfig
+    data: str
+    folder: RunFolder
+    state: Path | None = None
+
+
+def find_start(config: TrainConfig) -> Start:
+    """Decide from where to run, before any image is read.
+
+    Raises:
+        ConfigError: if there is nothing to train on or nowhere to write, or `--resume` names no
+            run, or one whose states are lost.
+    """
+    if config.track == "tensorboard":
+        import_tensorboard()
+    output = None if config.output is None else RunFolder(config.output)
+    if config.resume is None and output is not None and is_restarted() and output.is_begun():
+        config = as_resumed(config)
+    if config.resume is not None:
+        return _resumed(config, RunFolder(config.resume))
+    if output is None:
+        raise ConfigError("expected --output RUN, a folder for the results, found none")
+    if is_restartable():
+        output.mark_start()
+    output.check_free(overwrite=config.overwrite)
+    return Start(config, _data_of(config), output)
+
+
+def _data_of(config: TrainConfig) -> str:
+    if config.data is None:
+        raise ConfigError("expected DATA, a folder of images, found none")
+    return str(config.data)
+
+
+def as_resumed(config: TrainConfig) -> TrainConfig:
+    """Return the configuration that goes on with the run in `--output`, begun with this one."""
+    free = {name: getattr(config, name) for name in _FREE_AT_RESTART}
+    return TrainConfig(resume=config.output, **free)
+
+
+def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
+    """Return where the run that `--resume` names goes on: at a saved state, or again from nothing.
+
+    Raises:
+        ConfigError: if there is no such run, or an option would make it another one.
+    """
+    run = folder.path
+    if config.overwrite or config.output not in (None, run):
+        raise ConfigError(
+            f"expected --resume {run} alone, which goes on in that folder, found "
+            f"{'--overwrite' if config.overwrite else f'--output {config.output}'} too"
+        )
+    saved = from_toml(folder.config, TrainConfig)
+    if config.cache_dir is not None and not (saved.cache or saved.cache_dir):
+        raise ConfigError(
+            f"expected no --cache-dir, as {run} was begun without a cache, found "
+            f"{config.cache_dir}: leave it out; boxes cut from cached pictures differ"
+        )
+    _check_same(config, saved, folder)
+    free = {name: getattr(config, name) for name in _FREE_ON_RESUME}
+    free |= {name: getattr(config, name) or getattr(saved, name) for name in ("data", "cache_dir")}
+    free["output"] = run
+    if saved.epochs is not None:  # how many fit has been found
+        free["time_budget"] = None
+    config = dataclasses.replace(saved, **free)
+    state = None if is_unmeasured(config) else newest_state(folder)
+    if state is None:
+        _check_unfinished(folder)
+        LOG.info("%s has no saved state yet: starting it again", run)
+        config = dataclasses.replace(config, resume=None, overwrite=True)
+    return Start(config, _data_of(config), folder, state)
+
+
+def _check_same(config: TrainConfig, saved: TrainConfig, folder: RunFolder) -> None:
+    fields = [
+        field for field in dataclasses.fields(TrainConfig) if field.name not in _FREE_ON_RESUME
+    ]
+    rows = [(f, getattr(config, f.name), getattr(saved, f.name)) for f in fields]
+    # On the command line the saved options stand in for those that were not given.
+    stand_in = not any(asked is None and before is not None for _, asked, before in rows)
+    for field, asked, before in rows:
+        if asked != before and (stand_in or asked != field.default):
+            flag = f"--{field.name.replace('_', '-')}"
+            raise ConfigError(
+                f"expected {f'no {flag}' if before is None else f'{flag} {before}'}, as in "
+                f"{folder.config}, found {asked}: leave it out, or start a new run with --config "
+                f"{folder.config} --output ANOTHER"
+            )
+
+
+def _check_unfinished(folder: RunFolder) -> None:
+    """Raise a `ConfigError` if `--resume` would begin again a run that has come far.
+
+    A run that was killed before its first state has at most the two rows of one epoch.
+    """
+    num_rows = len(MetricsFile(folder.metrics).rows())
+    if folder.states() or num_rows > 2 or folder.last.exists():
+        raise ConfigError(
+            f"expected a saved state that can be read in {folder.checkpoints}, found none, though "
+            f"the run was under way: restore it, or start a new run with --config {folder.config} "
+            "--output ANOTHER"
+        )
