@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from softonce import console
 
 if not torch.cuda.is_available():  # read when triton is first imported, by us or by torch.compile
     os.environ["TRITON_INTERPRET"] = "1"
@@ -23,16 +21,6 @@ MakePhotos = Callable[..., Path]
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """The command line sets the log up for its process: put it back, so that caplog sees notes."""
-    handlers, level, propagate = console.LOG.handlers, console.LOG.level, console.LOG.propagate
-    yield
-    console.LOG.handlers, console.LOG.propagate = handlers, propagate
-    console.LOG.setLevel(level)
-    console._quiet = False
 
 
 def _make_photos(

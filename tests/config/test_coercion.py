@@ -10,14 +10,10 @@ import numpy as np
 import pytest
 
 from softonce import config as configs
-from softonce.config.check import CheckConfig
 from softonce.config.coercion import option_name
-from softonce.config.explain import ExplainConfig
-from softonce.config.watch import WatchConfig
 from softonce.errors import ConfigError
 
 CONFIGS = [getattr(configs, name) for name in configs.__all__]
-CONFIGS += [CheckConfig, ExplainConfig, WatchConfig]
 NEEDED: dict[str, Any] = {
     "artefact": "a.safetensors", "file": "a.onnx", "paths": ("run", "photos"), "data": "photos",
     "out": "shards", "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0),
@@ -74,7 +70,7 @@ def test_a_text_in_place_of_many_is_one() -> None:
     assert configs.PredictConfig("m", "/a/b.png").images == ("/a/b.png",)
     assert configs.PredictConfig("m", ["a", Path("b")]).images == ("a", "b")
     assert configs.PredictConfig("m", (Path(n) for n in "ab")).images == ("a", "b")
-    assert CheckConfig("src").paths == (Path("src"),)
+    assert configs.CheckConfig("src").paths == (Path("src"),)
     assert configs.TrainConfig(class_weights="balanced").class_weights == ("balanced",)
     assert configs.TrainConfig(mean=0.5).mean == (0.5,)
 

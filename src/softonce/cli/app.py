@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
 
-from softonce import __version__, console
-from softonce.cli.other_names import OTHER_NAMES
+from softonce import __version__
+from softonce.cli.usage import describe_usage_error
+from softonce.console import owned_output, print_error, visible_notes
 from softonce.errors import MissingExtraError, SoftonceError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ INTERRUPTED = 130
 EXTRAS = {"sklearn": "demo", "onnx": "export", "onnxscript": "export"}
 """Which extra has a package, where it is not train."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STANDARD_INPUT = "/dev/stdin"  # for a lone hyphen, which the parser would take for an option
 
 # Verb, one line of help; the function is `softonce.cli.<verb>:<verb>`.
@@ -58,29 +61,63 @@ def main(tokens: list[str] | None = None) -> int:
     error, in one line; 130 after Ctrl-C.
     """
     tokens = sys.argv[1:] if tokens is None else tokens
+    is_quiet = "--quiet" in tokens or "-q" in tokens
+    is_watched = tokens[:1] == ["watch"]  # what it runs is somebody else's program
+    output = visible_notes() if is_watched else owned_output(quiet=is_quiet)
+    with output:
+        try:
+            return _run_verb(_normalized(tokens))
+        except SoftonceError as error:
+            return _fail(str(error))
+        except CycloptsError as error:
+            verb = next((token for token in tokens if token in VERBS), "")
+            return _fail(describe_usage_error(error, verb, VERBS))
+        except ImportError as error:
+            return _fail(str(MissingExtraError.of(error.name or str(error), _extra_of(error.name))))
+        except BrokenPipeError:  # the reader has left, as `head` does: what it wanted it has
+            _drop_output()
+            return 0
+        except OSError as error:
+            return _fail(_unwritable_output(error))
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+def _normalized(tokens: list[str]) -> list[str]:
+    """Return the command line as the parser takes it."""
     if tokens[:1] == ["watch"]:
         from softonce.cli.watch import set_apart
 
         tokens = set_apart(tokens)
-    tokens = [STANDARD_INPUT if word == "-" else word for word in tokens]
-    console.set_up(quiet="--quiet" in tokens or "-q" in tokens)
-    try:
-        status = build_app()(
-            tokens, exit_on_error=False, print_error=False, result_action="return_value"
-        )
-    except SoftonceError as error:
-        return _fail(str(error))
-    except CycloptsError as error:
-        return _fail(_usage(error, tokens))
-    except ImportError as error:
-        return _fail(str(MissingExtraError.of(error.name or str(error), _extra_of(error.name))))
-    except BrokenPipeError:
-        # The reader has left, as `head` does: what it wanted it has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    if tokens[:1] == ["version"]:
+        return ["--version"]
+    if tokens[:1] == ["help"]:
+        return [*tokens[1:], "--help"]
+    return [STANDARD_INPUT if word == "-" else word for word in tokens]
+
+
+def _run_verb(tokens: list[str]) -> int:
+    status = build_app()(
+        tokens, exit_on_error=False, print_error=False, result_action="return_value"
+    )
+    sys.stdout.flush()  # a full disk is found out here, not when the interpreter has ended
     return int(status or 0)
+
+
+def _unwritable_output(error: OSError) -> str:
+    """Return the line for a full disk under standard output; any other error is a bug of ours."""
+    if error.errno not in _FULL or error.filename is not None:
+        raise error
+    _drop_output()
+    return (
+        f"expected to write to standard output, found: {error.strerror}; "
+        "free some space or send the output elsewhere"
+    )
+
+
+def _drop_output() -> None:
+    """Let what is still in the buffer go nowhere when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:
@@ -109,19 +146,10 @@ def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCo
         refuse_fractions(app, commands, arguments)
 
 
-def _usage(error: CycloptsError, tokens: list[str]) -> str:
-    """Say what is wrong with the command line, and what a known flag of other scripts is here."""
-    flags = {token.split("=")[0] for token in tokens}
-    hints = [f"{flag} is {OTHER_NAMES[flag]} here" for flag in sorted(flags & set(OTHER_NAMES))]
-    verb = next((f" {token}" for token in tokens if token in VERBS), "")
-    help_line = f"see softonce{verb} --help"
-    return "; ".join([" ".join(str(error).split()).rstrip("."), *hints, help_line])
-
-
 def _extra_of(package: str | None) -> str:
     return EXTRAS.get((package or "").split(".")[0], "train")
 
 
 def _fail(message: str) -> int:
-    console.print_error(message)
+    print_error(message)
     return USAGE_ERROR

@@ -1,21 +1,27 @@
 """What a user can set: one frozen dataclass a verb is flags, TOML, arguments and help at once."""
 
+from softonce.config.check import CheckConfig
 from softonce.config.demo import DemoConfig
 from softonce.config.evaluate import EvaluateConfig
+from softonce.config.explain import ExplainConfig
 from softonce.config.export import ExportConfig
 from softonce.config.inspect import InspectConfig
 from softonce.config.pack import PackConfig
 from softonce.config.predict import PredictConfig
 from softonce.config.serve import ServeConfig
 from softonce.config.train import TrainConfig
+from softonce.config.watch import WatchConfig
 
 __all__ = [
+    "CheckConfig",
     "DemoConfig",
     "EvaluateConfig",
+    "ExplainConfig",
     "ExportConfig",
     "InspectConfig",
     "PackConfig",
     "PredictConfig",
     "ServeConfig",
     "TrainConfig",
+    "WatchConfig",
 ]

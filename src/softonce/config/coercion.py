@@ -67,6 +67,12 @@ def option_name(kind: type[Any], name: str) -> str:
     return name.upper() if name in positional else f"--{name.replace('_', '-')}"
 
 
+def takes_many(kind: Any, name: str) -> bool:
+    """Return whether a field holds any number of values."""
+    hint = _hints_of(kind)[name]
+    return get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis
+
+
 @cache
 def _hints_of(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind)  # takes 4 ms for the options of train

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from softonce.console import LOG
+from softonce.console import LOG, visible_notes
 from softonce.errors import ArgumentError, UnknownNameError
 from softonce.models.network import Architecture, Network
 from softonce.models.state_dicts import LoadReport, fit_, num_classes_of, shapes_of
@@ -69,7 +69,8 @@ def register(build: Callable[..., Model_co]) -> Builder[Model_co]:
     def builder(
         *, weights: WeightsSource | None = None, progress: bool = True, **options: Any
     ) -> Model_co:
-        return _assemble(name, build, weights, progress, options)
+        with visible_notes():
+            return _assemble(name, build, weights, progress, options)
 
     vars(builder)["__signature__"] = inspect.signature(builder, follow_wrapped=False)
     _BUILDERS[name] = builder

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
-from softonce.console import LOG, collected_notes
+from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
@@ -116,7 +116,11 @@ def train(
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
-    with process_group(pick_device(config.device)), collected_notes() as notes:
+    with (
+        visible_notes(quiet=config.quiet),
+        process_group(pick_device(config.device)),
+        collected_notes() as notes,
+    ):
         return _run(config, loss, sinks, notes)
 
 

@@ -1,4 +1,4 @@
-"""What torchvision's, timm's and others' scripts call it -> what to write here."""
+"""What the scripts and packages of others call an option or a verb -> what to write here."""
 
 from __future__ import annotations
 
@@ -158,7 +158,6 @@ OTHER_NAMES = {
     "--dataloader_num_workers": "--workers",
     "--world-size": _PROCESSES,
     "--dist-url": _PROCESSES,
-    "--local_rank": _PROCESSES,
     "--local-rank": _PROCESSES,
     "--dist-bn": "--sync-bn",
     "--no-ddp-bb": _NOTHING + "batch statistics stay per process, and the first one's are kept",
@@ -190,3 +189,35 @@ OTHER_NAMES = {
     "--results-format": "--format",
     "--output-type": "--emit",
 }
+
+_BY_KEY = {name.replace("_", "-"): hint for name, hint in OTHER_NAMES.items()}
+
+OTHER_VERBS = {
+    "fit": "train",
+    "finetune": "train",
+    "fine-tune": "train",
+    "val": "evaluate",
+    "validate": "evaluate",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "infer": "predict",
+    "inference": "predict",
+    "classify": "predict",
+    "convert": "export",
+    "deploy": "serve",
+    "lint": "check",
+    "run": "watch",
+    "info": "inspect",
+    "summary": "inspect",
+}
+
+
+def other_name(flag: str) -> str | None:
+    """Return what to write here for an option of another script, with hyphens or underscores.
+
+    Example:
+        >>> other_name("--imgsz"), other_name("--learning-rate"), other_name("--learning_rate")
+        ('--size', '--lr', '--lr')
+        >>> other_name("--epochs")
+    """
+    return _BY_KEY.get(flag.replace("_", "-"))
