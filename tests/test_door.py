@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,29 @@ def test_every_name_at_the_door_is_there() -> None:
         assert getattr(softonce, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = softonce.no_such_name
+
+
+API = Path(__file__).parents[1] / "docs/reference/api.md"
+SPELLED = re.findall(r"auto(?:function|class|module):: (softonce[\w.]*)", API.read_text())
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_a_name_of_the_reference_is_there_as_it_is_spelled(name: str) -> None:
+    found = softonce
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+
+
+def test_the_reference_names_something() -> None:
+    assert len(SPELLED) > 30
+    listed = {name.split(".")[1] for name in SPELLED}
+    assert {"cross_entropy", "train", "inference", "errors", "floors", "engines"} <= listed
+
+
+def test_a_room_is_there_after_the_import_and_no_torch() -> None:
+    rooms = ("errors", "floors", "config", "preprocessing", "artefact", "inference.probs")
+    code = "import softonce; " + "; ".join(f"softonce.{room}" for room in rooms)
+    assert "torch" not in loaded_after(code)
 
 
 @pytest.mark.parametrize("command", [["train", "photos"], ["evaluate", "a", "b"]])

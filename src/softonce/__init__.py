@@ -1,7 +1,7 @@
 """Image classifiers whose softmax happens exactly once.
 
-A network ends in a Linear layer and gives logits; the softmax happens once: inside the loss while
-it trains, and at the door when it predicts. Every name below is imported when it is first used, so
+A network ends in a Linear layer and gives logits; the softmax happens once: inside the loss during
+training, and on the logits at prediction time. Every name is imported when it is first used, so
 `import softonce` loads no torch.
 """
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from softonce.artefact import Metadata
+from softonce.config import EvaluateConfig
 from softonce.config.fields import preprocessing_from
-from softonce.console import LOG, progress
+from softonce.config.keywords import config_of
+from softonce.console import LOG, progress, visible_notes
 from softonce.data.loader import Loader
 from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
@@ -29,7 +31,7 @@ from softonce.metrics import Figures, figures, score_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from softonce.config import EvaluateConfig
+    from softonce.config.fields import Data
     from softonce.data.samples import Samples
     from softonce.engines import Engine
     from softonce.preprocessing import Preprocessing
@@ -74,24 +76,30 @@ class Evaluation:
         }
 
 
-def evaluate(config: EvaluateConfig) -> Evaluation:
+def evaluate(config: EvaluateConfig | Data, *data: Data, **options: Any) -> Evaluation:
     """Measure an artefact, or a network with foreign weights, on a folder of images.
 
     Every image counts exactly once; an artefact computes in float32, as it was trained.
 
     Args:
-        config: the options of `softonce evaluate`.
+        config: the options of `softonce evaluate`, or the artefact.
+        data: the images, if the artefact is given.
+        options: fields of `EvaluateConfig` by name.
 
     Raises:
-        SoftonceError: where the artefact or the data cannot be used.
+        SoftonceError: if the options, the artefact or the data cannot be used.
 
     Example:
-        >>> from pathlib import Path
-        >>> from softonce.config import EvaluateConfig
-        >>> evaluate(EvaluateConfig((Path("no.safetensors"), Path("photos"))))
+        >>> evaluate("no.safetensors", "photos", tta="flip")
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a model file at no.safetensors, ...
     """
+    settled = config_of(EvaluateConfig, config, *data, **options)
+    with visible_notes(quiet=settled.quiet):
+        return _evaluate(settled)
+
+
+def _evaluate(config: EvaluateConfig) -> Evaluation:
     engine: Engine
     if config.artefact is None:
         engine, split, samples = _foreign(config)

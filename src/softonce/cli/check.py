@@ -17,35 +17,25 @@ def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
     found, with --strict where a warning was, too.
     """
     from softonce.checker.findings import exit_status
-    from softonce.checker.static import check_paths
-    from softonce.checker.static.baseline import known_findings, without_known, write_baseline
-    from softonce.checker.static.settings import settings_for
+    from softonce.verbs import check as run_check
 
-    paths = [str(path) for path in config.paths] or ["."]
-    _check_there(paths)
-    settings, baseline = settings_for(config, paths[0])
-    checked = check_paths(paths, settings)
+    checked = run_check(config)
     checked.leave_to_the_system()
     if config.write_baseline:
-        write_baseline(baseline, checked)
+        _write_baseline(config, checked)
         return 0
-    checked = without_known(checked, known_findings(baseline)) if baseline else checked
     if config.fix or config.diff:
         checked = _repair(checked, write=not config.diff)
     _print(checked, config)
     return 0 if config.diff else exit_status(checked.findings, strict=config.strict)
 
 
-def _check_there(paths: list[str]) -> None:
-    from pathlib import Path
+def _write_baseline(config: CheckConfig, checked: Checked) -> None:
+    from softonce.checker.static.baseline import write_baseline
+    from softonce.checker.static.settings import settings_for
 
-    from softonce.errors import ConfigError
-
-    for path in paths:
-        if not Path(path).exists():
-            raise ConfigError(
-                f"expected a file or a folder at {path}, found nothing: check the path"
-            )
+    _, baseline = settings_for(config, str(next(iter(config.paths), ".")))
+    write_baseline(baseline, checked)
 
 
 def _repair(checked: Checked, *, write: bool) -> Checked:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 from softonce.config import ServeConfig
-from softonce.errors import MissingExtraError
 
 INTERRUPTED = 130
 
@@ -15,17 +14,6 @@ def serve(config: ServeConfig) -> int:
 
     SIGTERM and Ctrl-C stop it; requests that were taken before are answered.
     """
-    try:
-        from softonce.serving.server import serve as run
-    except ImportError as error:
-        raise MissingExtraError.of(error.name or str(error), "serve") from error
-    from softonce.engines import open_engine
+    from softonce.verbs import serve as run_service
 
-    engine = open_engine(
-        config.file,
-        name=config.engine,
-        device=config.device,
-        threads=config.threads,
-        trust=config.trust,
-    )
-    return INTERRUPTED if run(engine, config) == signal.SIGINT else 0
+    return INTERRUPTED if run_service(config) == signal.SIGINT else 0

@@ -7,11 +7,13 @@ import os
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softonce.console import LOG, progress
+from softonce.config import PackConfig
+from softonce.config.keywords import config_of
+from softonce.console import LOG, progress, visible_notes
 from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.samples import list_samples
@@ -25,33 +27,41 @@ from softonce.plurals import format_count
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from softonce.config import PackConfig
+    from softonce.config.fields import Data
     from softonce.data.samples import Samples
 
 MEGABYTE = 10**6
 
 
-def pack(config: PackConfig) -> Path:
+def pack(config: PackConfig | Data, *output: Data, **options: Any) -> Path:
     """Copy every image file as it is into tar shards, and write their index.
 
     The bytes of the result depend on the data alone. It appears whole, or not at all.
 
     Args:
-        config: the options of `softonce pack`.
+        config: the options of `softonce pack`, or the data.
+        output: the folder to write, if the data are given.
+        options: fields of `PackConfig` by name.
 
     Returns:
         The folder of the shards.
 
     Raises:
-        DataError: where DATA or a file cannot be read.
-        StorageError: where the disk is full; nothing stays then.
+        ConfigError: if an option cannot be used.
+        DataError: if DATA or a file cannot be read.
+        StorageError: if the disk is full; nothing stays then.
 
     Example:
-        >>> from softonce.config import PackConfig
-        >>> pack(PackConfig("no_such_folder", Path("shards")))
+        >>> pack("no_such_folder", "shards")
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
+    settled = config_of(PackConfig, config, *output, **options)
+    with visible_notes(quiet=settled.quiet):
+        return _pack(settled)
+
+
+def _pack(config: PackConfig) -> Path:
     out = config.out.resolve()
     _check_out(out, overwrite=config.overwrite)
     source = open_source(config.data)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from softonce.console import LOG
+from softonce.config import ExportConfig
+from softonce.config.keywords import config_of
+from softonce.console import LOG, visible_notes
 from softonce.engines import open_engine
 from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import folded, load
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from softonce.artefact import Metadata
-    from softonce.config import ExportConfig
     from softonce.config.export import Format
     from softonce.config.fields import EngineName
 
@@ -54,23 +55,29 @@ class Exported:
     is_written: bool
 
 
-def export(config: ExportConfig) -> Exported:
+def export(config: ExportConfig | str | Path, **options: Any) -> Exported:
     """Write an artefact for another runtime, unless it answers otherwise than the artefact.
 
     Args:
-        config: the options of `softonce export`.
+        config: the options of `softonce export`, or the artefact.
+        options: fields of `ExportConfig` by name.
 
     Raises:
-        ArtefactError: where the artefact cannot be used.
-        ConfigError: where int8 is asked for without images to calibrate with.
-        MissingExtraError: where the exporter is not installed.
+        ArtefactError: if the artefact cannot be used.
+        ConfigError: if an option cannot be used, or int8 has no images to calibrate with.
+        MissingExtraError: if the exporter is not installed.
 
     Example:
-        >>> from softonce.config import ExportConfig
-        >>> export(ExportConfig(Path("no.safetensors")))
+        >>> export("no.safetensors", to="openvino")
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a .safetensors file at no.safetensors, ...
     """
+    settled = config_of(ExportConfig, config, **options)
+    with visible_notes(quiet=settled.quiet):
+        return _export(settled)
+
+
+def _export(config: ExportConfig) -> Exported:
     model, metadata = load(config.artefact, device="cpu")
     data = data_of(config, metadata)
     if data is None and config.precision == "int8":
