@@ -15,6 +15,9 @@ def format_count(number: int, noun: str) -> str:
     Example:
         >>> [format_count(1, "image"), format_count(0, "class"), format_count(1200, "file")]
         ['1 image', '0 classes', '1,200 files']
+        >>> format_count(2, "epoch")
+        '2 epochs'
     """
-    ending = "" if number == 1 else "es" if noun.endswith(_WITH_ES) else "s"
+    is_hard = noun.endswith("epoch")  # its ch is a k
+    ending = "" if number == 1 else "es" if noun.endswith(_WITH_ES) and not is_hard else "s"
     return f"{number:,} {noun}{ending}"
