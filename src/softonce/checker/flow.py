@@ -1,27 +1,24 @@
 """What one call makes of the scores that it is given: the table of `kinds`, with the axes known.
 
 A running script and a model file both know the shape of every tensor; source does not. So the two
-share this reader of the table, which follows the axis of the classes through views.
+share this reader of the table. `moves` follows the axis of the classes through views, `by_hand`
+knows a softmax, a mean or a pair of probabilities that is written out in arithmetic.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import replace
 
+from softonce.checker.by_hand import written_out
 from softonce.checker.kinds import JOINS, NOTHING, ROWS, Axis, Kind, transfer, transfer_pair
-
-if TYPE_CHECKING:
-    from softonce.checker.findings import Place
-
-Shape: TypeAlias = "tuple[int, ...] | None"
-"""The sizes of a tensor; a size that is not known is -1."""
+from softonce.checker.moves import Moved, from_end, is_along, keeps_order, moved, stacked
+from softonce.checker.tags import Call, Scores
 
 EPSILON = 1e-3
 """What is added against log(0) is no larger; what is larger is an offset."""
 
-# Operation -> where `dim` stands among its arguments, and what it is where it is not given.
+# Operation -> the position of `dim` among its arguments, and its default.
 DIMS: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("softmax", "softmin", "log_softmax", "logsumexp"), (1, None)),
     "gumbel_softmax": (4, -1),
@@ -29,6 +26,7 @@ DIMS: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("gather", "take_along_dim", "select", "narrow", "index_select"), (1, None)),
     **dict.fromkeys(("split", "chunk"), (2, 0)),
     **dict.fromkeys(("unbind", "cat", "stack"), (1, 0)),
+    "roll": (2, None),
     "topk": (2, -1),
     "sort": (1, -1),
 }
@@ -47,8 +45,16 @@ ATEN = {
     "native_batch_norm_legit_no_training": "batch_norm",
     "cudnn_batch_norm": "batch_norm",
     "native_layer_norm": "layer_norm",
+    "native_group_norm": "group_norm",
     "log_sigmoid": "logsigmoid",
-}
+    **dict.fromkeys(
+        (f"upsample_{way}" for way in (
+            "nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d",
+            "nearest_exact1d", "nearest_exact2d", "nearest_exact3d",
+        )),
+        "interpolate",
+    ),
+}  # fmt: skip
 
 NAMES = {
     Kind.LOGITS: "logits",
@@ -66,63 +72,21 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What is known of one tensor.
-
-    Attributes:
-        kind: the possibilities.
-        axis: where the classes lie, counted from the end: -1 is the last; None is unknown.
-        op: the operation that made the kind.
-        made: its line, or its node.
-        direct: whether only views and copies have been made of it since.
-    """
-
-    kind: Kind
-    axis: int | None = None
-    op: str = ""
-    made: Place | None = None
-    direct: bool = True
-
-
-Operand: TypeAlias = "Scores | float | None"
-"""Scores, a number (nan: one that is not known), or a tensor of which nothing is known."""
-
-
-class Call(NamedTuple):
-    """One call of an operation.
-
-    Attributes:
-        op: its canonical name.
-        operands: what it is given, in order.
-        dim: its `dim`, where it has one; several where it takes several.
-        before: the shape of the first operand.
-        after: the shape of what comes out.
-        order: the new order of the axes, where it permutes them.
-        made: the line, or the node.
-    """
-
-    op: str
-    operands: tuple[Operand, ...]
-    dim: tuple[int, ...] = ()
-    before: Shape = None
-    after: Shape = None
-    order: tuple[int, ...] = ()
-    made: Place | None = None
-
-
 def apply(call: Call) -> Scores | None:
-    """Return what the call makes, or None where nothing is known of it.
+    """Return what the call makes, or None if nothing is known of it.
 
     Example:
-        >>> probs = apply(Call("softmax", (None,), dim=(1,), before=(8, 10)))
+        >>> probs = apply(Call("softmax", (None,), dim=(1,), shapes=((8, 10),)))
         >>> probs.kind, probs.axis
         (<Kind.P: 16>, -1)
-        >>> apply(Call("view", (probs,), before=(8, 10), after=(4, 2, 10, 1))).axis
+        >>> apply(Call("view", (probs,), shapes=((8, 10),), after=(4, 2, 10, 1))).axis
         -2
         >>> apply(Call("sub", (1.0, apply(Call("sigmoid", (None,)))))).kind
         <Kind.BP: 64>
     """
+    made = written_out(call)
+    if made is not None:
+        return made
     if call.op in JOINS:
         return _join(call)
     if call.op in ("add", "sub", "mul", "div", "matmul"):
@@ -130,41 +94,85 @@ def apply(call: Call) -> Scores | None:
     if call.op not in ROWS:
         return None
     scores = call.operands[0] if call.operands else None
-    return _row(call, scores if isinstance(scores, Scores) else Scores(Kind.OTHER))
+    scores = scores if isinstance(scores, Scores) else Scores(Kind.OTHER)
+    return _bounded(call, scores) if call.op in _BOUNDED else _row(call, scores)
 
 
 def _row(call: Call, scores: Scores) -> Scores | None:
     row, axis = ROWS[call.op], scores.axis
-    along = _is_along(call, axis) if row.axis in (Axis.REDUCES, Axis.INDEXES) else False
+    along = is_along(call, axis) if row.axis in (Axis.REDUCES, Axis.INDEXES) else False
     if along is None:
         kind = transfer(call.op, scores.kind) | transfer(call.op, scores.kind, along=True)
     else:
         kind = transfer(call.op, scores.kind, along=along)
-    if row.axis is Axis.MAKES:
-        axis = call.dim[0] if call.dim else None
-        if axis is not None and axis >= 0:
-            axis = axis - len(call.before) if call.before is not None else None
-    elif row.axis is not Axis.SAME:
-        axis = moved_axis(call, axis)
+    if row.axis is Axis.MAKES or call.op == "one_hot":
+        shape = call.after if call.op == "one_hot" else call.before
+        axis = from_end(call.dim[0], shape) if call.dim else None
+    elif along:
+        axis = None
+    elif Kind.OTHER not in kind:
+        axis, is_lost = _resized(call, axis) if row.axis is Axis.SAME else moved(call, axis)
+        kind = parts_of(kind) if is_lost and row.axis in (Axis.MOVES, Axis.SAME) else kind
     return _result(call, scores, kind, axis)
 
 
+def _resized(call: Call, axis: int | None) -> Moved:
+    """Return where the classes are after an elementwise call, and whether one stretched them."""
+    before, after = call.before, call.after
+    if axis is None or before is None or after is None or len(before) != len(after):
+        return Moved(axis)
+    return Moved(axis, is_lost=before[axis] != after[axis])
+
+
+def parts_of(kind: Kind) -> Kind:
+    """Return what single entries are: rows that were cut up sum to nothing.
+
+    Example:
+        >>> parts_of(Kind.P), parts_of(Kind.LOGITS)
+        (<Kind.BP: 64>, <Kind.LOGITS: 1>)
+    """
+    return transfer("select", kind, along=True)
+
+
 def _result(call: Call, scores: Scores, kind: Kind, axis: int | None) -> Scores | None:
-    """Keep where the kind was made as long as the kind stays."""
+    """Keep the origin of the kind as long as the kind stays."""
     if Kind.OTHER in kind or kind == NOTHING:
         return None
     row = ROWS.get(call.op)
+    is_copy = keeps_values(call.op)
     is_kept = row is None or all(bit in row.out for bit in kind)
     if is_kept and kind == scores.kind and scores.made is not None:
-        return replace(scores, axis=axis, direct=scores.direct and keeps_values(call.op))
-    parts = keeps_values(call.op) and scores.made is not None
+        if is_copy and keeps_order(call.op):
+            return replace(scores, axis=axis)
+        before = scores.before if is_copy else None
+        return Scores(kind, axis, scores.op, scores.made, scores.direct and is_copy, before)
+    parts = is_copy and scores.made is not None
     return Scores(
         kind,
         axis,
         op=scores.op if parts else call.op,
         made=scores.made if parts else call.made,
         direct=not parts,
+        before=None if scores.kind == Kind.OTHER else replace(scores, before=None, clue=None),
     )
+
+
+def _bounded(call: Call, scores: Scores) -> Scores | None:
+    """Cut values off at bounds; probabilities lose their sum unless next to nothing is cut."""
+    given = (*call.operands[1:3], None, None)[:2]
+    limit = 1.0 if call.op == "hardtanh" else math.inf
+    low, high = (
+        bound if isinstance(bound, float) else default
+        for bound, default in zip(given, (-limit, limit), strict=True)
+    )
+    if call.op == "hardtanh":
+        kind = Kind.BOUNDED if low >= -1 and high <= 1 else Kind.OTHER
+        return _result(call, scores, Kind.NONNEG if low == 0 and high > 1 else kind, scores.axis)
+    kind = transfer(call.op, scores.kind)
+    is_kept = low <= EPSILON and high >= 1 - EPSILON
+    if not is_kept and kind & (Kind.P | Kind.BP):
+        kind = Kind.BP if low <= 1 and high >= 0 else Kind.OTHER
+    return _result(call, scores, kind, scores.axis)
 
 
 def describe(kind: Kind) -> str:
@@ -213,68 +221,48 @@ def keeps_values(op: str) -> bool:
     return copies or row.axis in (Axis.MOVES, Axis.INDEXES)
 
 
-def _is_along(call: Call, axis: int | None) -> bool | None:
-    """Say whether the call's own axis is that of the classes; None where that is not known."""
-    if not call.dim:
-        return True if ROWS[call.op].axis is Axis.REDUCES else None
-    if axis is None or call.before is None:
-        return None
-    rank = len(call.before)
-    return axis in [dim if dim < 0 else dim - rank for dim in call.dim]
-
-
-def moved_axis(call: Call, axis: int | None) -> int | None:
-    """Return where the axis of the classes is after a view, or None where that is not clear.
-
-    It is the axis of the same size with as many entries before it and after it.
-
-    Example:
-        >>> moved_axis(Call("permute", (), before=(8, 10, 4), order=(0, 2, 1)), -2)
-        -1
-        >>> moved_axis(Call("unsqueeze", (), before=(8, 10), after=(8, 10, 1)), -1)
-        -2
-    """
-    before, after = call.before, call.after
-    if axis is None or (before is None and not call.order):
-        return None
-    if call.order:
-        rank = len(call.order)
-        return [dim % rank for dim in call.order].index(axis % rank) - rank
-    if before is None or after is None or not -len(before) <= axis:
-        return None
-    if len(before) == len(after) and before[axis] == after[axis]:
-        return axis
-    inner = math.prod(before[len(before) + axis + 1 :])
-    outer = math.prod(before[: len(before) + axis])
-    for place in range(-1, -len(after) - 1, -1):
-        rest = math.prod(after[len(after) + place + 1 :])
-        ahead = math.prod(after[: len(after) + place])
-        # Rows may have been picked, so only one side has to agree.
-        if after[place] == before[axis] and (rest == inner or ahead == outer):
-            return place
-    return None
-
-
 def _join(call: Call) -> Scores | None:
     """Join the operands: the result is one of them, entry by entry."""
     known = [scores for scores in call.operands if isinstance(scores, Scores)]
-    if not known or len(known) < len(call.operands):
+    if not known:
         return None
-    first = known[0]
-    kind = NOTHING
-    for scores in known:
-        kind |= scores.kind
-    if call.op in ROWS:
-        along = _is_along(call, first.axis)
-        kind = transfer(call.op, kind, along=bool(along))
-    same_axis = all(scores.axis == first.axis for scores in known)
-    return _result(call, replace(first, kind=kind), kind, first.axis if same_axis else None)
+    first, kind = known[0], known[0].kind
+    if len(known) < len(call.operands):
+        is_filled = call.op == "where" and any(isinstance(x, float) for x in call.operands)
+        masked = transfer("masked_fill", kind) if is_filled else Kind.OTHER
+        return _result(call._replace(op="masked_fill"), first, masked, first.axis)
+    if any(scores.kind != kind for scores in known):
+        return None
+    axes = {scores.axis for scores in known}
+    axis = first.axis if len(axes) == 1 else None
+    are_whole = None if None in axes else axis is not None and _joins_rows(call, axis)
+    if not are_whole:
+        kind = parts_of(kind) | (kind if are_whole is None else NOTHING)
+    if call.op == "stack":
+        axis = stacked(axis, call.dim, call.after)
+    return _result(call, first, kind, axis)
+
+
+def _joins_rows(call: Call, axis: int) -> bool | None:
+    """Return whether the rows of the operands stay whole; None if that is not known."""
+    if call.op == "stack":
+        return True
+    if call.op == "cat":
+        along = is_along(call, axis)
+        return None if along is None else not along
+    if call.op != "where":
+        return False
+    if call.mask is None:
+        return None
+    return axis < -len(call.mask) or call.mask[axis] == 1
 
 
 def _arithmetic(call: Call) -> Scores | None:
     left, right = (*call.operands, None)[:2]
     if isinstance(left, Scores) and isinstance(right, Scores):
         kind = transfer_pair(call.op, left.kind, right.kind)
+        if Kind.LSE in right.kind or (call.op == "matmul" and (left.axis, right.axis) != (-1, -1)):
+            return None  # `by_hand` knows whose sum it is
         return _result(call, Scores(Kind.OTHER), kind, left.axis)
     if isinstance(left, Scores) and isinstance(right, float):
         return _with_number(call, left, right, number_first=False)
@@ -303,3 +291,6 @@ def _named(op: str, number: float, *, number_first: bool) -> str | None:
     if op in ("add", "sub"):
         return "add_epsilon" if abs(number) <= EPSILON else "add_number"
     return f"{op}_number"
+
+
+_BOUNDED = frozenset({"clamp", "clamp_min", "hardtanh"})

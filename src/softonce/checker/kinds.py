@@ -93,7 +93,8 @@ _ZERO_OR_MORE = {**_keep(_K.NONNEG, _K.BP, _K.P, _K.ONEHOT, _K.HARD, _K.INDEX)}
 _DECIDED = _keep(_K.ONEHOT, _K.HARD, _K.INDEX)
 
 _AFFINE = Row({}, _K.LOGITS)
-_RAW = Row({**_ZERO_OR_MORE, _K.LOGITS: _K.LOGITS})
+# Decisions may be below 0: whole numbers, as a cast cuts them.
+_RAW = Row({**_ZERO_OR_MORE, _K.LOGITS: _K.LOGITS, _K.HARD: _K.OTHER})
 _POSITIVE = Row(_ZERO_OR_MORE, _K.NONNEG)
 _CENTRED = Row({}, _K.BOUNDED)
 _IDENTITY = Row(_ALL)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
-from softonce.checker.flow import Call, Operand, Scores, Shape, apply, describe, normalised_again
+from softonce.checker.flow import apply, describe, keeps_values, normalised_again
 from softonce.checker.kinds import Kind
 from softonce.checker.names import canonical
+from softonce.checker.tags import Call, Operand, Scores, Shape
 from softonce.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Node(NamedTuple):
         inputs: names of values, or numbers.
         outputs: names of values.
         dim: its axes, where it has any.
-        order: the new order of the axes, where it permutes them.
+        order: the new order of the axes, if it permutes them.
+        mask: of a choice between two tensors, the value that decides.
     """
 
     op: str
@@ -43,6 +45,7 @@ class Node(NamedTuple):
     outputs: tuple[str, ...]
     dim: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
+    mask: str = ""
 
     def __str__(self) -> str:
         """Write it as the report does."""
@@ -131,7 +134,7 @@ def walk(graph: Graph) -> tuple[tuple[Output, ...], tuple[Finding, ...]]:
         code = normalised_again(call)
         if code is not None:
             findings.append(_finding(code, node, call))
-        made = math.nan if _all_constant(operands) else apply(call)
+        made = _number(call) if _all_constant(operands) else apply(call)
         for position, name in enumerate(node.outputs):
             makers[name] = node
             second = position == 1 and node.canonical in _INDICES_SECOND
@@ -144,16 +147,22 @@ def _call(graph: Graph, node: Node, operands: tuple[Operand, ...]) -> Call:
     op = canonical(node.canonical)
     if op == "matmul" and any(isinstance(x, float) for x in operands):
         op = "linear"
-    first = node.inputs[0] if node.inputs else ""
     return Call(
         op,
         operands,
         dim=node.dim,
-        before=graph.shapes.get(first) if isinstance(first, str) else None,
+        shapes=tuple(graph.shapes.get(x) if isinstance(x, str) else None for x in node.inputs),
         after=graph.shapes.get(node.outputs[0]) if node.outputs else None,
         order=node.order,
+        mask=graph.shapes.get(node.mask),
         made=Place(str(node)),
     )
+
+
+def _number(call: Call) -> float:
+    """Return what a number becomes: copies leave it as it is, all else is not followed."""
+    value = call.operands[0]
+    return value if keeps_values(call.op) and isinstance(value, float) else math.nan
 
 
 def _all_constant(operands: tuple[Operand, ...]) -> bool:
@@ -173,7 +182,7 @@ def _output(
     """Walk back from an output to the node that made its kind."""
     scores = values.get(value)
     node = makers.get(value)
-    if not isinstance(scores, Scores):
+    if not isinstance(scores, Scores) or scores.kind == Kind.OTHER:
         return Output(name, Kind.OTHER, None, str(node or "an input of the graph"))
     through = []
     while node is not None and Place(str(node)) != scores.made:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from softonce.checker.flow import Shape
+    from softonce.checker.tags import Shape
 
 MAX_BYTES = 2**31
 MAX_BYTES_INFERRED = 2**28
 _SOFTMAX_ON_LAST = 13
 """From this opset on softmax is over the last axis where none is given."""
+
+_NORMALISES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
 OPERATIONS = {
     **dict.fromkeys(("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"), "identity"),
@@ -60,8 +62,15 @@ OPERATIONS = {
     "LessOrEqual": "le",
     "Equal": "eq",
 }
-_ALL_INPUTS = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Concat", "Max", "Min"})
-_DEFAULT_AXIS = {"ArgMax": 0, "ArgMin": 0, "TopK": -1, "Gather": 0, "GatherElements": 0}
+_ALL_INPUTS = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Concat", "Max", "Min", "Clip"})
+_DEFAULT_AXIS = {
+    **dict.fromkeys(("ArgMax", "ArgMin", "Gather", "GatherElements", "Split"), 0),
+    **dict.fromkeys(("TopK", "OneHot"), -1),
+}
+_WHOLE_NUMBERS = frozenset({2, 3, 4, 5, 6, 7, 9, 12, 13})
+"""Of the element types those that a cast cuts to: integers and bool."""
+_AXES_AT = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1}
+MAX_AXES = 16
 
 
 def read(path: Path) -> ModelFile:
@@ -107,79 +116,104 @@ def _prepared(model: Any, num_bytes: int) -> Any:
 def _graph(model: Any) -> Graph:
     graph = model.graph
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    constants = {tensor.name: _number(tensor) for tensor in graph.initializer}
-    constants |= {tensor.values.name: math.nan for tensor in graph.sparse_initializer}
-    nodes = []
-    for node in graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = _constant(node)
-        else:
-            nodes.append(_node(node, opsets.get("", 1), constants))
+    constants = {tensor.name: _entries(tensor) for tensor in graph.initializer}
+    constants |= {tensor.values.name: () for tensor in graph.sparse_initializer}
+    constants |= {n.output[0]: _constant(n) for n in graph.node if n.op_type == "Constant"}
     known = (*graph.input, *graph.value_info, *graph.output)
     shapes = {value.name: _shape(value) for value in known}
+    opset = opsets.get("", 1)
+    nodes = [_node(n, opset, constants, shapes) for n in graph.node if n.op_type != "Constant"]
     names = {value.name: value.name for value in graph.output}
-    return Graph(tuple(nodes), names, constants, shapes)
+    numbers = {name: x[0] if len(x) == 1 else math.nan for name, x in constants.items()}
+    return Graph(tuple(nodes), names, numbers, shapes)
 
 
-def _node(node: Any, opset: int, constants: Mapping[str, float]) -> Node:
+def _node(
+    node: Any,
+    opset: int,
+    constants: Mapping[str, tuple[float, ...]],
+    shapes: Mapping[str, Shape],
+) -> Node:
     attributes = {entry.name: entry for entry in node.attribute}
-    standard = node.domain in ("", "ai.onnx")
-    order = tuple(attributes["perm"].ints) if "perm" in attributes else ()
+    canonical = "unknown"
+    if node.domain in ("", "ai.onnx"):
+        canonical = OPERATIONS.get(node.op_type, "unknown")
+    dim = _dim(node, attributes, opset, constants)
+    if canonical == "to" and "to" in attributes and attributes["to"].i in _WHOLE_NUMBERS:
+        canonical = "long"
+    if opset < _SOFTMAX_ON_LAST and node.op_type in _NORMALISES:
+        canonical = canonical if _is_one_axis(shapes.get(node.input[0]), dim[0]) else "unknown"
     return Node(
         op=node.op_type,
         name=node.name or (node.output[0] if node.output else ""),
-        canonical=OPERATIONS.get(node.op_type, "unknown") if standard else "unknown",
-        inputs=_scored(node),
+        canonical=canonical,
+        inputs=_scored(node, attributes),
         outputs=tuple(node.output),
-        dim=_dim(node, attributes, opset, constants),
-        order=order,
+        dim=dim,
+        order=tuple(attributes["perm"].ints) if "perm" in attributes else (),
+        mask=node.input[0] if node.op_type == "Where" else "",
     )
 
 
-def _scored(node: Any) -> tuple[str, ...]:
-    """Return the inputs that are scores; the others say how."""
+def _is_one_axis(shape: Shape, axis: int) -> bool:
+    """Return whether an old softmax, which takes all axes from `axis` on as one, has one there."""
+    return axis == -1 or shape is None or all(size == 1 for size in shape[axis:][1:])
+
+
+def _scored(node: Any, attributes: Mapping[str, Any]) -> tuple[str | float, ...]:
+    """Return the inputs that are scores, and the bounds of a clip; the others say how."""
     if node.op_type == "Where":
         return tuple(node.input[1:])
-    return tuple(node.input if node.op_type in _ALL_INPUTS else node.input[:1])
+    if node.op_type != "Clip":
+        return tuple(node.input if node.op_type in _ALL_INPUTS else node.input[:1])
+    bounds: list[str | float] = []
+    for place, (name, limit) in enumerate((("min", -math.inf), ("max", math.inf)), 1):
+        given = node.input[place] if len(node.input) > place else ""
+        bounds.append(given or (attributes[name].f if name in attributes else limit))
+    return (node.input[0], *bounds)
 
 
 def _dim(
-    node: Any, attributes: Mapping[str, Any], opset: int, constants: Mapping[str, float]
+    node: Any,
+    attributes: Mapping[str, Any],
+    opset: int,
+    constants: Mapping[str, tuple[float, ...]],
 ) -> tuple[int, ...]:
     """Return the axes: an attribute, an input, or the standard's default."""
     if "axis" in attributes:
         return (attributes["axis"].i,)
     if "axes" in attributes:
         return tuple(attributes["axes"].ints)
-    if node.op_type in ("Softmax", "LogSoftmax", "Hardmax"):
+    if node.op_type in _NORMALISES:
         return (-1 if opset >= _SOFTMAX_ON_LAST else 1,)
     if node.op_type in _DEFAULT_AXIS:
         return (_DEFAULT_AXIS[node.op_type],)
-    if node.op_type.startswith("Reduce") and len(node.input) > 1:
-        axis = constants.get(node.input[1], math.nan)
-        return () if math.isnan(axis) else (int(axis),)
-    return ()
+    place = 1 if node.op_type.startswith("Reduce") else _AXES_AT.get(node.op_type, math.inf)
+    given = constants.get(node.input[int(place)], ()) if len(node.input) > place else ()
+    return tuple(int(axis) for axis in given if math.isfinite(axis))
 
 
-def _number(tensor: Any) -> float:
-    """Return the number that a tensor of one entry holds, or nan."""
+def _entries(tensor: Any) -> tuple[float, ...]:
+    """Return the numbers of a small tensor, none of a large one."""
     from onnx import numpy_helper
 
-    if math.prod(tensor.dims) != 1 or tensor.external_data:
-        return math.nan
+    if math.prod(tensor.dims) > MAX_AXES or tensor.external_data:
+        return ()
     try:
-        return float(numpy_helper.to_array(tensor).item())
+        return tuple(float(x) for x in numpy_helper.to_array(tensor).reshape(-1))
     except (TypeError, ValueError):
-        return math.nan
+        return ()
 
 
-def _constant(node: Any) -> float:
+def _constant(node: Any) -> tuple[float, ...]:
     for entry in node.attribute:
         if entry.name == "value":
-            return _number(entry.t)
+            return _entries(entry.t)
         if entry.name in ("value_float", "value_int"):
-            return float(entry.f if entry.name == "value_float" else entry.i)
-    return math.nan
+            return (float(entry.f if entry.name == "value_float" else entry.i),)
+        if entry.name == "value_ints":
+            return tuple(map(float, entry.ints))
+    return ()
 
 
 def _shape(value: Any) -> Shape:

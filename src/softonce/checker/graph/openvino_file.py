@@ -1,4 +1,4 @@
-"""OpenVINO's `.xml`: read as a stream, without entities; the weights beside it are not opened."""
+"""OpenVINO's `.xml`: read as a stream, without entities; of the weights only small constants."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
+from softonce.checker.graph.openvino_weights import read_constants
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from softonce.checker.flow import Shape
+    from softonce.checker.tags import Shape
 
 MAX_BYTES = 2**28
 MAX_DEPTH = 32
@@ -50,6 +52,7 @@ OPERATIONS = {
     "ReduceMean": "mean",
     "ReduceSum": "sum",
     "ReduceMax": "amax",
+    "ReduceMin": "amin",
     "OneHot": "one_hot",
     "Greater": "gt",
     "GreaterEqual": "ge",
@@ -57,6 +60,13 @@ OPERATIONS = {
     "LessEqual": "le",
     "Equal": "eq",
 }
+_AXES_AT = {
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), 1),
+    **dict.fromkeys(("Split", "VariadicSplit"), 1),
+    "Gather": 2,
+    "Slice": 4,
+}
+"""Which input of an operation holds its axes."""
 _ALL_INPUTS = frozenset({"add", "sub", "mul", "div", "matmul", "cat", "maximum", "minimum"})
 
 
@@ -70,8 +80,8 @@ class _Layer:
 
     kind: str
     name: str
-    axis: tuple[int, ...] = ()
     output_names: str = ""
+    data: dict[str, str] = field(default_factory=dict)
     ports: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
 
@@ -111,11 +121,11 @@ class _Reader:
     def start_layer(self, attributes: dict[str, str]) -> None:
         self.layer, self.port = attributes["id"], ""
         names = attributes.get("output_names", "")
-        self.layers[self.layer] = _Layer(attributes["type"], attributes.get("name", ""), (), names)
+        self.layers[self.layer] = _Layer(attributes["type"], attributes.get("name", ""), names)
 
     def start_data(self, attributes: dict[str, str]) -> None:
-        if "axis" in attributes and self.layer in self.layers:
-            self.layers[self.layer].axis = (int(attributes["axis"]),)
+        if self.layer in self.layers:
+            self.layers[self.layer].data = attributes
 
     def start_port(self, attributes: dict[str, str]) -> None:
         self.port = attributes["id"]
@@ -151,7 +161,7 @@ def read(path: Path) -> ModelFile:
     try:
         with path.open("rb") as file:
             parser.ParseFile(file)
-        graph = _graph(reader)
+        graph = _graph(reader, path)
     except _RefusedError as error:
         raise unreadable(path, "an OpenVINO .xml", str(error)) from error
     except expat.ExpatError as error:
@@ -164,40 +174,68 @@ def read(path: Path) -> ModelFile:
     return ModelFile("openvino", outputs, _parsed(reader.record), findings)
 
 
-def _graph(reader: _Reader) -> Graph:
+def _graph(reader: _Reader, path: Path) -> Graph:
     layers = reader.layers
-    constants = {
-        _value((number, port)): math.nan
-        for number, layer in layers.items()
-        if layer.kind == "Const"
-        for port in layer.ports
+    data = {number: layer.data for number, layer in layers.items() if layer.kind == "Const"}
+    entries = read_constants(path.with_suffix(".bin"), data)
+    shapes: dict[str, Shape] = {_value(port): tuple(s) for port, s in reader.sizes.items()}
+    nodes = [_node(reader, number, entries) for number in _ordered(reader)]
+    numbers = {
+        _value((number, port)): _single(entries.get(number, ()))
+        for number in data
+        for port in layers[number].ports
     }
-    nodes = [_node(reader, number) for number in _ordered(reader)]
     results = {number: layer for number, layer in layers.items() if layer.kind == "Result"}
     sources = {number: _sources(reader, number)[0] for number in results}
     outputs = {
         _shown(reader, number, sources[number]): _value(sources[number]) for number in results
     }
-    shapes: dict[str, Shape] = {_value(port): tuple(s) for port, s in reader.sizes.items()}
-    return Graph(tuple(nodes), outputs, constants, shapes)
+    return Graph(tuple(nodes), outputs, numbers, shapes)
 
 
-def _node(reader: _Reader, number: str) -> Node:
+def _single(entries: tuple[float, ...]) -> float:
+    return entries[0] if len(entries) == 1 else math.nan
+
+
+def _node(
+    reader: _Reader,
+    number: str,
+    entries: Mapping[str, tuple[float, ...]],
+) -> Node:
     layer = reader.layers[number]
     canonical = OPERATIONS.get(layer.kind, "unknown")
-    inputs = [_value(source) for source in _sources(reader, number)]
+    if canonical == "to" and layer.data.get("destination_type", "f32")[:1] in "iub":
+        canonical = "long"
+    sources = _sources(reader, number)
+    values = [_value(source) for source in sources]
+    inputs: list[str | float] = list(values if canonical in _ALL_INPUTS else values[:1])
     if canonical == "where":
-        inputs = inputs[1:]
-    elif canonical not in _ALL_INPUTS:
-        inputs = inputs[:1]
+        inputs = list(values[1:])
+    elif canonical == "clamp":
+        inputs += [float(layer.data[bound]) for bound in ("min", "max")]
+    axes = _axes(reader, number, entries)
     return Node(
         op=layer.kind,
         name=layer.name,
-        canonical=canonical,
+        canonical="permute" if canonical == "transpose" else canonical,
         inputs=tuple(inputs),
         outputs=tuple(_value((number, port)) for port in layer.ports),
-        dim=layer.axis,
+        dim=() if canonical == "transpose" else axes,
+        order=axes if canonical == "transpose" else (),
+        mask=values[0] if canonical == "where" else "",
     )
+
+
+def _axes(
+    reader: _Reader, number: str, entries: Mapping[str, tuple[float, ...]]
+) -> tuple[int, ...]:
+    """Return the axes of a layer: an attribute, or a constant among its inputs."""
+    layer, sources = reader.layers[number], _sources(reader, number)
+    if "axis" in layer.data:
+        return (int(layer.data["axis"]),)
+    place = 1 if layer.kind == "Transpose" else _AXES_AT.get(layer.kind, len(sources))
+    given = entries.get(sources[place][0], ()) if place < len(sources) else ()
+    return tuple(int(axis) for axis in given if math.isfinite(axis))
 
 
 def _sources(reader: _Reader, number: str) -> list[tuple[str, str]]:

@@ -8,22 +8,26 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from softonce.checker.flow import ATEN, DIMS
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
+from softonce.checker.moves import after_movedim, swapped, transposed
 from softonce.checker.names import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from softonce.checker.flow import Shape
+    from softonce.checker.tags import Shape
 
 MAX_JSON_BYTES = 2**28
 MAX_RECORD_BYTES = 2**24
 _OLD_NAME = "serialized_exported_program.json"
 _WEIGHTS = ("parameter", "buffer", "tensor_constant")
+_BOUNDS = {"clamp": ("min", "max"), "hardtanh": ("min_val", "max_val")}
+_WHOLE_NUMBERS = frozenset({1, 2, 3, 4, 5, 12})
+"""Of the element types those that a cast cuts to: integers and bool."""
 _SETTINGS = frozenset(
     {"dim", "dims", "dim0", "dim1", "dtype", "alpha", "index", "size", "condition"}
 )
@@ -90,6 +94,13 @@ def _is_graph(name: str) -> bool:
     return folders[-1] == _OLD_NAME or (folders[-2:-1] == ["models"] and name.endswith(".json"))
 
 
+class _Values(NamedTuple):
+    """What the file says of the values: shapes, and numbers that stand for element types."""
+
+    shapes: Mapping[str, Shape]
+    dtypes: Mapping[str, int]
+
+
 def _graph(module: Mapping[str, Any]) -> Graph:
     graph, signature = module["graph"], module["signature"]
     specs = [spec for entry in signature["input_specs"] for spec in entry.items()]
@@ -97,8 +108,9 @@ def _graph(module: Mapping[str, Any]) -> Graph:
     returned = [entry["user_output"] for entry in signature["output_specs"] if _is_returned(entry)]
     values = [name for spec in returned for name in _tensors(spec["arg"])]
     shapes = {name: _shape(value) for name, value in graph["tensor_values"].items()}
+    dtypes = {name: value.get("dtype") for name, value in graph["tensor_values"].items()}
     return Graph(
-        nodes=tuple(_node(node, shapes) for node in graph["nodes"]),
+        nodes=tuple(_node(node, _Values(shapes, dtypes)) for node in graph["nodes"]),
         outputs=dict(zip(_output_names(module, len(values)), values, strict=True)),
         constants={arg["name"]: math.nan for arg in weights},
         shapes=shapes,
@@ -121,34 +133,55 @@ def _output_names(module: Mapping[str, Any], number: int) -> list[str]:
     return [str(key) for key in keys] if len(set(map(str, keys))) == number else plain
 
 
-def _node(node: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Node:
+def _node(node: Mapping[str, Any], graph: _Values) -> Node:
     op = str(node["target"]).removeprefix("torch.ops.")
-    name = canonical(op.split(".")[1] if op.startswith("aten.") else "unknown")
-    name = ATEN.get(name, name)
+    raw = op.split(".")[1] if op.startswith("aten.") else "unknown"
     given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
-    inputs = [x for key, arg in given.items() if key not in _SETTINGS for x in _operands(arg)]
-    axes = _ints(given.get("dim", given.get("dims")))
+    outputs = tuple(_outputs(node))
+    inputs = _scored(raw, given)
+    tensors = [x for x in inputs if isinstance(x, str)]
+    name = ATEN.get(canonical(raw), canonical(raw))
+    if name in ("max", "min") and len(tensors) == 2:
+        name = f"{name}imum"
+    if name == "to" and outputs and graph.dtypes.get(outputs[0]) in _WHOLE_NUMBERS:
+        name = "long"
+    shape = graph.shapes.get(tensors[0]) if tensors else None
     return Node(
         op=op,
-        name=str(node.get("name") or next(iter(_outputs(node)), "")),
+        name=str(node.get("name") or next(iter(outputs), "")),
         canonical=name,
-        inputs=tuple(inputs),
-        outputs=tuple(_outputs(node)),
-        dim=axes or _default_dim(name),
-        order=axes
-        if name == "permute"
-        else _swapped(given, shapes.get(str(next(iter(inputs), "")))),
+        inputs=inputs,
+        outputs=outputs,
+        dim=_ints(given.get("dim", given.get("dims"))) or _default_dim(name),
+        order=_order(name, given, None if shape is None else len(shape)),
+        mask=next(_tensors(given.get("condition", {})), ""),
     )
 
 
-def _swapped(given: Mapping[str, Any], shape: Shape) -> tuple[int, ...]:
-    """Return the order of the axes after `transpose`."""
-    if shape is None or "dim0" not in given:
+def _scored(op: str, given: Mapping[str, Any]) -> tuple[str | float, ...]:
+    """Return the tensors and numbers that the table asks about, in its order."""
+    if op in _BOUNDS:
+        first = next(_tensors(given["self"]))
+        bounds = (next(_operands(given.get(name, {})), None) for name in _BOUNDS[op])
+        limits = (-math.inf, math.inf) if op == "clamp" else (-1.0, 1.0)
+        return (first, *(x if x is not None else y for x, y in zip(bounds, limits, strict=True)))
+    inputs = [x for key, arg in given.items() if key not in _SETTINGS for x in _operands(arg)]
+    if next(_operands(given.get("alpha", {})), 1.0) != 1.0:
+        inputs = [*inputs[:1], "a multiple"]
+    return tuple(inputs[::-1] if op == "rsub" else inputs)
+
+
+def _order(op: str, given: Mapping[str, Any], rank: int | None) -> tuple[int, ...]:
+    """Return the new order of the axes, if the call permutes them."""
+    if rank is None:
         return ()
-    order = list(range(len(shape)))
-    a, b = (_ints(given[name])[0] for name in ("dim0", "dim1"))
-    order[a], order[b] = order[b], order[a]
-    return tuple(order)
+    if op == "permute":
+        return tuple(dim % rank for dim in _ints(given["dims"]))
+    if op == "transpose":
+        return swapped(rank, *(_ints(given[name])[0] for name in ("dim0", "dim1")))
+    if op == "movedim":
+        return after_movedim(rank, _ints(given["source"]), _ints(given["destination"]))
+    return transposed("T" if op == "numpy_T" else op, rank)
 
 
 def _default_dim(op: str) -> tuple[int, ...]:

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from softonce.checker.findings import Place
-from softonce.checker.flow import ATEN, DIMS, Call, Operand, Scores, keeps_values
+from softonce.checker.flow import ATEN, DIMS, keeps_values
 from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind
+from softonce.checker.moves import after_movedim, swapped, transposed
 from softonce.checker.names import canonical
+from softonce.checker.runtime.indexing import order_of, touched_axes
+from softonce.checker.tags import Call, Operand, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "matmul"})
 KEEPS = frozenset(op for op in ROWS if keeps_values(op))
 _KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS)
+# Operation -> the names of its lower and its upper bound, in the order of its arguments.
+_BOUNDS = {
+    "clamp": ("min", "max"),
+    "clamp_min": ("min",),
+    "hardtanh": ("min_val", "max_val"),
+}
 _SWAPPED = frozenset({"rsub", "__rsub__"})
 _TORCH = str(Path(torch.__file__).parent)
 _CHECKER = str(Path(__file__).parents[1])
@@ -72,29 +81,39 @@ def call_of(
     """Return the call with what is known of its operands; `after` and `made` are still open."""
     if op in ("max", "min") and len(args) > 1 and isinstance(args[1], Tensor):
         op = f"{op}imum"
-    operands = _operands(op, args, scores_of)
+    given = _given(op, args, kwargs)
+    given = given[::-1] if swapped else given
+    operands = tuple(_operand(value, scores_of) for value in given)
     if op == "matmul" and any(isinstance(operand, float) for operand in operands):
         op = "linear"
-    first = next((x for x in args if isinstance(x, Tensor)), None)
-    before = None if first is None else tuple(first.shape)
-    call = Call(op, operands[::-1] if swapped else operands, before=before)
-    if op == "getitem" and first is not None:
-        touched = touched_axes(args[1], first.ndim)
-        return call._replace(dim=touched) if touched else call._replace(op="view")
-    return call._replace(dim=_dim(op, args, kwargs), order=_order(op, args, kwargs, before))
+    shapes = tuple(tuple(x.shape) if isinstance(x, Tensor) else None for x in given)
+    call = Call(op, operands, shapes=shapes)
+    if op == "where":
+        return call._replace(mask=tuple(args[0].shape) if isinstance(args[0], Tensor) else None)
+    rank = len(call.before or ())
+    if op == "getitem" and len(args) > 1:
+        touched = touched_axes(args[1], rank)
+        order = order_of(args[1], rank)
+        return call._replace(dim=touched, order=order, op="getitem" if touched else "view")
+    return call._replace(dim=_dim(op, args, kwargs, rank), order=_order(op, args, kwargs, rank))
 
 
-def _operands(
-    op: str, args: tuple[Any, ...], scores_of: Callable[[Tensor], Scores | None]
-) -> tuple[Operand, ...]:
-    given: tuple[Any, ...] = args[:1]
+def _given(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments that the table asks about."""
     if op in ("cat", "stack"):
-        given = tuple(args[0])
-    elif op == "where":
-        given = args[1:3]
-    elif op in ARITHMETIC or op in JOINS:
-        given = args[:2]
-    return tuple(_operand(value, scores_of) for value in given)
+        listed = args[0] if args else kwargs.get("tensors", ())
+        return tuple(listed)
+    if op == "where":
+        return args[1:3]
+    first = args[0] if args else kwargs.get("input")
+    if op in _BOUNDS:
+        bounds = dict(zip(_BOUNDS[op], args[1:], strict=False)) | dict(kwargs)
+        limits = (bounds.get(name) for name in _BOUNDS[op])
+        return (first, *limits)
+    if op in ARITHMETIC or op in JOINS:
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        return (first, other if kwargs.get("alpha", 1) == 1 else None)
+    return (first,)
 
 
 def _operand(value: Any, scores_of: Callable[[Tensor], Scores | None]) -> Operand:
@@ -107,60 +126,37 @@ def _operand(value: Any, scores_of: Callable[[Tensor], Scores | None]) -> Operan
     return known
 
 
-def _dim(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+def _dim(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], rank: int) -> tuple[int, ...]:
+    if op == "one_hot":
+        return (-1,)
     if op not in DIMS:
         return ()
     position, default = DIMS[op]
-    dim = kwargs.get("dim", args[position] if len(args) > position else default)
+    given = args[position] if len(args) > position else default
+    dim = next((kwargs[name] for name in ("dim", "axis", "dims") if name in kwargs), given)
+    if dim is None and op in ("softmax", "softmin", "log_softmax"):
+        dim = 0 if rank in (0, 1, 3) else 1  # as torch.nn.functional guesses
     if isinstance(dim, int) and not isinstance(dim, bool):
         return (dim,)
     return tuple(dim) if isinstance(dim, (tuple, list)) else ()
 
 
-def _order(
-    op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], before: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    """Return the new order of the axes, where the call permutes them."""
-    rank = len(before or ())
-    order = list(range(rank))
-    if op in ("t", "T", "mT") and rank > 1:
-        order[-2:] = reversed(order[-2:]) if op != "T" else order[-2:]
-        return tuple(order if op != "T" else reversed(order))
+def _order(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], rank: int) -> tuple[int, ...]:
+    """Return the new order of the axes, if the call permutes them."""
     if op == "permute":
         dims = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
-        return tuple(dims if isinstance(dims, (tuple, list)) else (dims,))
-    if op == "transpose" and len(args) == 3:
-        a, b = args[1:]
-        order[a], order[b] = order[b], order[a]
-        return tuple(order)
-    return ()
+        return tuple(dim % rank for dim in _listed(dims))
+    if op == "transpose":
+        named = [kwargs[name] for name in ("dim0", "dim1", "axis0", "axis1") if name in kwargs]
+        return swapped(rank, *args[1:], *named)
+    if op == "movedim":
+        source, destination = (*args[1:], *kwargs.values())
+        return after_movedim(rank, _listed(source), _listed(destination))
+    return transposed(op, rank)
 
 
-def touched_axes(index: Any, rank: int) -> tuple[int, ...]:
-    """Return the axes of which an index takes some entries only.
-
-    Example:
-        >>> touched_axes((slice(None), 1), 2), touched_axes((..., 0), 3), touched_axes(None, 2)
-        ((1,), (2,), ())
-    """
-    parts = index if isinstance(index, tuple) else (index,)
-    used = sum(_num_axes(part) for part in parts)
-    touched: list[int] = []
-    axis = 0
-    for part in parts:
-        if part is Ellipsis:
-            axis += rank - used
-        elif part is not None:
-            whole = isinstance(part, slice) and part == slice(None)
-            touched += [] if whole else range(axis, axis + _num_axes(part))
-            axis += _num_axes(part)
-    return tuple(touched)
-
-
-def _num_axes(part: Any) -> int:
-    if part is None or part is Ellipsis:
-        return 0
-    return part.ndim if isinstance(part, Tensor) and part.dtype == torch.bool else 1
+def _listed(dims: Any) -> tuple[int, ...]:
+    return tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
 
 
 def user_lines() -> tuple[Place, ...]:

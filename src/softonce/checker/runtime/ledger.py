@@ -12,10 +12,10 @@ from torch import Tensor
 
 from softonce.checker.catalog import RULES, floor_sentence
 from softonce.checker.findings import Finding, Place
-from softonce.checker.flow import Call, Scores
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
 from softonce.checker.runtime.events import user_lines
 from softonce.checker.runtime.witnesses import Values, agreeing, look_at, recorded
+from softonce.checker.tags import Call, Scores
 from softonce.floors import double_softmax_floor
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from softonce.checker.flow import Call, Scores, apply, normalised_again
+from softonce.checker.flow import apply, normalised_again
 from softonce.checker.kinds import SINKS, Kind
 from softonce.checker.runtime.events import (
     KEEPS,
@@ -24,6 +24,7 @@ from softonce.checker.runtime.events import (
     name_of,
     user_lines,
 )
+from softonce.checker.tags import Call, Scores
 
 if TYPE_CHECKING:
     from softonce.checker.runtime.ledger import Ledger, Site
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _SPOILT = frozenset({"softmax", "log_softmax", "log"})
 """What reads probabilities that were divided by a temperature as if they still were some."""
 _WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
+_CASTS = frozenset({"to", "type", "type_as"})
 
 
 class ScoreMode(TorchFunctionMode):
@@ -86,7 +88,7 @@ class ScoreMode(TorchFunctionMode):
     ) -> Call | Site | None:
         if op in SINKS:
             return self.ledger.look(op, args, kwargs, self.scores_of)
-        call = call_of(op, args, kwargs, self.scores_of, swapped=is_swapped(func))
+        call = call_of(op, args, kwargs, self.tag_of, swapped=is_swapped(func))
         if call.op not in KEEPS:
             call = call._replace(made=next(iter(user_lines()), None))
         if op in ("add", "sub") and 1.0 in call.operands:
@@ -108,7 +110,7 @@ class ScoreMode(TorchFunctionMode):
                 self._negated[result] = seen
             return
         first = args[0] if args else None
-        if result is first and isinstance(first, Tensor) and self.scores_of(first) is not None:
+        if result is first and isinstance(first, Tensor) and self.tag_of(first) is not None:
             return  # handed through as it was
         parts = result if isinstance(result, (tuple, list)) else (result,)
         for position, part in enumerate(parts):
@@ -116,7 +118,8 @@ class ScoreMode(TorchFunctionMode):
                 continue
             if is_tempering(seen):
                 self._tempered[part] = seen.operands[0]
-            made = apply(seen._replace(after=tuple(part.shape)))
+            is_cut = seen.op in _CASTS and not part.is_floating_point()
+            made = apply(seen._replace(op="long" if is_cut else seen.op, after=tuple(part.shape)))
             if position == 1 and seen.op in _WITH_INDICES:
                 made = Scores(Kind.INDEX, op=seen.op, made=seen.made)
             self._tag(part, made)
@@ -134,10 +137,15 @@ class ScoreMode(TorchFunctionMode):
         elif tensor in self._tags:
             del self._tags[tensor]
 
-    def scores_of(self, tensor: Tensor) -> Scores | None:
-        """Return the tag of a tensor, unless it was changed in place since."""
+    def tag_of(self, tensor: Tensor) -> Scores | None:
+        """Return what is known of a tensor, unless it was changed in place since."""
         entry = self._tags.get(tensor)
         return entry[0] if entry is not None and entry[1] == _version(tensor) else None
+
+    def scores_of(self, tensor: Tensor) -> Scores | None:
+        """Return the kind of a tensor, if it is known."""
+        tag = self.tag_of(tensor)
+        return None if tag is None or tag.kind == Kind.OTHER else tag
 
 
 def _version(tensor: Tensor) -> int:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softonce.checker.flow import ATEN, Scores
+from softonce.checker.flow import ATEN
 from softonce.checker.kinds import NOTHING, ROWS, Kind, transfer
 from softonce.checker.names import canonical
 from softonce.checker.runtime.events import KEEPS
+from softonce.checker.tags import Scores
 
 MAX_ROWS = 4096
 MAX_NODES = 64
