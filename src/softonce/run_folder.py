@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "config.toml"
 
     @property
+    def train_batch(self) -> Path:
+        """The picture of the first training batch."""
+        return self.path / "train_batch.png"
+
+    @property
     def lr_find(self) -> Path:
         """The picture of `--lr find`."""
         return self.path / "lr_find.png"
@@ -121,8 +126,8 @@ class RunFolder:
         self.check_free(overwrite=overwrite)
         make_folder(self.path)
         results = (
-            self.metrics, self.artefact, self.last, self.report, self.lr_find, self.profile,
-            self.bad_batch, *self.states(),
+            self.metrics, self.artefact, self.last, self.report, self.train_batch, self.lr_find,
+            self.profile, self.bad_batch, *self.states(),
         )  # fmt: skip
         try:
             for path in results:

@@ -297,3 +297,19 @@ def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:
     rows = pixels.permute(0, 2, 3, 1).reshape(num, height, width * channels).float()
     rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
     return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
+
+
+def denormalize(images: Images, preprocessing: Preprocessing) -> Pixels:
+    """Return the uint8 pixels of normalised images; values that no pixel has are cut off.
+
+    Equals the pixels that `normalize` got.
+
+    Example:
+        >>> from softonce.preprocessing import Preprocessing
+        >>> grey = Preprocessing(size=1, mode="L", mean=(0.5,), std=(0.5,))
+        >>> denormalize(torch.full((1, 1, 1, 1), 1.0), grey).item()
+        255
+    """
+    mean = torch.tensor(preprocessing.mean, device=images.device).view(-1, 1, 1)
+    std = torch.tensor(preprocessing.std, device=images.device).view(-1, 1, 1)
+    return (images.float() * std + mean).mul(255).round().clamp(0, 255).to(torch.uint8)

@@ -25,6 +25,7 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
+from softonce.training.first_batch import write_first_batch
 from softonce.training.job import Saver, check_finite
 from softonce.training.profiling import in_section, profiled
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
@@ -102,17 +103,36 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
 
 def _step(job: Job, pixels: Tensor, target: Tensor) -> Tensor:
     step = job.state.progress.step
-    return make_step(job, pixels, target, step=step, lr=job.schedule.lr(step))
+    images, target = _prepare(job, pixels, target, step=step)
+    if step == 0:
+        on_first(lambda: _write_first_batch(job, images, target))
+    return job.step(images, target, lr=job.schedule.lr(step))
+
+
+def _write_first_batch(job: Job, images: Tensor, target: Tensor) -> None:
+    write_first_batch(
+        job.run.train_batch,
+        images,
+        target,
+        classes=job.metadata.classes,
+        preprocessing=job.train.preprocessing,
+    )
 
 
 def make_step(job: Job, pixels: Tensor, target: Tensor, *, step: int, lr: float) -> Tensor:
     """Normalise, mix and learn from one batch; return the step's sums."""
+    images, target = _prepare(job, pixels, target, step=step)
+    return job.step(images, target, lr=lr)
+
+
+def _prepare(job: Job, pixels: Tensor, target: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
+    """Return a batch as the network sees it: on its device, normalised and mixed."""
     images = normalize(pixels.to(job.device, non_blocking=True), job.train.preprocessing)
     target = target.to(job.device, non_blocking=True)
     if job.mixing is not None:
         images, target = job.mixing(images, target, step=step)
     layout = torch.channels_last if job.plan.channels_last else torch.contiguous_format
-    return job.step(images.contiguous(memory_format=layout), target, lr=lr)
+    return images.contiguous(memory_format=layout), target
 
 
 def _detail(job: Job) -> str:
