@@ -10,10 +10,10 @@ from kind_witnesses import holds
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static.interpreter import Interpreter
+from softonce.checker.static.lattice import as_scores
 from softonce.checker.static.project import Project
 from softonce.checker.static.reporter import Reporter
 from softonce.checker.static.sources import Source
-from softonce.checker.static.values import as_scores
 
 HEAD = """\
 import torch

@@ -1,7 +1,7 @@
 """Small projects as people write them: each guilty line is found, and nothing else.
 
 A page of `projects/` holds one project a heading, each file below its path; the comment at the end
-of a line names the rule that it breaks.
+of a line names the rule that it breaks, and says so if it does on one branch only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 PAGES = sorted((Path(__file__).parent / "projects").glob("*.md"))
 FILE = re.compile(r"^`([^`\n]+)`\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EXPECTED = re.compile(r"#\s*(SO\d{3})$")
+EXPECTED = re.compile(r"#\s*(SO\d{3})( on one branch)?$")
 SETTINGS = Settings(ignore=("SO301",))
 
-Lines = set[tuple[str, int, str]]
+Lines = set[tuple[str, int, str, bool]]
 
 
 def projects() -> Iterator[object]:
@@ -35,7 +35,7 @@ def projects() -> Iterator[object]:
 
 def expected_in(files: dict[str, str]) -> Lines:
     return {
-        (path, number, found[1])
+        (path, number, found[1], bool(found[2]))
         for path, text in files.items()
         for number, line in enumerate(text.splitlines(), 1)
         if (found := EXPECTED.search(line))
@@ -52,6 +52,7 @@ def found_in(files: dict[str, str], folder: Path) -> Lines:
             Path(f.place.path).resolve().relative_to(folder.resolve()).as_posix(),
             f.place.line,
             f.code,
+            f.lowered,
         )
         for f in findings
         if f.severity is not Severity.NOTE

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import options
+from softonce.checker.static.lattice import (
+    choice,
+    int_of,
+    join,
+    join_all,
+    join_present,
+    mark_optional,
+    options_of,
+)
 from softonce.checker.static.operations import apply, index_scores
 from softonce.checker.static.project import Class, FunctionNode, Module
 from softonce.checker.static.values import (
@@ -29,13 +38,6 @@ from softonce.checker.static.values import (
     Sequence,
     Super,
     Value,
-    choice,
-    int_of,
-    join,
-    join_all,
-    join_present,
-    mark_optional,
-    options_of,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def _of_super(value: Super, name: str) -> Value:
     found = value.instance.cls.find(name, after=value.owner)
     if found is None:
         return Method(value, name)
-    return Function(found[1], found[0].module, None, found[0], value.instance)
+    return Function(found[1], found[0].module, (), found[0], value.instance)
 
 
 def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Value:
@@ -140,7 +142,7 @@ def _of_class(cls: Class, name: str) -> Value:
     found = cls.find(name)
     if found is not None:
         bound = cls if _decorators(found[1]) & {"classmethod"} else None
-        return Function(found[1], found[0].module, None, found[0], bound)
+        return Function(found[1], found[0].module, (), found[0], bound)
     for each in cls.order():
         if name in each.scope:
             return each.scope[name]
@@ -166,9 +168,10 @@ def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> 
 def _filled_in(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:
     """Return an attribute that a method sets which has not run yet, or that a base has."""
     if name not in value.filled:
+        run.heap.note(value)
         value.filled.add(name)
         for cls, node in value.cls.stores(name):
-            run.enter(Function(node, cls.module, None, cls, value))
+            run.enter(Function(node, cls.module, (), cls, value))
             if name in value.attrs:
                 return value.attrs[name]
     if value.base is not None:
@@ -188,8 +191,8 @@ def _method(
 ) -> Value:
     decorators = _decorators(node)
     if "staticmethod" in decorators:
-        return Function(node, cls.module, None, cls)
-    function = Function(node, cls.module, None, cls, value)
+        return Function(node, cls.module, (), cls)
+    function = Function(node, cls.module, (), cls, value)
     if decorators & _DECORATED:
         return run.call_function(frame, function, [], {})
     return function
@@ -200,32 +203,32 @@ def _decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Value) -> None:
-    """Run `receiver.name = value`; inside an undecided branch the old value stays possible."""
-    for target in options_of(receiver):
+    """Run `receiver.name = value`; of several receivers each may have kept what it had."""
+    targets = options_of(receiver)
+    for target in targets:
         if isinstance(target, (Instance, Backbone)):
             old = target.attrs.get(name)
-            if old is None and frame.uncertain and isinstance(value, (Const, Sequence, Mapping)):
-                old = UNKNOWN
-            target.attrs[name] = join_present(old, value) if frame.uncertain else value
-            if isinstance(target, Instance):
-                target.version += 1
-            elif name in _HEAD_NAMES:
-                target.head = Chain([target.attrs[name]])
+            new = value if len(targets) == 1 else join_present(old, value)
+            if old is None or old != new:
+                run.heap.write(target).attrs[name] = new
+            if isinstance(target, Backbone) and name in _HEAD_NAMES:
+                target.head = Chain([new])
         elif isinstance(target, Mapping):
-            old = target.items.get(name)
-            target.items[name] = join_present(old, value) if frame.uncertain else value
+            run.heap.write(target).items[name] = value
         elif isinstance(target, Chain) and name in target.names:
-            target.items[target.names.index(name)] = value
+            run.heap.write(target).items[target.names.index(name)] = value
 
 
 def store_item(run: Interpreter, frame: Frame, receiver: Value, key: Value, value: Value) -> None:
     """Run `receiver[key] = value`."""
     if isinstance(receiver, Mapping):
+        run.heap.write(receiver)
         name: Any = key.value if isinstance(key, Const) else ("any", "unknown")
         old = receiver.items.get(name) if not isinstance(key, Const) else None
         receiver.items[name] = value if old is None else join(old, value)
         receiver.exact = receiver.exact and isinstance(key, Const)
     elif isinstance(receiver, (Sequence, Chain)):
+        run.heap.write(receiver)
         index = int_of(key)
         last = index in (-1, len(receiver.items) - 1)
         if isinstance(receiver, Sequence) and (index is None or not receiver.exact):

@@ -6,15 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import NOTHING, ROWS, Axis, Kind
-from softonce.checker.static.values import (
-    UNKNOWN,
-    Const,
-    External,
-    Scores,
-    Sequence,
-    Value,
-    int_of,
-)
+from softonce.checker.static.lattice import int_of
+from softonce.checker.static.values import UNKNOWN, Const, External, Scores, Sequence, Value
 
 if TYPE_CHECKING:
     from softonce.checker.static.values import Maker

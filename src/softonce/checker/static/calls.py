@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softonce.checker.kinds import ROWS, SINKS, Kind
 from softonce.checker.static import keras
 from softonce.checker.static.externals import call_external
+from softonce.checker.static.lattice import choice, join_all, mark_optional, options_of
 from softonce.checker.static.methods import call_method
 from softonce.checker.static.operations import apply
 from softonce.checker.static.project import Class
@@ -25,10 +26,6 @@ from softonce.checker.static.values import (
     Partial,
     Scores,
     Value,
-    choice,
-    join_all,
-    mark_optional,
-    options_of,
     scores,
 )
 
@@ -125,7 +122,7 @@ def call_module(
     for name in ("forward", "__call__", "call"):
         found = module.cls.find(name)
         if found is not None:
-            function = Function(found[1], found[0].module, None, found[0], module)
+            function = Function(found[1], found[0].module, (), found[0], module)
             return _handed_on(frame, run.call_function(frame, function, args, kwargs), node)
     if module.base is not None:
         return call(run, frame, module.base, args, kwargs, node)

@@ -177,8 +177,10 @@ def _guarded(run: Interpreter, module: Module, action: object) -> None:
     try:
         action()  # type: ignore[operator]
     except RecursionError:
+        run.heap.clear()
         run.reporter.add("SO000", Place(module.path), reason="nested too deep")
     except Exception as error:  # noqa: BLE001 - one file of a thousand must not hide the others
+        run.heap.clear()
         reason = f"{NOT_FOLLOWED}: {type(error).__name__}: {error}"
         run.reporter.add("SO000", Place(module.path), reason=reason)
 
@@ -202,7 +204,7 @@ def _methods(run: Interpreter, cls: Class, *, whole: bool) -> Iterator[Function]
     for method in cls.methods.values():
         if method.name != "__init__" and (whole or _mentions_scores(cls.module, method)):
             instance = run.some_instance(cls)
-            yield Function(method, cls.module, None, cls, instance)
+            yield Function(method, cls.module, (), cls, instance)
     if whole and cls.methods:
         yield from _inherited(run, cls)
 
@@ -213,7 +215,7 @@ def _inherited(run: Interpreter, cls: Class) -> Iterator[Function]:
     for base in cls.order()[1:]:
         for name, method in base.loss_methods().items():
             if name not in seen:
-                yield Function(method, base.module, None, base, run.some_instance(cls))
+                yield Function(method, base.module, (), base, run.some_instance(cls))
         seen |= base.methods.keys()
 
 

@@ -7,18 +7,9 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind, transfer
+from softonce.checker.static.lattice import as_scores, number_of
 from softonce.checker.static.operations import fold, maker_of
-from softonce.checker.static.values import (
-    UNKNOWN,
-    Const,
-    Mapping,
-    Scores,
-    Sequence,
-    Value,
-    as_scores,
-    number_of,
-    scores,
-)
+from softonce.checker.static.values import UNKNOWN, Const, Mapping, Scores, Sequence, Value, scores
 
 if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame

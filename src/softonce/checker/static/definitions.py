@@ -21,11 +21,8 @@ def define_function(
     run: Interpreter, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef
 ) -> bool:
     """Run `def`."""
-    scope = {**frame.outer, **frame.scope} if frame.scope is not frame.module.scope else None
-    function = Function(node, frame.module, scope)
-    if scope is not None:
-        scope[node.name] = function
-    frame.scope[node.name] = function
+    function = Function(node, frame.module, frame.scopes())
+    run.heap.write(frame.scope)[node.name] = function
     _decorate(run, frame, node, function)
     return False
 
@@ -51,10 +48,10 @@ def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
 
     bases = [evaluate(run, frame, base) for base in node.bases]
     cls = Class(node.name, frame.module, node, bases)
-    frame.scope[node.name] = cls
+    run.heap.write(frame.scope)[node.name] = cls
     run.classes.setdefault(node, cls)
     _decorate(run, frame, node, cls)
-    inner = Frame(frame.module, cls.scope, frame.scope, depth=frame.depth)
+    inner = Frame(frame.module, cls.scope, frame.scopes())
     simple = (ast.Assign, ast.AnnAssign)
     execute(run, inner, [n for n in node.body if isinstance(n, simple)])
     return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.checker.static import attributes
 from softonce.checker.static.calls import call
 from softonce.checker.static.comparisons import compare
+from softonce.checker.static.lattice import join, mark_optional
 from softonce.checker.static.operations import binary, unary
 from softonce.checker.static.values import (
     UNKNOWN,
@@ -21,8 +22,6 @@ from softonce.checker.static.values import (
     Mapping,
     Sequence,
     Value,
-    join,
-    mark_optional,
 )
 
 if TYPE_CHECKING:
@@ -132,13 +131,11 @@ def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
     known = truth(evaluate(run, frame, node.test))
     mode, before = training_test(node.test), frame.eval_only
     values = []
-    frame.uncertain += known is None
     frame.branches += known is None
     for branch, is_taken, sign in ((node.body, True, mode), (node.orelse, False, -mode)):
         if known in (None, is_taken):
             frame.eval_only = before or sign < 0
             values.append(evaluate(run, frame, branch))
-    frame.uncertain -= known is None
     frame.branches -= known is None
     frame.eval_only = before
     if len(values) == 1:
@@ -193,7 +190,7 @@ def _slice(run: Interpreter, frame: Frame, node: ast.Slice) -> Value:
 
 
 def _lambda(run: Interpreter, frame: Frame, node: ast.Lambda) -> Value:
-    return Function(node, frame.module, {**frame.outer, **frame.scope})
+    return Function(node, frame.module, frame.scopes())
 
 
 def _comprehension(

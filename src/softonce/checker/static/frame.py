@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from softonce.checker.static.values import (
-    Const,
-    External,
-    Instance,
-    Later,
-    Value,
-    join_present,
-    mark_optional,
-)
+from softonce.checker.static.values import Const, External, Instance, Later, Scope, Value
 
 if TYPE_CHECKING:
     import ast
 
     from softonce.checker.findings import Place
+    from softonce.checker.static.heap import Changes
     from softonce.checker.static.project import Class, Module
-
-Scope = dict[str, Value]
 
 
 @dataclass(slots=True, eq=False)
@@ -29,35 +20,53 @@ class Frame:
     """The names of a running function, and what it has returned so far.
 
     Attributes:
+        outer: the scopes around a nested function, the nearest first.
+        elsewhere: name -> the outer scope that `global` or `nonlocal` says it is bound in.
         eval_only: whether this code runs in eval mode only.
-        uncertain: how many undecided branches it stands in.
+        unproven: whether nobody is seen to run this code on these very values.
         branches: how many undecided branches of this very function it stands in.
         options: how many of these are decided by options alone, a name or an attribute.
         optional_returns: whether it returned from one of those.
+        mark: the level of the heap that it began on.
+        leaves: what the heap held where it returned from an undecided branch.
+        loop: the level of the heap that the loop's round began on.
+        exits: what the heap held where that round was left.
     """
 
     module: Module
     scope: Scope
-    outer: Scope = field(default_factory=dict)
+    outer: tuple[Scope, ...] = ()
     owner: Class | None = None
     self_value: Instance | None = None
     eval_only: bool = False
-    uncertain: int = 0
+    unproven: bool = False
     branches: int = 0
     options: int = 0
     optional_returns: bool = False
     returns: list[Value] = field(default_factory=list)
     yields: list[Value] = field(default_factory=list)
-    exits: list[Scope] = field(default_factory=list)
-    depth: int = 0
+    mark: int = 0
+    leaves: list[Changes] = field(default_factory=list)
+    loop: int = 0
+    exits: list[Changes] = field(default_factory=list)
+    elsewhere: dict[str, Scope] = field(default_factory=dict)
     function: ast.AST | None = None
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether it is unknown that this code runs on these very values."""
+        return self.unproven or self.branches > 0
 
     def lookup(self, name: str) -> Value:
         """Return what a name holds; a name that nobody binds is a builtin."""
-        for scope in (self.scope, self.outer, self.module.scope):
-            if name in scope:
-                value = scope[name]
-                return value.now() if isinstance(value, Later) else value
+        value = self.scope.get(name)
+        if value is None:
+            for scope in (*self.outer, self.module.scope):
+                value = scope.get(name)
+                if value is not None:
+                    break
+        if value is not None:
+            return value.now() if isinstance(value, Later) else value
         if name == "__name__":
             return Const("__main__")
         for prefix in self.module.stars:
@@ -65,19 +74,14 @@ class Frame:
                 return External(f"{prefix}.{name}")
         return External(f"builtins.{name}")
 
+    def scopes(self) -> tuple[Scope, ...]:
+        """Return the scopes around a function that is defined here, but for the file's."""
+        inner = () if self.scope is self.module.scope else (self.scope,)
+        return (*inner, *self.outer)
+
     def place(self, node: ast.expr | ast.stmt) -> Place:
         """Return where the node stands."""
         return self.module.source.place(node.lineno, node.col_offset + 1)
-
-
-def merge(target: Scope, left: Scope, right: Scope, *, optional: bool = False) -> None:
-    """Let `target` hold what either branch leaves; a name that one leaves out is the other's."""
-    if left is not target:
-        target.update(left)
-    for name in [*left, *(n for n in right if n not in left)]:
-        a, b = left.get(name), right.get(name)
-        joined = join_present(a, b)
-        target[name] = mark_optional(joined) if optional and a is not b else joined
 
 
 def _star_names() -> dict[str, frozenset[str]]:

@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 def import_plain(run: Interpreter, frame: Frame, node: ast.Import) -> bool:
     """Run `import a.b`, `import a.b as c`."""
+    scope = run.heap.write(frame.scope)
     for alias in node.names:
         if alias.asname:
             found = run.project.resolve(alias.name, frame.module)
             if found is not None:
                 run.start(found)
-            frame.scope[alias.asname] = found or External(alias.name)
+            scope[alias.asname] = found or External(alias.name)
         else:
             top = alias.name.split(".")[0]
             found = run.project.resolve(top, frame.module)
             if found is not None:
                 run.start(found)
-            frame.scope[top] = found or External(top)
+            scope[top] = found or External(top)
     return False
 
 
@@ -36,25 +37,26 @@ def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
     module = run.project.resolve(dotted, frame.module, node.level)
     if module is not None and module is not frame.module:
         run.start(module)
+    scope = run.heap.write(frame.scope)
     for alias in node.names:
         if alias.name == "*":
             if module is None:
                 frame.module.stars.append(dotted)
             else:
-                frame.scope.update({k: v for k, v in module.scope.items() if not k.startswith("_")})
+                scope.update({k: v for k, v in module.scope.items() if not k.startswith("_")})
                 frame.module.stars.extend(module.stars)
             continue
         name = alias.asname or alias.name
         inner = f"{dotted}.{alias.name}" if dotted else alias.name
         if module is not None and alias.name in module.scope and module is not frame.module:
-            frame.scope[name] = module.scope[alias.name]
+            scope[name] = module.scope[alias.name]
             continue
         submodule = run.project.resolve(inner, frame.module, node.level)
         if submodule is not None and submodule is not frame.module:
             run.start(submodule)
-            frame.scope[name] = submodule
+            scope[name] = submodule
         elif module is not None:
-            frame.scope[name] = module.scope.get(alias.name, External(f"project.{inner}"))
+            scope[name] = module.scope.get(alias.name, External(f"project.{inner}"))
         else:
-            frame.scope[name] = External(inner)
+            scope[name] = External(inner)
     return False

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, options
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
+from softonce.checker.static.heap import Changes, Heap
+from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
-from softonce.checker.static.project import LIBRARIES, Class, Module
+from softonce.checker.static.project import LIBRARIES, Class, FunctionNode, Module
 from softonce.checker.static.rules import Rules
 from softonce.checker.static.statements import execute
 from softonce.checker.static.values import (
@@ -25,13 +27,11 @@ from softonce.checker.static.values import (
     Layer,
     Maker,
     Mapping,
+    Scope,
     Scores,
     Sequence,
     Value,
-    join_all,
-    mark_optional,
     scores,
-    signature,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +53,26 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
         for child in getattr(node, block, ()):
             yield child
             yield from _statements(child)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a call gave, which holds for the same arguments where it finds the same to change."""
+
+    result: Value
+    before: Changes
+    changes: Changes
+    given: object
+    """The key has the ids of what was given: it must live as long as the key."""
+
+    def is_valid(self) -> bool:
+        """Return whether each cell that the call changed is as it was before."""
+        return all(cell.version == state[0] for cell, state in self.before.values())
+
+
+def _is_one_of_several(value: Value | None) -> bool:
+    """Return whether a method that is entered on this object might be meant for another one."""
+    return isinstance(value, Instance) and len(value.cls.instances) > 1
 
 
 class Interpreter:
@@ -79,7 +99,9 @@ class Interpreter:
         self.assumes_defaults, self.has_options = True, False
         self._allowed = self._limit = MAX_STEPS
         self._active: list[ast.AST] = []
-        self._memo: dict[object, tuple[Value, Function, list[Value], dict[str, Value]]] = {}
+        self.heap = Heap()
+        self._memo: dict[object, _Known] = {}
+        self._free_names: dict[ast.AST, list[str]] = {}
 
     def share_steps(self, num_entries: int) -> None:
         """Give each of so many entries its share of the statements that may be run."""
@@ -90,7 +112,7 @@ class Interpreter:
         """Run a module's top level, once."""
         if not module.started:
             module.started = True
-            with self._budget(self._top_level_steps()):
+            with self._budget(self._top_level_steps()), self.heap.aside():
                 execute(self, Frame(module, module.scope), module.tree.body)
 
     def _top_level_steps(self) -> int:
@@ -113,8 +135,10 @@ class Interpreter:
     def _budget(self, steps: int) -> Iterator[None]:
         """Allow so many statements for the block, whatever was allowed outside."""
         limit, self._limit = self._limit, self.steps + steps
-        yield
-        self._limit = limit
+        try:
+            yield
+        finally:
+            self._limit = limit
 
     @contextmanager
     def at_most(self, steps: int) -> Iterator[None]:
@@ -124,10 +148,10 @@ class Interpreter:
 
     def enter(self, function: Function) -> Value:
         """Run a function that nobody is seen to call, its arguments unknown."""
-        frame = Frame(function.module, {}, {}, function.owner)
+        frame = Frame(function.module, Scope(), (), function.owner)
         allowed = self._allowed if self.steps < MAX_STEPS_TOGETHER else MIN_STEPS // 4
         with self.at_most(allowed) if self._active else self._budget(allowed):
-            return self._run(frame, function, [], {}, entered=True)
+            return self._run(frame, function, [], {}, entered=True)[0]
 
     def call_function(
         self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
@@ -140,23 +164,36 @@ class Interpreter:
             return UNKNOWN
         self.called.add(node)
         key = (
-            signature(function), caller.eval_only, bool(caller.uncertain), self._bound(function),
-            self.assumes_defaults,
+            signature(function), caller.eval_only, caller.is_unproven, self._bound(function),
+            self.assumes_defaults, *self._names_around(function),
             *(signature(a) for a in args),
             *((k, signature(v)) for k, v in kwargs.items()),
         )  # fmt: skip
         try:
-            if key in self._memo:
-                return self._memo[key][0]
+            known = self._memo.get(key)
         except TypeError:  # a constant that cannot be hashed
-            return self._run(caller, function, args, kwargs)
-        result = self._run(caller, function, args, kwargs)
-        # The key has the ids of what was given: it must live as long as the key.
-        self._memo[key] = (result, function, args, kwargs)
+            return self._run(caller, function, args, kwargs)[0]
+        if known is not None and known.is_valid():
+            self.heap.merge([known.changes])
+            return known.result
+        result, effects = self._run(caller, function, args, kwargs)
+        self._memo[key] = _Known(result, *effects, (function, args, kwargs))
         return result
 
     def _bound(self, function: Function) -> object:
         return None if function.bound is None else signature(function.bound)
+
+    def _names_around(self, function: Function) -> list[object]:
+        """Return what the names of the functions around a nested one hold now."""
+        if not function.scopes:
+            return []
+        if function.node not in self._free_names:
+            names = {n.id for n in ast.walk(function.node) if isinstance(n, ast.Name)}
+            self._free_names[function.node] = sorted(names)
+        held = (
+            (n, s[n]) for n in self._free_names[function.node] for s in function.scopes if n in s
+        )
+        return [(name, signature(value, 1)) for name, value in held]
 
     def _run(
         self,
@@ -166,29 +203,41 @@ class Interpreter:
         kwargs: dict[str, Value],
         *,
         entered: bool = False,
-    ) -> Value:
-        bound = function.bound
+    ) -> tuple[Value, tuple[Changes, Changes]]:
+        """Return what a call gives; what each cell that it changes held before, and holds after."""
+        mark, bound = self.heap.open(), function.bound
         frame = Frame(
             function.module,
-            {},
-            function.scope or {},
+            Scope(),
+            function.scopes,
             function.owner,
-            bound if isinstance(bound, Instance) else caller.self_value if function.scope else None,
+            bound if isinstance(bound, Instance) else self._self_around(function),
             caller.eval_only,
-            # What a constructor sets, it sets surely: the object is new.
-            1 if caller.uncertain and getattr(function.node, "name", "") != "__init__" else 0,
+            caller.is_unproven or (entered and _is_one_of_several(bound)),
             function=function.node,
+            mark=mark,
         )
         if bound is not None:
             args = [bound, *args]
         self._active.append(function.node)
         try:
             self._bind(frame, function, args, kwargs, entered=entered)
-            if isinstance(function.node, ast.Lambda):
-                return evaluate(self, frame, function.node.body)
-            execute(self, frame, function.node.body)
+            result = self._body(frame, function.node)
         finally:
             self._active.pop()
+        before = self.heap.keep(mark)
+        return result, (before, {key: (cell, cell.state()) for key, (cell, _) in before.items()})
+
+    def _self_around(self, function: Function) -> Instance | None:
+        """Return `self` of the method that a nested function is defined in."""
+        held = next((scope["self"] for scope in function.scopes if "self" in scope), None)
+        return held if isinstance(held, Instance) else None
+
+    def _body(self, frame: Frame, node: FunctionNode | ast.Lambda) -> Value:
+        if isinstance(node, ast.Lambda):
+            return evaluate(self, frame, node.body)
+        ended = execute(self, frame, node.body)
+        self.heap.join_exits(frame.mark, frame.leaves, falls_through=not ended)
         if frame.yields:
             return Sequence([join_all(frame.yields)], exact=False)
         result = join_all(frame.returns) if frame.returns else Const(None)
@@ -288,7 +337,7 @@ class Interpreter:
         found = cls.find("__init__")
         if found is not None:
             self.call_function(
-                frame, Function(found[1], found[0].module, None, found[0], instance), args, kwargs
+                frame, Function(found[1], found[0].module, (), found[0], instance), args, kwargs
             )
         elif any(base.endswith("Sequential") for base in cls.external_bases()):
             instance.base = Chain(list(args))
@@ -318,7 +367,7 @@ class Interpreter:
     def some_instance(self, cls: Class) -> Value:
         """Return an object of a class: one that the project makes, else one of unknown options."""
         if not cls.instances:
-            frame = Frame(cls.module, {})
+            frame = Frame(cls.module, Scope())
             self.instantiate(frame, cls, [], {"**": UNKNOWN})
         return cls.instances[0]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.catalog import floor_sentence
 from softonce.checker.kinds import ROWS, Kind
+from softonce.checker.static.lattice import as_scores, int_of
 from softonce.checker.static.operations import apply, maker_of
 from softonce.checker.static.values import (
     UNKNOWN,
@@ -17,8 +18,6 @@ from softonce.checker.static.values import (
     Layer,
     Sequence,
     Value,
-    as_scores,
-    int_of,
 )
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import keras
+from softonce.checker.static.lattice import int_of, options_of
 from softonce.checker.static.operations import apply, maker_of
 from softonce.checker.static.project import Class
 from softonce.checker.static.values import (
@@ -20,8 +21,6 @@ from softonce.checker.static.values import (
     Scores,
     Sequence,
     Value,
-    int_of,
-    options_of,
 )
 
 if TYPE_CHECKING:

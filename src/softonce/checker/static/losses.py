@@ -9,14 +9,8 @@ from softonce.checker.catalog import RULES, floor_sentence
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
 from softonce.checker.rule import Severity
 from softonce.checker.static import fixes
-from softonce.checker.static.values import (
-    Const,
-    Layer,
-    Maker,
-    Scores,
-    Value,
-    as_scores,
-)
+from softonce.checker.static.lattice import as_scores
+from softonce.checker.static.values import Const, Layer, Maker, Scores, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softonce.checker.kinds import JOINS, ROWS, Kind
 from softonce.checker.names import canonical
 from softonce.checker.static import options
+from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.operations import apply
 from softonce.checker.static.values import (
@@ -24,8 +25,6 @@ from softonce.checker.static.values import (
     Sequence,
     Super,
     Value,
-    choice,
-    int_of,
 )
 
 if TYPE_CHECKING:
@@ -82,11 +81,11 @@ def call_method(
     if isinstance(receiver, Super):
         return _of_super(run, frame, receiver, name, args, kwargs, node)
     if isinstance(receiver, Sequence):
-        return _of_sequence(receiver, name, args)
+        return _of_sequence(run, receiver, name, args)
     if isinstance(receiver, Options) and name not in ("get", "items", "keys", "values", "pop"):
-        return options.call(receiver, name, args, kwargs)
+        return options.call(run, receiver, name, args, kwargs)
     if isinstance(receiver, Mapping):
-        return _of_mapping(receiver, name, args)
+        return _of_mapping(run, receiver, name, args)
     if isinstance(receiver, Const) and isinstance(receiver.value, str) and name in _TEXT_METHODS:
         return _of_text(receiver.value, name, args)
     return UNKNOWN
@@ -148,16 +147,16 @@ def _of_module(
     if name in ("train", "eval"):
         on = name == "train" and not (args and isinstance(args[0], Const) and not args[0].value)
         unknown = bool(args) and not isinstance(args[0], Const)
-        set_mode(module, None if unknown else on, unsure=bool(frame.uncertain))
+        set_mode(run, module, None if unknown else on)
         return module
     if name in _SAME_MODULE:
         return module
     if name in ("forward", "__call__"):
         return call_module(run, frame, module, args, kwargs, node)
     if name == "add_module" and len(args) > 1 and isinstance(args[0], Const):
-        _add_module(module, str(args[0].value), args[1])
+        _add_module(run, module, str(args[0].value), args[1])
     elif name in ("append", "add") and isinstance(module, Chain) and args:
-        module.items.append(args[0])
+        run.heap.write(module).items.append(args[0])
     elif name in ("children", "modules"):
         return _children(module)
     elif name == "compile":
@@ -165,32 +164,31 @@ def _of_module(
     return UNKNOWN
 
 
-def set_mode(module: Value, training: bool | None, *, unsure: bool) -> None:
-    """Switch a module to train or eval mode; in an undecided branch both stay possible."""
+def set_mode(run: Interpreter, module: Value, training: bool | None) -> None:
+    """Switch a module and those in it to train or eval mode."""
     if not isinstance(module, (Instance, Chain, Backbone)):
         return
-    if unsure and module.training is not training and isinstance(module, Instance):
-        training = module.training if module.training is None else training
-    module.training = training
+    if module.training is not training:
+        run.heap.write(module).training = training
     if isinstance(module, Instance):
         children = list(module.attrs.values())
     else:
         children = module.items if isinstance(module, Chain) else []
     for child in children:
         if isinstance(child, (Instance, Chain, Backbone)) and child.training is not training:
-            set_mode(child, training, unsure=unsure)
+            set_mode(run, child, training)
 
 
-def _add_module(module: Value, name: str, child: Value) -> None:
+def _add_module(run: Interpreter, module: Value, name: str, child: Value) -> None:
     if isinstance(module, Instance):
-        module.attrs[name] = child
+        run.heap.write(module).attrs[name] = child
         if isinstance(module.base, Chain):
-            module.base.items.append(child)
+            run.heap.write(module.base).items.append(child)
     elif isinstance(module, Chain):
-        module.items.append(child)
+        run.heap.write(module).items.append(child)
         module.names.append(name)
     elif isinstance(module, Backbone):
-        module.head = Chain([*module.head.items, child])
+        run.heap.write(module).head = Chain([*module.head.items, child])
 
 
 def _children(module: Value) -> Value:
@@ -220,21 +218,23 @@ def _of_super(
         for base in instance.cls.external_bases():
             made = call_external(run, frame, base, args, kwargs, node)
             if isinstance(made, (Layer, Chain, Sequence, Mapping, Backbone)):
-                instance.base = made
+                run.heap.write(instance).base = made
         return Const(None)
     if name in ("forward", "__call__") and instance.base is not None:
         return call(run, frame, instance.base, args, kwargs, node)
     return _of_module(run, frame, instance, name, args, kwargs, node)
 
 
-def _of_sequence(receiver: Sequence, name: str, args: list[Value]) -> Value:
+def _of_sequence(run: Interpreter, receiver: Sequence, name: str, args: list[Value]) -> Value:
     if name in ("append", "insert", "add") and args:
-        receiver.items.append(args[-1]) if name != "insert" else receiver.items.insert(0, args[-1])
+        items = run.heap.write(receiver).items
+        items.append(args[-1]) if name != "insert" else items.insert(0, args[-1])
     elif name == "extend" and args and isinstance(args[0], Sequence):
-        receiver.items.extend(args[0].items)
+        run.heap.write(receiver).items.extend(args[0].items)
         receiver.exact = receiver.exact and args[0].exact
     elif name == "pop":
-        return receiver.items.pop() if receiver.exact and receiver.items else UNKNOWN
+        known = receiver.exact and receiver.items
+        return run.heap.write(receiver).items.pop() if known else UNKNOWN
     elif name in ("copy", "to_tuple"):
         return Sequence(list(receiver.items), receiver.exact)
     elif name in ("to", "cuda", "cpu"):
@@ -242,13 +242,10 @@ def _of_sequence(receiver: Sequence, name: str, args: list[Value]) -> Value:
     return UNKNOWN
 
 
-def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
-    values = list(receiver.items.values())
+def _of_mapping(run: Interpreter, receiver: Mapping, name: str, args: list[Value]) -> Value:
     if name in ("get", "pop"):
-        if args and isinstance(args[0], Const) and args[0].value in receiver.items:
-            key = args[0].value
-            return receiver.items.pop(key) if name == "pop" else receiver.items[key]
-        return choice([*values, *args[1:]]) if values else UNKNOWN
+        return _taken(run, receiver, name, args)
+    values = list(receiver.items.values())
     if name == "values":
         return Sequence(values, receiver.exact)
     if name == "items":
@@ -257,7 +254,8 @@ def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
     if name == "keys":
         return Sequence([Const(k) for k in receiver.items], receiver.exact)
     if name == "update" and args and isinstance(args[0], Mapping):
-        receiver.items.update(args[0].items)
+        run.heap.write(receiver).items.update(args[0].items)
+        receiver.exact = receiver.exact and args[0].exact
     elif name == "to":
         return receiver
     elif name in ("copy", "deepcopy"):
@@ -265,3 +263,15 @@ def _of_mapping(receiver: Mapping, name: str, args: list[Value]) -> Value:
     elif name == "to_tuple":
         return Sequence(values, receiver.exact)
     return UNKNOWN
+
+
+def _taken(run: Interpreter, receiver: Mapping, name: str, args: list[Value]) -> Value:
+    """Return what `get` or `pop` finds; under an unknown key that is any entry, or the default."""
+    key = args[0] if args else UNKNOWN
+    if isinstance(key, Const) and key.value in receiver.items:
+        held = receiver.items[key.value]
+        if name == "pop":
+            del run.heap.write(receiver).items[key.value]
+        return held
+    default = [Const(None)] if name == "get" and len(args) < 2 else args[1:]
+    return choice([*receiver.items.values(), *default]) if receiver.items else UNKNOWN

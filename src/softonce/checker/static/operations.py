@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import JOINS, NOTHING, ROWS, SINKS, Axis, Kind, transfer_pair
 from softonce.checker.static import axes
+from softonce.checker.static.lattice import as_scores, int_of, join_all, number_of
 from softonce.checker.static.values import (
     UNKNOWN,
     Const,
@@ -18,10 +19,6 @@ from softonce.checker.static.values import (
     Scores,
     Sequence,
     Value,
-    as_scores,
-    int_of,
-    join_all,
-    number_of,
     scores,
 )
 

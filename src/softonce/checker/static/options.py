@@ -48,8 +48,10 @@ def read(run: Interpreter, options: Options, name: str) -> Value | None:
     return value if run.assumes_defaults else UNKNOWN
 
 
-def call(options: Options, name: str, args: Args, kwargs: Kwargs) -> Value:
+def call(run: Interpreter, options: Options, name: str, args: Args, kwargs: Kwargs) -> Value:
     """Run a method of a parser or of what it gives."""
+    if name in ("add_argument", "set_defaults"):
+        run.heap.write(options)
     if name == "add_argument":
         names = [arg.value for arg in args if isinstance(arg, Const) and isinstance(arg.value, str)]
         _add(options, names, kwargs)

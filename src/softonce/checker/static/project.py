@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from softonce.checker.static.sources import Source, read
-from softonce.checker.static.values import External, Value
+from softonce.checker.static.values import External, Scope, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ class Module(Value):
     path: str
     source: Source
     tree: ast.Module
-    scope: dict[str, Value] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
     stars: list[str] = field(default_factory=list)
     started: bool = False
 
@@ -78,7 +78,7 @@ class Class(Value):
     module: Module
     node: ast.ClassDef
     bases: list[Value]
-    scope: dict[str, Value] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
     instances: list[Instance] = field(default_factory=list)
     _stores: dict[str, list[FunctionNode]] | None = None
     _loss_methods: dict[str, FunctionNode] | None = None

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import fixes
-from softonce.checker.static.values import Maker, Scores, Value, number_of
+from softonce.checker.static.lattice import number_of
 
 if TYPE_CHECKING:
     from softonce.checker.findings import Place
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.reporter import Reporter
+    from softonce.checker.static.values import Maker, Scores, Value
 
 NORMALISING = frozenset({"softmax", "softmin", "log_softmax"})
 ACTIVATIONS = NORMALISING | {"sigmoid", "logsumexp"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, options
+from softonce.checker.static.lattice import int_of
 from softonce.checker.static.operations import apply
 from softonce.checker.static.project import Module
 from softonce.checker.static.values import (
@@ -18,7 +19,6 @@ from softonce.checker.static.values import (
     Sequence,
     Super,
     Value,
-    int_of,
 )
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,22 +13,16 @@ from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
-from softonce.checker.static.frame import Frame, merge
 from softonce.checker.static.imports import import_from, import_plain
+from softonce.checker.static.lattice import join
 from softonce.checker.static.operations import binary
-from softonce.checker.static.values import (
-    UNKNOWN,
-    Const,
-    Later,
-    Scores,
-    Sequence,
-    Value,
-    join,
-)
+from softonce.checker.static.values import UNKNOWN, Const, Later, Scores, Sequence, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.heap import Changes
     from softonce.checker.static.interpreter import Interpreter
 
 MAX_UNROLLED = 24
@@ -50,7 +45,7 @@ def _expression(run: Interpreter, frame: Frame, node: ast.Expr) -> bool:
     value = evaluate(run, frame, node.value)
     target = _changed_in_place(node.value)
     if target is not None and isinstance(value, Scores):
-        frame.scope[target] = value
+        run.heap.write(frame.scope)[target] = value
     return False
 
 
@@ -95,7 +90,7 @@ def _augmented(run: Interpreter, frame: Frame, node: ast.AugAssign) -> bool:
     left = evaluate(run, frame, node.target)
     right = evaluate(run, frame, node.value)
     if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(node.op, ast.Add):
-        left.items.extend(right.items)
+        run.heap.write(left).items.extend(right.items)
         left.exact = left.exact and right.exact
         return False
     bind(run, frame, node.target, binary(run, frame, node, left, right))
@@ -105,7 +100,7 @@ def _augmented(run: Interpreter, frame: Frame, node: ast.AugAssign) -> bool:
 def bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None:
     """Store a value under a target: a name, an attribute, an item, or several."""
     if isinstance(target, ast.Name):
-        frame.scope[target.id] = value
+        run.heap.write(frame.elsewhere.get(target.id, frame.scope))[target.id] = value
         run.reporter.named(frame, target, value)
     elif isinstance(target, ast.Attribute):
         receiver = evaluate(run, frame, target.value)
@@ -142,11 +137,12 @@ def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Val
 def _return(run: Interpreter, frame: Frame, node: ast.Return) -> bool:
     frame.optional_returns = frame.optional_returns or frame.options > 0
     frame.returns.append(Const(None) if node.value is None else evaluate(run, frame, node.value))
+    frame.leaves.append(run.heap.changes(frame.mark))
     return True
 
 
 def _leave_loop(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
-    frame.exits.append(dict(frame.scope))
+    frame.exits.append(run.heap.changes(frame.loop))
     return True
 
 
@@ -211,25 +207,22 @@ def is_option(test: ast.expr) -> bool:
 
 
 def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
-    start, before, optional = frame.scope, frame.eval_only, is_option(node.test)
-    frame.uncertain += 1
+    before, optional = frame.eval_only, is_option(node.test)
     frame.branches += 1
     frame.options += optional
-    ends, scopes = [], []
+    ways = []
     for branch, sign in ((node.body, mode), (node.orelse, -mode)):
-        frame.scope, frame.eval_only = dict(start), before or sign < 0
-        ends.append(execute(run, frame, branch))
-        scopes.append(frame.scope)
-    frame.uncertain -= 1
+        frame.eval_only = before or sign < 0
+        ways.append(_way(run, frame, branch))
     frame.branches -= 1
     frame.options -= optional
-    frame.scope, frame.eval_only = start, before or (ends[0] and mode > 0)
+    ends = [ended for _, ended in ways]
+    frame.eval_only = before or (ends[0] and mode > 0)
     if ends[0] != ends[1]:
         frame.branches += 1  # what follows is the other branch
-        start.update(scopes[0] if ends[1] else scopes[1])
-    elif not ends[0]:
-        merge(start, scopes[0], scopes[1], optional=optional)
-    return ends[0] and ends[1]
+        if frame.leaves or frame.exits:
+            run.heap.open()  # what it changes is unchanged where the first has gone
+    return _meet(run, ways, optional=optional)
 
 
 def _for(run: Interpreter, frame: Frame, node: ast.For) -> bool:
@@ -237,10 +230,12 @@ def _for(run: Interpreter, frame: Frame, node: ast.For) -> bool:
     items = attributes.entries(run, iterated)
     if items is not None and len(items) <= MAX_UNROLLED:
         for item in items:
-            bind(run, frame, node.target, item)
-            if execute(run, frame, node.body) and not frame.exits:
-                return True
-            _join_exits(frame)
+            with _round(run, frame) as exits:
+                bind(run, frame, node.target, item)
+                ended = execute(run, frame, node.body)
+                if ended and not exits:
+                    return True
+                run.heap.join_exits(frame.loop, exits, falls_through=not ended)
         return execute(run, frame, node.orelse)
     element = attributes.entry(run, frame, iterated)
     _loop(run, frame, node.body, lambda: bind(run, frame, node.target, element))
@@ -258,14 +253,14 @@ def _loop(
     """Run a body once, and once more where it changed what it starts from."""
     for _ in range(2):
         before = dict(frame.scope)
-        frame.uncertain += 1
-        start_round()
-        execute(run, frame, body)
-        frame.uncertain -= 1
-        _join_exits(frame)
-        changed = [n for n, v in before.items() if frame.scope.get(n, v) is not v and _matters(v)]
-        for name, old in before.items():
-            frame.scope[name] = join(old, frame.scope.get(name, old))
+        with _round(run, frame, is_unsure=True) as exits:
+            start_round()
+            ended = execute(run, frame, body)
+            run.heap.join_exits(frame.loop, exits, falls_through=not ended)
+            changed = any(
+                frame.scope.get(name, value) is not value and _matters(value)
+                for name, value in before.items()
+            )
         if not changed:
             return
 
@@ -276,10 +271,16 @@ def _matters(value: Value) -> bool:
     return not isinstance(value, Const)
 
 
-def _join_exits(frame: Frame) -> None:
-    exits, frame.exits = frame.exits, []
-    for scope in exits:
-        merge(frame.scope, frame.scope, scope)
+@contextmanager
+def _round(run: Interpreter, frame: Frame, *, is_unsure: bool = False) -> Iterator[list[Changes]]:
+    """Run one round of a loop; what `break` and `continue` leave behind is collected."""
+    outer, frame.loop, frame.exits = (frame.loop, frame.exits), run.heap.open(), []
+    yield frame.exits
+    if is_unsure:
+        run.heap.end_round(frame.loop)
+    else:
+        run.heap.keep(frame.loop)
+    frame.loop, frame.exits = outer
 
 
 def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
@@ -291,38 +292,35 @@ def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
 
 
 def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
-    before = dict(frame.scope)
+    mark = run.heap.open()
     ended = execute(run, frame, node.body) or execute(run, frame, node.orelse)
-    after = frame.scope
-    frame.uncertain += 1
-    for handler in node.handlers:
-        frame.scope = dict(before)
-        handled = execute(run, frame, handler.body)
-        if not handled:
-            if ended:
-                after, ended = frame.scope, False
-            else:
-                merge(after, after, frame.scope)
-    frame.uncertain -= 1
-    frame.scope = after
+    ways = [(run.heap.undo(mark), ended)]
+    frame.branches += 1
+    ways += [_way(run, frame, handler.body) for handler in node.handlers]
+    frame.branches -= 1
+    ended = _meet(run, ways)
     return execute(run, frame, node.finalbody) or ended
+
+
+def _way(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> tuple[Changes, bool]:
+    """Run one of several bodies; return what it changes, which is undone, and whether it ends."""
+    mark = run.heap.open()
+    ended = execute(run, frame, body)
+    return run.heap.undo(mark, forget=ended), ended
+
+
+def _meet(run: Interpreter, ways: list[tuple[Changes, bool]], *, optional: bool = False) -> bool:
+    """Go on with all ways that have not ended; return whether each has."""
+    run.heap.merge([changes for changes, ended in ways if not ended], optional=optional)
+    return all(ended for _, ended in ways)
 
 
 def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
     evaluate(run, frame, node.subject)
-    before, merged = dict(frame.scope), None
-    frame.uncertain += 1
-    for case in node.cases:
-        frame.scope = dict(before)
-        if not execute(run, frame, case.body):
-            if merged is None:
-                merged = frame.scope
-            else:
-                merge(merged, merged, frame.scope)
-    frame.uncertain -= 1
-    frame.scope = before
-    merge(before, before, merged or before)
-    return False
+    frame.branches += 1
+    ways = [_way(run, frame, case.body) for case in node.cases]
+    frame.branches -= 1
+    return _meet(run, [*ways, ({}, False)])
 
 
 def _global(run: Interpreter, frame: Frame, node: ast.Global) -> bool:
