@@ -154,6 +154,13 @@ def copy_from_first(model: nn.Module) -> None:
             dist.broadcast(value, 0)
 
 
+def copy_tensors_from_first_(*tensors: Tensor) -> None:
+    """Fill tensors, of the same shapes in every process, with the first one's values."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
 def together(work: Callable[[], Result]) -> Result:
     """Do in every process what may fail in one: all of them raise the first error, or none does.
 

@@ -16,6 +16,7 @@ from softonce.console import LOG, progress, visible_notes
 from softonce.data.loader import Loader
 from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
+from softonce.data.scan_file import ScanFile
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.distributed import together
@@ -27,6 +28,7 @@ from softonce.errors import ConfigError, DataError
 from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
+from softonce.run_folder import RunFolder, model_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +117,10 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
         split, samples = _samples(config, engine.metadata.classes, engine.metadata.training)
     preprocessing = preprocessing_from(config, engine.metadata.preprocessing)
     engine = _with_preprocessing(engine, preprocessing)
-    readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction)
+    kept = _scan_file(config, preprocessing)
+    readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction, kept=kept)
+    if kept is not None:
+        kept.say()
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
     with closing(loader):
         return measure(
@@ -125,6 +130,14 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
             temperature=engine.metadata.temperature,
             seed=config.seed,
         )
+
+
+def _scan_file(config: EvaluateConfig, preprocessing: Preprocessing) -> ScanFile | None:
+    """Return what the run that made the artefact has found in the same data, if it is there."""
+    if config.artefact is None:
+        return None
+    path = RunFolder(model_file(config.artefact).parent).scan
+    return ScanFile(path, config.data, preprocessing.mode) if path.exists() else None
 
 
 def _with_preprocessing(engine: Engine, preprocessing: Preprocessing) -> Engine:

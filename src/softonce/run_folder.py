@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "train_batch.png"
 
     @property
+    def scan(self) -> Path:
+        """What was found in the files of DATA; it outlives the run, and serves the next in here."""
+        return self.path / "scan.safetensors"
+
+    @property
     def lr_find(self) -> Path:
         """The picture of `--lr find`."""
         return self.path / "lr_find.png"

@@ -19,6 +19,8 @@ from softonce.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy.typing as npt
+
 SMALL = Preprocessing(size=16)
 LARGE = Preprocessing(size=72, resize=80)  # above what is kept in memory
 
@@ -58,6 +60,12 @@ BROKEN = {
     "large bomb": (png_header(60_000, 60_000), "exceeds limit"),
     "strip": (encoded(Image.new("RGB", (1, 257))), "strip more than 256 times"),
 }
+
+
+def squares(found: Scan) -> npt.NDArray[np.uint8]:
+    """Return the pixels of all small pictures of a split, (N, channels, size, size)."""
+    assert found.pixels is not None
+    return found.pixels[np.arange(len(found))]
 
 
 def scanned(

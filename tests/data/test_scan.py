@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from data.pictures import BROKEN, LARGE, SMALL, encoded, noise, scanned
+from data.pictures import BROKEN, LARGE, SMALL, encoded, noise, scanned, squares
 from PIL import Image
 
 from softonce.data import scan as scan_module
@@ -119,8 +119,7 @@ def test_identical_files_in_train_and_val_are_pairs(photos: Path) -> None:
 
 
 def test_small_pictures_are_kept_as_pixels_and_one_large_one_forbids_it(photos: Path) -> None:
-    pixels = scanned(photos / "train").pixels
-    assert pixels is not None
+    pixels = squares(scanned(photos / "train"))
     assert (pixels.shape, pixels.dtype) == ((36, 3, 16, 16), np.uint8)
     assert scanned(photos / "train", LARGE).pixels is None
     Image.new("RGB", (65, 40)).save(photos / "train" / "ants" / "00.jpg")
@@ -132,16 +131,6 @@ def test_more_small_pictures_than_the_memory_may_take_are_not_kept(
 ) -> None:
     monkeypatch.setattr(scan_module, "SMALL_BYTES", 36 * 3 * 16 * 16 - 1)
     assert scanned(photos / "train").pixels is None
-
-
-def test_a_part_has_its_own_pixels_and_digests(photos: Path) -> None:
-    whole = scanned(photos / "train")
-    part = whole.take(np.array([30, 2]))
-    assert whole.pixels is not None
-    assert part.pixels is not None
-    assert (part.pixels == whole.pixels[[30, 2]]).all()
-    assert (part.digests == whole.digests[[30, 2]]).all()
-    assert part.samples.target.tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(

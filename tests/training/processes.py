@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from softonce.cli.app import main
-from softonce.data.samples import Samples
-from softonce.distributed import gather_json, process_group, rank, together, world_size
+from softonce.data.samples import Samples, list_samples
+from softonce.data.scan import scan
+from softonce.data.scan_file import ScanFile
+from softonce.data.sources import open_source
+from softonce.data.sources.source import WHOLE
+from softonce.distributed import gather_json, on_first, process_group, rank, together, world_size
 from softonce.errors import DataError, ImageError
 from softonce.models.cifar import cifar_resnet20
 from softonce.models.network import Network
 from softonce.models.registry import register
+from softonce.preprocessing import Preprocessing
 from softonce.training import head_loss, job
 from softonce.training import run as runner
 from softonce.training.objective import Objective
@@ -74,6 +81,36 @@ def agreement() -> list[list[object]]:
     except DataError as error:
         seen = str(error)
     return gather_json([rank(), seen])
+
+
+def scan_twice(data: str, folder: str) -> None:
+    """Scan, change two files, scan again; write what each process has read and found."""
+    own: list[str] = []
+    real = Samples.read
+
+    def read(self: Samples, index: int) -> bytes:
+        own.append(self.where(index))
+        return real(self, index)
+
+    Samples.read = read  # type: ignore[method-assign]
+    path, preprocessing = Path(folder) / f"seen-by-{os.environ['RANK']}", Preprocessing(size=16)
+    with process_group(CPU):
+        found = []
+        for turn in range(2):
+            own.clear()
+            kept = ScanFile(path, data, "RGB")
+            samples = list_samples(open_source(data), WHOLE)
+            scanned = scan(samples, preprocessing, max_bad_fraction=0.1, kept=kept)
+            on_first(kept.save)
+            read_now = sorted(own)
+            pixels = np.asarray(scanned.pixels[np.arange(len(scanned))])  # type: ignore[index]
+            digest = hashlib.sha256(scanned.digests.tobytes() + pixels.tobytes()).hexdigest()
+            bad = [file.to_dict() for file in scanned.bad_files]
+            found.append({"read": read_now, "digest": digest, "bad": bad})
+            if turn == 0:
+                on_first(lambda: [Path(file).touch() for file in (own[0], own[-1])])
+        everyone = gather_json(found)
+        on_first(lambda: (Path(folder) / "found.json").write_text(json.dumps(everyone)))
 
 
 def unreadable(*arguments: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from data.pictures import SMALL, scanned
+from data.pictures import SMALL, scanned, squares
 from training.runs import rows, weights
 
 from softonce import TrainConfig
@@ -222,6 +223,26 @@ def test_a_process_may_have_no_image_of_val(data: Path, tmp_path: Path) -> None:
 def test_every_sample_is_evaluated_once(pair: Path) -> None:
     metrics = read_tensors(pair / "model.safetensors")[1]["training"]["metrics"]
     assert metrics["n"] == 15  # eight in one process, seven in the other
+
+
+def test_processes_share_what_was_scanned_before_and_what_is_left(
+    make_photos, tmp_path: Path
+) -> None:
+    """The first one's file counts; the others get its rows, and all get the same pixels."""
+    photos = make_photos(tmp_path / "photos")
+    (photos / "bees" / "03.jpg").write_bytes(b"no picture")
+    for path in photos.rglob("*.jpg"):
+        os.utime(path, ns=(1, 1))
+    done = torchrun(2, "scan_twice", photos, tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads((tmp_path / "found.json").read_text())
+    assert [len(turn["read"]) for turn in first + second] == [18, 1, 18, 1]
+    assert [first[turn]["digest"] for turn in (0, 1)] == [second[turn]["digest"] for turn in (0, 1)]
+    assert first[0]["digest"] == first[1]["digest"]
+    expected = scanned(photos, SMALL, max_bad_fraction=0.1)
+    own = expected.digests.tobytes() + squares(expected).tobytes()
+    assert first[0]["digest"] == hashlib.sha256(own).hexdigest()
+    assert first[1]["bad"] == [file.to_dict() for file in expected.bad_files]
 
 
 def test_the_mean_over_class_weights_is_global_and_an_error_is_raised_in_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 import torch
 from training.runs import rows, small, weights
 
-from softonce import TrainConfig, train
+from softonce import EvaluateConfig, TrainConfig, evaluate, train
 from softonce.config.toml import from_toml
+from softonce.data.samples import Samples
 from softonce.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from softonce.run_folder import RunFolder
 from softonce.training import checkpoint, head_loss, job, loop, start, trials
@@ -136,7 +138,8 @@ def test_a_run_killed_while_it_measures_starts_again(
     options = asked | ({"epochs": None} if "time_budget" in asked else {})
     with pytest.raises(Killed):
         train(small(photos, tmp_path / "run", overwrite=True, **options))
-    assert [path.name for path in (tmp_path / "run").glob("*.*")] == ["config.toml"]
+    there = sorted(path.name for path in (tmp_path / "run").glob("*.*"))
+    assert there == ["config.toml", "scan.safetensors"]
     kill_at(10**9)
     train(TrainConfig(resume=tmp_path / "run"))
     found = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
@@ -461,3 +464,68 @@ def test_sigkill_at_a_random_instant_changes_no_bit(photos: Path, tmp_path: Path
     train(small(photos, whole, epochs=40))
     assert weights(run) == weights(whole)
     assert rows(run) == rows(whole)
+
+
+# what is read again
+
+
+@pytest.mark.parametrize("size", [16, 72], ids=["in memory", "from files"])
+def test_a_resumed_run_reads_no_file_before_its_steps_do(
+    size: int, photos: Path, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in photos.rglob("*.jpg"):
+        os.utime(path, ns=(1, 1))
+    options = {"size": size, "resize": size, "augment": "none", "hflip": 0.0}
+    train(small(photos, tmp_path / "whole", **options))
+    kill_at(4)
+    with pytest.raises(Killed):
+        train(small(photos, tmp_path / "run", **options))
+    kill_at(10**9)
+    reads: list[str] = []
+    real_read, real_fit = Samples.read, runner.fit
+
+    def read(self: Samples, index: int) -> bytes:
+        reads.append(self.where(index))
+        return real_read(self, index)
+
+    def fit(job: loop.Job) -> None:
+        assert reads == []
+        real_fit(job)
+
+    monkeypatch.setattr(Samples, "read", read)
+    monkeypatch.setattr(runner, "fit", fit)
+    train(TrainConfig(resume=tmp_path / "run"))
+    assert len(reads) > 0
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_a_picture_that_changed_in_a_stopped_run_is_noticed(stopped: Path, photos: Path) -> None:
+    shutil.copy(photos / "train/ants/01.jpg", photos / "train/ants/00.jpg")
+    with pytest.raises(CheckpointError, match="expected the training data that .* other files"):
+        train(TrainConfig(resume=stopped))
+
+
+@pytest.mark.parametrize("size", [16, 72], ids=["in memory", "from files"])
+def test_an_evaluation_of_the_runs_data_reads_each_file_once(
+    size: int, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its logits need the pictures; whether these are whole, the run has found out."""
+    for path in photos.rglob("*.jpg"):
+        os.utime(path, ns=(1, 1))
+    train(small(photos, tmp_path / "run", epochs=1, size=size, resize=size))
+    reads: list[str] = []
+    real = Samples.read
+
+    def read(self: Samples, index: int) -> bytes:
+        reads.append(self.where(index))
+        return real(self, index)
+
+    monkeypatch.setattr(Samples, "read", read)
+    asked = EvaluateConfig((tmp_path / "run", photos), split="train", workers=0)
+    found = evaluate(asked)
+    assert sorted(reads) == sorted(map(str, (photos / "train").rglob("*.jpg")))
+    (tmp_path / "run" / "scan.safetensors").unlink()
+    again = evaluate(asked)
+    assert len(reads) == (72 if size == 16 else 108)
+    assert torch.equal(found.logits, again.logits)

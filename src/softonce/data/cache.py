@@ -60,10 +60,6 @@ class Pictures:
         start = int(self.starts[index])
         return self.buffer[start : start + math.prod(shape)].reshape(shape)
 
-    def take(self, indices: npt.NDArray[np.int64]) -> Pictures:
-        """Return the pictures at these indices."""
-        return Pictures(self.buffer, self.starts[indices], self.sides[indices], self.mode)
-
     def squares(self, size: int) -> npt.NDArray[np.uint8]:
         """Return pictures that are squares of this side as one array (N, channels, size, size)."""
         shape = (-1, size, size, num_channels(self.mode))

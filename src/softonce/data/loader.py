@@ -116,7 +116,10 @@ class Loader(Sized):
     def _from_memory(self, part: npt.NDArray[np.int64], epoch: int) -> Batch:
         assert self.scan.pixels is not None  # noqa: S101 - the caller has looked
         rows = part % len(self.scan)
-        pixels = self.scan.pixels[rows]
+        try:
+            pixels = self.scan.pixels[rows]
+        except ImageError as error:
+            raise _gone(str(error)) from error
         target = torch.from_numpy(self.scan.samples.target[rows])
         if self.augmentation is None:
             return torch.from_numpy(pixels), target
@@ -141,10 +144,7 @@ class Loader(Sized):
         self._parts_to_do[:] = [(epoch, part) for part in parts]
         for pixels, target, errors in self._worked:
             if errors:
-                raise DataError(
-                    f"expected a readable image, found {errors[0]}; it was readable before: "
-                    "put the file back and go on with --resume"
-                )
+                raise _gone(errors[0])
             yield pixels, target
 
     @cached_property
@@ -186,6 +186,13 @@ class Loader(Sized):
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _gone(error: str) -> DataError:
+    return DataError(
+        f"expected a readable image, found {error}; it was readable before: put the file back and "
+        "go on with --resume"
+    )
 
 
 def _outlast_sigterm(_worker: int) -> None:

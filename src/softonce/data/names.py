@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,8 +53,11 @@ class Names:
         return self.buffer[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def __iter__(self) -> Iterator[bytes]:
-        return (self[index] for index in range(len(self)))
+        data, ends = self.buffer.tobytes(), self.offsets.tolist()
+        return (data[start:end] for start, end in pairwise(ends))
 
     def take(self, indices: npt.NDArray[np.int64]) -> Names:
         """Return the names at these indices."""
-        return Names.pack(self[index] for index in indices.tolist())
+        data, starts = self.buffer.tobytes(), self.offsets[indices].tolist()
+        ends = self.offsets[indices + 1].tolist()
+        return Names.pack(data[start:end] for start, end in zip(starts, ends, strict=True))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -15,11 +14,14 @@ from PIL import Image
 
 from softonce.console import LOG, progress
 from softonce.data.cache import load_or_build
+from softonce.data.file_table import DIGEST_BYTES, KIND, FileTable
 from softonce.data.images import decode, open_image, to_square
+from softonce.data.scan_file import Stamps
+from softonce.data.small_pictures import SmallPictures
 from softonce.data.threads import map_files
 from softonce.distributed import (
+    copy_tensors_from_first_,
     gather_json,
-    largest,
     local_rank,
     rank,
     together,
@@ -29,13 +31,14 @@ from softonce.errors import DataError, ImageError
 from softonce.groups import gather_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
 
     from softonce.data.cache import Cached, Pictures
     from softonce.data.samples import Samples
+    from softonce.data.scan_file import ScanFile
     from softonce.preprocessing import Preprocessing
 
 SMALL_SIDE = 64
@@ -44,8 +47,12 @@ SMALL_SIDE = 64
 SMALL_BYTES = 4 * 2**30
 """The most memory that decoded small pictures may take."""
 
+MANY_FILES = 10_000
+"""From so many files on, which take seconds, it is said what they are read for."""
+
 _DRAFT_SIDE = 32
 _NUM_NAMED = 20
+_MANY_ENOUGH_TO_STAND_OUT = 20
 
 
 @dataclass(frozen=True)
@@ -61,42 +68,26 @@ class BadFile:
 
 
 @dataclass(frozen=True)
-class FileRecord:
-    """What one file turned out to be; `pixels` only where it is small."""
-
-    digest: bytes = b""
-    kind: str = ""
-    pixels: npt.NDArray[np.uint8] | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class Scan:
     """A split that can be relied on.
 
     Args:
         samples: the readable ones.
         digests: (N, 16) uint8, a hash of each file's bytes.
-        pixels: (N, channels, size, size) uint8 where every picture is small, else None.
+        pixels: the squares at any indices, (n, channels, size, size) uint8, if every picture is
+            small; else None.
         bad_files: what was left out.
         pictures: decoded and resized ones, from the cache, for augmentation to cut from.
     """
 
     samples: Samples
     digests: npt.NDArray[np.uint8]
-    pixels: npt.NDArray[np.uint8] | None
+    pixels: SmallPictures | npt.NDArray[np.uint8] | None
     bad_files: tuple[BadFile, ...]
     pictures: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    def take(self, indices: npt.NDArray[np.int64]) -> Scan:
-        """Return the part at these indices."""
-        pixels = None if self.pixels is None else self.pixels[indices]
-        pictures = None if self.pictures is None else self.pictures.take(indices)
-        samples, digests = self.samples.take(indices), self.digests[indices]
-        return Scan(samples, digests, pixels, self.bad_files, pictures)
 
     def fingerprint(self) -> str:
         """Return a hash of all file contents and their targets, whatever the file names."""
@@ -116,6 +107,7 @@ def scan(
     label: str = "reading",
     cache: Path | None = None,
     squares: bool = True,
+    kept: ScanFile | None = None,
 ) -> Scan:
     """Read and decode every file once, in threads; with a cache, once for all runs.
 
@@ -128,36 +120,32 @@ def scan(
         label: shown beside the progress.
         cache: a folder that keeps decoded pictures, or None.
         squares: whether it keeps the network's squares, or what training cuts its boxes from.
+        kept: what an earlier scan has found; only files that have changed since are read.
 
     Raises:
         DataError: where too many files, or (complete) all of a class, cannot be read.
     """
-    room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
-    small = preprocessing.size <= SMALL_SIDE and len(samples) <= room
     sift = partial(_sift, samples, max_bad_fraction=max_bad_fraction, complete=complete)
     if cache is not None:
         make = partial(load_or_build, cache, samples, preprocessing, squares=squares, label=label)
         together(make if local_rank() == 0 else lambda: None)  # the others of this machine wait
         return _from_cache(samples, together(make), sift, preprocessing.size if squares else None)
-    own = np.array_split(np.arange(len(samples)), world_size())[rank()].tolist()
-    records: list[FileRecord] = []
-    with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
-        for record in map_files(partial(_read, samples, preprocessing, keep=small), own, threads):
-            records.append(record)
-            advance(world_size())
-    records = _gathered(records, preprocessing)
-    good, bad = sift(records)
-    kept = [records[i] for i in good]
-    digests = np.frombuffer(b"".join(r.digest for r in kept), np.uint8).reshape(len(kept), -1)
-    return Scan(samples.take(good), digests, _stack(kept, preprocessing), bad)
+    table, pixels = _read_all(samples, preprocessing, label, kept)
+    good, bad = sift(table)
+    if pixels is not None and (table.sides[good] > SMALL_SIDE).any():
+        pixels = None
+    return Scan(
+        samples.take(good), table.digests[good], None if pixels is None else pixels.take(good), bad
+    )
 
 
 def _from_cache(
-    samples: Samples, found: Cached, sift: Callable[..., _Sifted], size: int | None
+    samples: Samples, found: Cached, sift: Callable[[FileTable], _Sifted], size: int | None
 ) -> Scan:
     """Return the split as the cache has it: squares of side `size`, or whole pictures."""
-    rows = zip(found.digests, found.kinds, found.errors, strict=True)
-    good, bad = sift([FileRecord(bytes(digest), kind, None, why) for digest, kind, why in rows])
+    errors = {index: error for index, error in enumerate(found.errors) if error}
+    sides = np.zeros((len(samples), 2), np.int32)  # of the files; the pictures have been resized
+    good, bad = sift(FileTable(found.digests, np.array(found.kinds, KIND), sides, errors))
     pictures = found.pictures
     squares = None if size is None else pictures.squares(size)
     return Scan(
@@ -169,16 +157,90 @@ _Sifted: TypeAlias = "tuple[npt.NDArray[np.int64], tuple[BadFile, ...]]"
 
 
 def _sift(
-    samples: Samples, records: list[FileRecord], max_bad_fraction: float, *, complete: bool
+    samples: Samples, table: FileTable, max_bad_fraction: float, *, complete: bool
 ) -> _Sifted:
     """Return the indices of the readable files and the others, if these are not too many."""
-    good = np.array([i for i, r in enumerate(records) if not r.error], dtype=np.int64)
-    bad = tuple(BadFile(samples.where(i), r.error) for i, r in enumerate(records) if r.error)
+    good = table.good()
+    bad = tuple(BadFile(samples.where(i), table.errors[i]) for i in sorted(table.errors))
     _check_bad(samples, bad, max_bad_fraction)
     if complete:
         _check_classes(samples, good)
-    _warn_of_odd_kinds(samples, records)
+    _warn_of_odd_kinds(samples, table.kinds)
     return good, bad
+
+
+def _read_all(
+    samples: Samples, preprocessing: Preprocessing, label: str, kept: ScanFile | None
+) -> tuple[FileTable, SmallPictures | None]:
+    """Read what is not known yet, a share in each process; all get the same table.
+
+    Returns:
+        The table, and the squares of small pictures; None if there is no room for them, or one is
+        large.
+    """
+    table, left, stamps = _look_up(samples, kept)
+    room = SMALL_BYTES // (preprocessing.in_channels * preprocessing.size**2)
+    keeps = preprocessing.size <= SMALL_SIDE and len(samples) <= room
+    pixels = SmallPictures(samples, preprocessing) if keeps else None
+    shares = np.array_split(left, world_size())
+    if len(left) >= MANY_FILES:
+        LOG.info(
+            "%s: each of %d files is read once, so that none is broken when its turn comes",
+            label,
+            len(left),
+        )
+    with ThreadPoolExecutor() as threads, progress(label, len(left)) as advance:
+        read = partial(_read, samples, preprocessing, keep=keeps)
+        own = shares[rank()].tolist()
+        for index, found in zip(own, map_files(read, own, threads), strict=True):
+            table.put(index, found.digest, found.kind, found.sides, found.error)
+            if pixels is not None and found.pixels is not None:
+                pixels.put(index, found.pixels)
+            advance(world_size())
+    _share_(table, pixels, left, shares)
+    if kept is not None and stamps is not None:
+        kept.keep(samples, stamps, table)
+    return table, pixels
+
+
+def _look_up(
+    samples: Samples, kept: ScanFile | None
+) -> tuple[FileTable, npt.NDArray[np.int64], Stamps | None]:
+    """Return what the first process knows of the files, and the indices of those left to read."""
+    table, known, stamps = FileTable.empty(len(samples)), np.zeros(len(samples), bool), None
+    if kept is None:
+        return table, np.arange(len(samples)), stamps
+    if rank() == 0:
+        stamps = Stamps.of(samples)
+        table, known = kept.find(samples, stamps)
+    columns = (known.view(np.uint8), table.digests, table.sides, table.kinds.view(np.uint8))
+    copy_tensors_from_first_(*map(torch.from_numpy, columns))
+    errors = gather_json(list(table.errors.items()))[0]
+    table.errors.update((index, error) for index, error in errors)
+    return table, np.flatnonzero(~known), stamps
+
+
+def _share_(
+    table: FileTable,
+    pixels: SmallPictures | None,
+    left: npt.NDArray[np.int64],
+    shares: list[npt.NDArray[np.int64]],
+) -> None:
+    """Give every process what the others have read: their rows, and their squares."""
+    if world_size() == 1 or not len(left):
+        return
+    own, counts = shares[rank()], [len(share) for share in shares]
+
+    def gather(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return gather_rows(torch.from_numpy(array[own]), counts).numpy()
+
+    table.digests[left], table.sides[left] = gather(table.digests), gather(table.sides)
+    kinds = table.kinds.view(np.uint8).reshape(-1, KIND.itemsize)
+    kinds[left] = gather(kinds)
+    for errors in gather_json(list(table.errors.items())):
+        table.errors.update((index, error) for index, error in errors)
+    if pixels is not None and not (table.sides > SMALL_SIDE).any():
+        pixels.put(left, gather_rows(torch.from_numpy(pixels.at(own)), counts).numpy())
 
 
 def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
@@ -191,51 +253,32 @@ def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
     ]
 
 
-def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: bool) -> FileRecord:
+class _Found(NamedTuple):
+    """What one file turned out to be; `pixels` only if it is small."""
+
+    digest: bytes = b""
+    kind: str = ""
+    sides: tuple[int, int] = (0, 0)
+    pixels: npt.NDArray[np.uint8] | None = None
+    error: str = ""
+
+
+def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: bool) -> _Found:
     """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
     digest = b""
     try:
         data = samples.read(index)
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
         image = open_image(data)
-        kind = image.format or ""
-        small = keep and max(image.size) <= SMALL_SIDE
-        if not small:
-            if isinstance(image, Image.Image):
-                image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
-            decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
-            return FileRecord(digest, kind)
-        return FileRecord(digest, kind, np.ascontiguousarray(to_square(image, preprocessing)))
+        kind, sides = image.format or "", image.size
+        if keep and max(sides) <= SMALL_SIDE:
+            return _Found(digest, kind, sides, to_square(image, preprocessing))
+        if isinstance(image, Image.Image):
+            image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
+        decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
+        return _Found(digest, kind, sides)
     except ImageError as error:
-        return FileRecord(digest, error=str(error))
-
-
-def _gathered(own: list[FileRecord], preprocessing: Preprocessing) -> list[FileRecord]:
-    """Return the records of all processes, each of which has read its share."""
-    if world_size() == 1:
-        return own
-    shared = gather_json([[record.digest.hex(), record.kind, record.error] for record in own])
-    records = [
-        FileRecord(bytes.fromhex(digest), kind, None, error)
-        for part in shared
-        for digest, kind, error in part
-    ]
-    pixels = _stack([record for record in own if not record.error], preprocessing)
-    if largest(pixels is None) == (1,):
-        return records
-    assert pixels is not None  # noqa: S101 - as every process has found
-    counts = [sum(not error for _, _, error in part) for part in shared]
-    rows = iter(gather_rows(torch.from_numpy(pixels), counts).numpy())
-    return [r if r.error else replace(r, pixels=next(rows)) for r in records]
-
-
-def _stack(kept: list[FileRecord], preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels where all are small: of none, where a process has no files of its own."""
-    pixels = [record.pixels for record in kept if record.pixels is not None]
-    if len(pixels) != len(kept):
-        return None
-    shape = (len(pixels), preprocessing.in_channels, preprocessing.size, preprocessing.size)
-    return np.array(pixels, np.uint8).reshape(shape)
+        return _Found(digest, error=str(error))
 
 
 def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: float) -> None:
@@ -261,19 +304,16 @@ def _check_classes(samples: Samples, good: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _warn_of_odd_kinds(samples: Samples, records: list[FileRecord]) -> None:
+def _warn_of_odd_kinds(samples: Samples, kinds: npt.NDArray[np.bytes_]) -> None:
     """Name a file that is the only one of its format: often a placeholder, not a picture."""
-    kinds = Counter(record.kind for record in records if record.kind)
-    if len(records) < 20 or len(kinds) < 2:
+    formats, first, counts = np.unique(kinds, return_index=True, return_counts=True)
+    is_named = formats != b""  # of a file with an error there is none
+    if len(kinds) < _MANY_ENOUGH_TO_STAND_OUT or is_named.sum() < 2:
         return
-    for index in _lone(records, kinds):
+    for index in sorted(first[is_named & (counts == 1)].tolist()):
         LOG.warning(
             "%s is the only %s among %d images: used, but look whether it is a real picture",
             samples.where(index),
-            records[index].kind,
-            len(records),
+            kinds[index].decode(),
+            len(kinds),
         )
-
-
-def _lone(records: list[FileRecord], kinds: Counter[str]) -> Iterator[int]:
-    return (i for i, record in enumerate(records) if kinds[record.kind] == 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.config import TrainConfig
+    from softonce.data.scan_file import ScanFile
     from softonce.preprocessing import Preprocessing
 
 
@@ -102,8 +103,16 @@ def cache_folder(config: TrainConfig) -> Path | None:
     return default_folder() if config.cache else None
 
 
-def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> Splits:
+def read_splits(
+    listed: Listed, config: TrainConfig, default: Preprocessing, kept: ScanFile | None = None
+) -> Splits:
     """Read every file once, and report identical files in train and another split.
+
+    Args:
+        listed: the files.
+        config: how they are read.
+        default: what the network or its weights expect.
+        kept: what an earlier scan of the run has found.
 
     Raises:
         DataError: where too many files cannot be read.
@@ -114,11 +123,14 @@ def read_splits(listed: Listed, config: TrainConfig, default: Preprocessing) -> 
         preprocessing=preprocessing,
         max_bad_fraction=config.max_bad_fraction,
         cache=None if preprocessing.size <= SMALL_SIDE else cache_folder(config),
+        kept=kept,
     )
     boxes = config.augment not in ("none", "pad-crop")
     train = read(listed.train, complete=True, label="reading train", squares=not boxes)
     val = read(listed.val, label="reading val")
     test = None if listed.test is None else read(listed.test, label="reading test")
+    if kept is not None:
+        kept.say()
     leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
     if leaks:
         LOG.warning(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -35,6 +36,17 @@ MAX_OPEN_SHARDS = 128
 """More shards than this are not kept open; a process may open 256 files where it may open few."""
 
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
+_TAGS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "Content-MD5",
+    "LastModified",
+    "Last-Modified",
+    "mtime",
+    "created",
+)
+"""What the stores call what changes when a file does, the surest first."""
 _BACK_ENDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 
 
@@ -63,7 +75,7 @@ class Storage(Protocol):
         """
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
-        """Return (N, 2): size and time of change of each, by which a changed file is noticed."""
+        """Return (N, 2): size and time of change of each; -1 stands for what is not known."""
 
     def where(self, name: bytes = b"") -> str:
         """Return what a message calls it: a path or a URL."""
@@ -324,15 +336,18 @@ class Remote:
         return _whole(data, size)
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
-        """Return the size, and a number made of the time or tag that the store gives."""
-        found = []
-        for name in names:
-            with _reading(self.where(name)):
-                files, path = self._at(name)
-                info = files.info(path)
-            tag = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("created")
-            found.append((info.get("size") or -1, _number(str(tag))))
-        return np.array(found, dtype=np.int64).reshape(-1, 2)
+        """Return the size, and a number made of the tag or time that the store gives."""
+        with ThreadPoolExecutor() as threads:  # each may be a request, which is waited for
+            return np.array(list(threads.map(self._stamp, names)), np.int64).reshape(-1, 2)
+
+    def _stamp(self, name: bytes) -> Stamp:
+        files, path = self._at(name)
+        try:
+            info = files.info(path)
+        except Exception:  # noqa: BLE001 - of any back end; found out when it is read
+            return -1, -1
+        tag = next((info[key] for key in _TAGS if info.get(key)), None)
+        return info.get("size") or -1, -1 if tag is None else _number(str(tag))
 
     def where(self, name: bytes = b"") -> str:
         """Return the URL."""

@@ -17,6 +17,7 @@ from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
+from softonce.data.scan_file import ScanFile
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
@@ -156,7 +157,8 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     model, default = together(partial(_build_model, config, len(listed.classes), weights))
     if rank() > 0:
         torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
-    splits = read_splits(listed, config, default)
+    kept = ScanFile(start.folder.scan, data, config.mode)
+    splits = read_splits(listed, config, default, kept)
     small, num_train = splits.train.pixels is not None, len(splits.train)
     settled = together(lambda: settle(config, default, small=small, num_train=num_train))
     settled = with_absolute_paths(settled, data)
@@ -168,11 +170,13 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     def claim(config: TrainConfig) -> None:
         text = to_text(config)
         on_first(lambda: start.folder.claim(text, overwrite=config.overwrite))
+        on_first(kept.save)
 
     plan = measure_open(settled, build_trial, lambda: claim(settled))
     job = _build_job(plan, model, splits, loss)
     say_plan(plan, has_loss=job.step.has_loss)
     if start.state is not None:
+        on_first(kept.save)
         together(partial(load_checkpoint, start.state, job.state))
     elif is_unmeasured(settled):  # claimed before the measurements
         on_first(lambda: start.folder.save(to_text(plan)))

@@ -123,8 +123,10 @@ class Idx:
         return f"{self.folder}/{name.decode()}"
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
-        """Return a number made of each picture's pixels."""
-        return np.array([[zlib.crc32(self.read(name))] for name in names], dtype=np.int64)
+        """Return size, and a number made of the pixels, of each picture."""
+        pictures = map(self.read, names)
+        found = [(len(picture), zlib.crc32(picture)) for picture in pictures]
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 _Targets: TypeAlias = "dict[str, npt.NDArray[np.uint8]]"

@@ -61,7 +61,12 @@ class Source(Protocol):
         """Return what a message calls a sample: a path or a URL."""
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
-        """Return (N, columns): numbers that change where a file does, found without reading it."""
+        """Return numbers that change when a file does, found without reading it.
+
+        Returns:
+            (N, columns): the size in bytes; the time of change in nanoseconds, or a number that
+            stands for the contents; whatever else. A negative one says that there is none.
+        """
 
 
 def as_split(name: str) -> str | None:
