@@ -116,8 +116,8 @@ _ALL = (
         "one-class-softmax",
         _E,
         "softmax over one class",
-        "{loss} gets one score a row (from {made}): softmax over one class is 1, and the loss is 0"
-        " for ever.",
+        "{loss} gets one score a row (from {made}): softmax over one class is 1, whatever the"
+        " score is.{floor}",
         "exp(x) / exp(x) = 1, whatever x is.",
         "Use binary_cross_entropy_with_logits on the one score, or two outputs.",
     ),

@@ -52,6 +52,16 @@ def choose(op: str, tensor: Scores, touched: bool | None, maker: Maker) -> Score
     )
 
 
+def stacked(tensor: Scores, dim: int | None) -> Scores:
+    """Return what lies on the axis of the classes once a new axis `dim` is put in."""
+    rank = None if tensor.rank is None else tensor.rank + 1
+    # Whether the last axis stays the last, and the one that a loss looks at, is unknown for one.
+    classes = None if tensor.num_classes == 1 else tensor.num_classes
+    before = tensor.dim is not None and 0 <= (dim or 0) <= tensor.dim
+    at = tensor.dim + 1 if before and tensor.dim else tensor.dim
+    return replace(tensor, dim=at, rank=rank, num_classes=classes)
+
+
 def after(op: str, tensor: Scores, dim: int | None, args: list[Value]) -> Scores:
     """Return the tensor with its axis, rank and number of classes after a shape operation."""
     row = ROWS.get(op)
@@ -68,8 +78,9 @@ def after(op: str, tensor: Scores, dim: int | None, args: list[Value]) -> Scores
         return replace(tensor, dim=None, rank=None)
     rank = tensor.rank
     if op in ("view", "reshape"):
-        sizes = args[1].items if len(args) == 2 and isinstance(args[1], Sequence) else args[1:]
-        rank = len(sizes) if sizes else None
+        rank = len(_sizes(args)) or None
+    elif op == "permute":
+        rank = len(_sizes(args)) or rank
     elif op == "flatten":
         rank = 2 if int_of(args[1] if len(args) > 1 else None) == 1 else None
     elif op in ("squeeze", "unflatten"):
@@ -78,17 +89,45 @@ def after(op: str, tensor: Scores, dim: int | None, args: list[Value]) -> Scores
     return replace(tensor, dim=_moved(op, tensor, args), rank=rank, num_classes=classes)
 
 
+def is_one_class(dim: int | None, tensor: Scores) -> bool:
+    """Return whether `dim` is surely the axis of the classes, and there is one of them."""
+    return tensor.num_classes == 1 and dim is not None and same(dim, tensor) is True
+
+
+def loss_axis(tensor: Scores) -> int | None:
+    """Return where cross_entropy looks for the classes: on axis 1, which of two is the last."""
+    return -1 if tensor.dim == -1 and tensor.rank is None else 1
+
+
 def _moved(op: str, tensor: Scores, args: list[Value]) -> int | None:
     """Return where a transposition leaves the axis of the classes."""
-    given = [int_of(arg) for arg in args[1:]]
-    if op in ("t", "T") and tensor.dim in (0, 1):
-        return 1 - tensor.dim
-    if op == "transpose" and len(given) == 2 and None not in given and tensor.dim in given:
-        return given[1 - given.index(tensor.dim)]
-    if op == "permute" and tensor.dim is not None and None not in given and given:
-        axis = tensor.dim % len(given)
-        return given.index(axis) if axis in given else None
+    given = [int_of(arg) for arg in _sizes(args)]
+    dim = tensor.dim
+    if op in ("t", "T", "mT"):
+        first, second = (-1, -2) if dim is not None and dim < 0 else (0, 1)
+        return _swapped(dim, first, second) if op != "mT" or first < 0 else None
+    if op == "transpose" and len(given) == 2:
+        return _swapped(dim, *given)
+    if op == "permute" and dim is not None and given:
+        at = [axis % len(given) if axis is not None else None for axis in given]
+        axis = dim % len(given)
+        return at.index(axis) if None not in at and axis in at else None
     return None
+
+
+def _swapped(dim: int | None, first: int | None, second: int | None) -> int | None:
+    """Return where two axes that change places leave `dim`; None if their signs differ from it."""
+    if dim is None or first is None or second is None:
+        return None
+    if len({dim < 0, first < 0, second < 0}) > 1:
+        return None
+    return second if dim == first else first if dim == second else dim
+
+
+def _sizes(args: list[Value]) -> list[Value]:
+    """Return the arguments after the tensor, be they one list or several numbers."""
+    listed = args[1] if len(args) == 2 else None
+    return listed.items if isinstance(listed, Sequence) else args[1:]
 
 
 def indexed(tensor: Scores, key: Value) -> tuple[bool | None, int | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softonce.checker.catalog import RULES, floor_sentence
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
 from softonce.checker.rule import Severity
-from softonce.checker.static import fixes
+from softonce.checker.static import axes, fixes
 from softonce.checker.static.lattice import as_scores
 from softonce.checker.static.values import Const, Layer, Maker, Scores, Value
 
@@ -54,9 +54,10 @@ class Losses:
         self.rules.train_on(loss, tensor, frame.place(node))
         self._nested(frame, loss, tensor, node)
         self._axis(tensor)
-        if loss == "cross_entropy" and tensor.num_classes == 1 and tensor.kind == Kind.LOGITS:
-            maker = tensor.maker(Kind.LOGITS)
-            self.reporter.add("SO110", frame.place(node), maker, loss=loss)
+        one = loss == "cross_entropy" and axes.is_one_class(axes.loss_axis(tensor), tensor)
+        if one and tensor.kind == Kind.LOGITS:
+            maker, effect = tensor.maker(Kind.LOGITS), " The loss is always 0."
+            self.reporter.add("SO110", frame.place(node), maker, loss=loss, floor=effect)
         if not (loss == "nll_loss" and _is_unreduced(options)):
             self._kinds(frame, loss, tensor, node)
 

@@ -165,18 +165,21 @@ def _joined(
     if op in ("cat", "stack"):
         listed = args[0] if args else kwargs.get("tensors", UNKNOWN)
         items = listed.items if isinstance(listed, Sequence) else [UNKNOWN]
-        dim = int_of(kwargs.get("dim", args[1] if len(args) > 1 else Const(0)))
+        given = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else Const(0)))
+        dim = int_of(given)
     else:
         items, dim = args[1:] if op == "where" else args, None
     tensor = as_scores(join_all(list(map(as_scores, items)))) if items else UNKNOWN
     if op == "where" and any(number_of(item) is not None for item in items):
         return UNKNOWN
     if op == "stack":
-        positive = tensor.dim is not None and tensor.dim >= 0 and (dim or 0) <= tensor.dim
-        return replace(tensor, dim=tensor.dim + 1 if positive and tensor.dim else tensor.dim)
+        return axes.stacked(tensor, dim)
     if op == "cat":
         same = None if dim is None else axes.same(dim, tensor)
-        return axes.choose("cat", tensor, same, maker_of(frame, node, op))
+        chosen = axes.choose("cat", tensor, same, maker_of(frame, node, op))
+        # Scores of one class may as well be vectors: then it is the candidates that are listed.
+        is_vector = tensor.num_classes == 1 and tensor.rank is None and tensor.dim == -1
+        return replace(chosen, num_classes=None) if is_vector else chosen
     return tensor
 
 
@@ -279,7 +282,9 @@ def arithmetic(
         return UNKNOWN
     sources = [m for t in (tensor, other) for m in t.makers if m[0] & kind]
     makers = dict(sources) or dict.fromkeys(kind & ~Kind.OTHER, maker)
-    classes = tensor.num_classes if tensor.num_classes == other.num_classes else None
+    # Along different axes one broadcasts against the other: pairs, which no classes are.
+    alike = tensor.dim == other.dim is not None and name != "matmul"
+    classes = tensor.num_classes if alike and tensor.num_classes == other.num_classes else None
     return Scores(kind, tuple(makers.items()), tensor.dim, classes, tensor.rank)
 
 

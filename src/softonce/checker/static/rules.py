@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import fixes
+from softonce.checker.static import axes, fixes
 from softonce.checker.static.lattice import number_of
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ class Rules:
             self._sigmoids.append((place, maker))
         if op in NORMALISING and dim == 0 and maker.op == "backbone" and tensor.rank == 2:
             self.reporter.add("SO203", place, maker, op=op, dim=dim)
-        over_classes = dim == -1 or (dim == 1 and tensor.rank == 2)
-        # Where one class is one case of two, the other branch is likely to be meant for it.
-        certain = over_classes and not frame.branches
-        if op in NORMALISING and tensor.num_classes == 1 and certain:
+        # If one class is one case of two, the other branch is likely to be meant for it.
+        if op in NORMALISING and axes.is_one_class(dim, tensor) and not frame.branches:
             self.reporter.add("SO110", place, maker, loss=op)
 
     def _second(
