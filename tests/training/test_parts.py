@@ -230,7 +230,7 @@ def test_everything_that_is_promised_lies_in_the_run_folder(photos: Path, tmp_pa
     names = {path.name for path in result.run.iterdir()}
     assert names == {
         "config.toml", "metrics.jsonl", "model.safetensors", "last.safetensors", "report.html",
-        "checkpoints", "scan.safetensors",
+        "checkpoints", "scan.safetensors", "train_batch.png",
     }  # fmt: skip
     assert [(row["split"], row["epoch"], row["step"]) for row in rows(result.run)] == [
         ("train", 1, 5), ("val", 1, 5), ("train", 2, 10), ("val", 2, 10),
