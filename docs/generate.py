@@ -19,6 +19,7 @@ from softonce.checker.catalog import RULES
 from softonce.checker.pages import page_of
 from softonce.checker.rule import Severity
 from softonce.cli.app import build_app
+from softonce.cli.commands import COMMANDS, USE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def generate(folder: Path) -> None:
     """Write everything into `folder`; a page that is as it should be is left alone."""
     pages = dict(_rule_pages())
     pages["benchmarks.md"] = benchmarks_page(ROOT / "benchmarks/results")
-    pages["command_line.md"] = _command_line()
+    pages["command_line.md"] = command_line_page()
     pages |= {f"scale_{name}.md": f"{table}\n" for name, table in scale.tables().items()}
     for name, text in pages.items():
         path = folder / name
@@ -100,11 +101,21 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]
             )
 
 
-def _command_line() -> str:
-    """Return every verb and option, from the dataclasses that the command line is made of."""
+def command_line_page() -> str:
+    """Return every command and option, from the dataclasses that the command line is made of."""
     text = build_app().generate_docs(output_format="markdown")
+    for name, command in COMMANDS.items():
+        usage = f"softonce {name} {command.usage}\n```\n"
+        examples = "\n".join(f"{example}  # {effect}" for example, effect in command.examples)
+        # the generator puts the name before a usage that has it already
+        text = text.replace(
+            f"```console\nsoftonce {name} {name} {command.usage}\n```\n",
+            f"```sh\n{examples}\n```\n\n```text\n{usage}",
+        )
+    for obvious in (" *[default: False]*", " *[default: ()]*"):
+        text = text.replace(obvious, "")
     body = text[text.index("```console") : text.index("## Table of Contents")]
-    return "# The command line\n\n" + body + text[text.index("**Commands**") :]
+    return "# The command line\n\n" + body + text[text.index(f"**{USE}**") :]
 
 
 def _draw_curves(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from softonce import __version__
-from softonce.cli.app import VERBS, main
+from softonce.cli.app import main
+from softonce.cli.commands import COMMANDS
 from softonce.config.other_names import OTHER_VERBS
 
 HELP = "; see softonce train --help"
@@ -30,7 +31,10 @@ HELP = "; see softonce train --help"
         ("trian photos", "found 'trian': did you mean train?; see softonce --help"),
         ("finetune photos", "found 'finetune': did you mean train?; see softonce --help"),
         ("val photos", "found 'val': did you mean evaluate?; see softonce --help"),
-        ("frobnicate", f"expected a command of softonce ({', '.join(VERBS)}), found 'frobnicate'"),
+        (
+            "frobnicate",
+            f"expected a command of softonce ({', '.join(COMMANDS)}), found 'frobnicate'",
+        ),
         ("help frobnicate", "found 'frobnicate'"),
     ],
 )
@@ -47,8 +51,8 @@ def test_a_mistake_gets_one_right_guess(
 
 
 def test_verbs_of_others_are_none_of_ours() -> None:
-    assert not OTHER_VERBS.keys() & VERBS.keys()
-    assert set(OTHER_VERBS.values()) <= VERBS.keys()
+    assert not OTHER_VERBS.keys() & COMMANDS.keys()
+    assert set(OTHER_VERBS.values()) <= COMMANDS.keys()
 
 
 @pytest.mark.parametrize("words", [["help"], ["help", "train"], ["version"]])

@@ -16,7 +16,7 @@ from softonce.errors import ConfigError
 CONFIGS = [getattr(configs, name) for name in configs.__all__]
 NEEDED: dict[str, Any] = {
     "artefact": "a.safetensors", "file": "a.onnx", "paths": ("run", "photos"), "data": "photos",
-    "out": "shards", "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0),
+    "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0),
 }  # fmt: skip
 
 

@@ -7,9 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from softonce import __version__
+from softonce.cli.commands import COMMANDS, FIND, USE
+from softonce.cli.help import build_formatter, format_end, format_examples
 from softonce.cli.usage import describe_usage_error
 from softonce.console import owned_output, print_error, visible_notes
 from softonce.errors import MissingExtraError, SoftonceError
@@ -25,32 +27,38 @@ EXTRAS = {"sklearn": "demo", "onnx": "export", "onnxscript": "export"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STANDARD_INPUT = "/dev/stdin"  # for a lone hyphen, which the parser would take for an option
 
-# Verb, one line of help; the function is `softonce.cli.<verb>:<verb>`.
-VERBS = {
-    "demo": "Train, evaluate and predict on handwritten digits, and show every command.",
-    "train": "Train a classifier on a folder of images.",
-    "evaluate": "Measure a classifier on a folder of images.",
-    "predict": "Classify images.",
-    "export": "Write a classifier for ONNX Runtime, OpenVINO or torch.export, and compare.",
-    "serve": "Answer images over HTTP, with a page for people.",
-    "pack": "Write images into tar shards that are read at random and shuffled exactly.",
-    "check": "Check how scores flow through source code: where a second softmax hides.",
-    "watch": "Run a script and report which of its losses are given the wrong kind of scores.",
-    "explain": "Explain a rule of the checker, or where the softmax of a row of logits is.",
-    "inspect": "Show what a model file says of itself.",
-}
-
 
 def build_app() -> App:
-    """Return the application; a verb's own module is imported when it is called."""
+    """Return the application; a command's own module is imported when it is called."""
+    general = Group("Options", sort_key=9)
     app = App(
         name="softonce",
         help="Image classifiers whose softmax happens exactly once.",
+        usage="softonce COMMAND [OPTIONS]",
+        help_epilogue="softonce COMMAND --help begins with two examples.",
+        help_format="plaintext",
+        help_formatter=build_formatter(),
+        default_parameter=Parameter(negative_iterable=()),
         version=__version__,
         config=[_merge_toml, _refuse_fractions],
     )
-    for verb, text in VERBS.items():
-        app.command(f"softonce.cli.{verb}:{verb}", name=verb, help=text)
+    for flag in ("--help", "--version"):
+        app[flag].group = general
+    app.register_install_completion_command(
+        group=general, help="Install tab completion for bash, zsh or fish."
+    )
+    groups = {title: Group(title, sort_key=n) for n, title in enumerate((USE, FIND))}
+    for place, (name, command) in enumerate(COMMANDS.items()):
+        app.command(
+            f"softonce.cli.{name}:{name}",
+            name=name,
+            help=command.purpose,
+            group=groups[command.group],
+            sort_key=place,
+            usage=f"softonce {name} {command.usage}",
+            help_prologue=format_examples(command),
+            help_epilogue=format_end(command),
+        )
     return app
 
 
@@ -70,8 +78,8 @@ def main(tokens: list[str] | None = None) -> int:
         except SoftonceError as error:
             return _fail(str(error))
         except CycloptsError as error:
-            verb = next((token for token in tokens if token in VERBS), "")
-            return _fail(describe_usage_error(error, verb, VERBS))
+            verb = next((token for token in tokens if token in COMMANDS), "")
+            return _fail(describe_usage_error(error, verb, COMMANDS))
         except ImportError as error:
             return _fail(str(MissingExtraError.of(error.name or str(error), _extra_of(error.name))))
         except BrokenPipeError:  # the reader has left, as `head` does: what it wanted it has

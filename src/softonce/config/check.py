@@ -20,7 +20,7 @@ Flag = Annotated[bool, Parameter(negative=())]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CheckConfig:
-    """Check how scores flow from where they are made to where they are used.
+    """Find second softmaxes and other score mistakes in source code.
 
     Example:
         >>> CheckConfig((Path("train.py"),)).format
@@ -33,27 +33,27 @@ class CheckConfig:
     _: KW_ONLY
 
     select: Codes = ()
-    """Rules, or beginnings of their codes; all that are on by default where none is named."""
+    """Rules to check, by code or prefix of a code. [default: those that are on by default]"""
     ignore: Codes = ()
-    """Rules, or beginnings of their codes, to leave out."""
+    """Rules to leave out, by code or prefix of a code."""
     exclude: Codes = ()
     """Glob patterns of paths to leave out."""
     notes: Annotated[Flag, Parameter(group=RULES)] = False
-    """Show notes, too."""
+    """Show notes as well."""
     strict: Annotated[Flag, Parameter(group=RULES)] = False
     """End with status 1 for warnings as well."""
     baseline: Annotated[OptionalPath, Parameter(group=RULES)] = None
-    """A file of known findings, which are not reported."""
+    """File of known findings, which are not reported."""
     write_baseline: Annotated[Flag, Parameter(group=RULES)] = False
-    """Write the findings of now into the baseline file."""
+    """Write the current findings into the baseline file."""
     fix: Annotated[Flag, Parameter(group=REPAIR)] = False
     """Make the safe repairs."""
     diff: Annotated[Flag, Parameter(group=REPAIR)] = False
-    """Print the safe repairs as a patch, and make none."""
+    """Print the safe repairs as a patch; change nothing."""
     format: Annotated[Literal["text", "json", "sarif", "github"], Parameter(group=OUTPUT)] = "text"
-    """How to print the findings."""
+    """Output format."""
     quiet: Quiet = False
-    """Print findings only."""
+    """Print only findings."""
 
     def __post_init__(self) -> None:
         """Check the kind of every option."""

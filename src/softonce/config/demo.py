@@ -27,9 +27,9 @@ class DemoConfig:
     output: Annotated[Path, Parameter(name=("--output", "-o"), group=RUN)] = Path("softonce-demo")
     """Folder to write; an earlier demo in it is replaced."""
     epochs: Annotated[int, Parameter(group=OPTIMISATION)] = 30
-    """How often every training image is seen."""
+    """Number of passes over the training images."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check every number against its range."""

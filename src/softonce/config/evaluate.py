@@ -50,15 +50,15 @@ class EvaluateConfig:
     _: KW_ONLY
 
     model: Annotated[str | None, Parameter(name=("--model", "-m"), group=MODEL, negative=())] = None
-    """Name of the network, for weights that are no artefact."""
+    """Architecture, for weights that are not an artefact."""
     weights: Weights = None
-    """DEFAULT, a record's name, or a file."""
+    """Weights for --model: DEFAULT, a record's name, or a file."""
     split: Annotated[
         Literal["train", "val", "test", "all"] | None, Parameter(group=DATA, negative=())
     ] = None
-    """Which part of DATA. [default: test where it exists, else val]"""
+    """Part of DATA to measure. [default: test if it exists, else val]"""
     size: Size = None
-    """Side of the square that the network sees, in pixels. [default: the weights' own]"""
+    """Side of the network's square input, in pixels. [default: the weights' own]"""
     resize: Resize = None
     """Short side before the centre crop, in pixels."""
     mean: Numbers = None
@@ -66,21 +66,21 @@ class EvaluateConfig:
     std: Numbers = None
     """Standard deviation per channel."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
-    """Share of unreadable files above which the figures are refused; a single one never is."""
+    """Share of unreadable files above which nothing is measured; a single one is allowed."""
     tta: TtaFlag = "none"
-    """Flip: average the logits of each picture and its mirror image."""
+    """flip: average the logits of each image and its mirror image."""
     batch_size: BatchSize = 128
-    """Images at a time; the figures do not depend on it."""
+    """Images per batch; the figures do not depend on it."""
     workers: Workers = None
     """Processes that decode images."""
     engine: Engine = "auto"
-    """What computes; an artefact does so in float32, an exported file in its own precision."""
+    """Runtime; an artefact is measured in float32, an exported file in its own precision."""
     threads: Threads = None
-    """How many threads compute. [default: one a core]"""
+    """Number of threads for the network. [default: one per core]"""
     trust: Trust = False
-    """Run a program of torch.export, which may do anything."""
+    """Run an exported .pt2 program, whose code may do anything on this machine."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where torch computes."""
+    """Device that torch computes on."""
     seed: Annotated[int, Parameter(group=DATA)] = 0
     """Seed of the bootstrap intervals."""
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
@@ -88,7 +88,7 @@ class EvaluateConfig:
     report: Annotated[Path | None, Parameter(group=OUTPUT, negative=())] = None
     """Also write an HTML page."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check the paths against the options."""

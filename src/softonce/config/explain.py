@@ -30,7 +30,7 @@ def _split(_: Any, tokens: Sequence[Any]) -> tuple[float, ...]:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExplainConfig:
-    """Explain a rule of the checker, or where the softmax of a row of logits is.
+    """Explain a rule of the checker, or the softmax and loss of a row of logits.
 
     Example:
         >>> ExplainConfig(logits=(2.0, 0.5, -1.0), target=0).temperature
@@ -38,7 +38,7 @@ class ExplainConfig:
     """
 
     rule: str = ""
-    """A code or a name of the checker; all rules in one table where nothing is given."""
+    """Code or name of a rule; without one, all rules are listed."""
 
     _: KW_ONLY
 
@@ -46,17 +46,17 @@ class ExplainConfig:
         tuple[float, ...],
         Parameter(group=ROW, converter=_split, n_tokens=1, allow_leading_hyphen=True, negative=()),
     ] = ()
-    """The scores of one image, as `2.0,0.5,-1`."""
+    """Logits of one image, such as 2.0,0.5,-1."""
     target: Annotated[int, Parameter(group=ROW)] = 0
-    """The index of its class."""
+    """Index of its class."""
     temperature: Annotated[float, Parameter(group=ROW)] = 1.0
-    """Divisor of the logits."""
+    """Number that the logits are divided by."""
     label_smoothing: Annotated[float, Parameter(group=ROW)] = 0.0
-    """Share of the target that is spread evenly over all classes."""
+    """Share of the target spread evenly over all classes."""
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
-    """Print one JSON object instead of tables; for a row of logits."""
+    """Print one JSON object instead of tables; needs --logits."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check the row."""

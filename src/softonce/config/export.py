@@ -36,7 +36,7 @@ PRECISIONS: dict[Format, tuple[Precision, ...]] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write a classifier for other runtimes, pixels in and probabilities out.
+    """Write a classifier for other runtimes: pixels in, probabilities out.
 
     Example:
         >>> ExportConfig(Path("run/model.safetensors"), to="openvino").file
@@ -49,23 +49,23 @@ class ExportConfig:
     _: KW_ONLY
 
     to: Format = "onnx"
-    """For ONNX Runtime and others, for OpenVINO, or a program of torch.export."""
+    """Format: onnx (ONNX Runtime and others), openvino, or torch (torch.export)."""
     output: Annotated[OptionalPath, Parameter(name=("--output", "-o"), group=OUTPUT)] = None
-    """The file. [default: beside the model file]"""
+    """File to write. [default: beside the model file]"""
     emit: Annotated[Emit, Parameter(group=OUTPUT)] = "both"
-    """What the graph gives: logits, probabilities, or both."""
+    """Outputs of the graph: logits, probabilities, or both."""
     precision: Annotated[Precision, Parameter(group=OUTPUT)] = "fp32"
-    """In what the network computes; int8 is calibrated with images of DATA."""
+    """Precision of the network; int8 is calibrated on images of --data."""
     opset: Annotated[int, Parameter(group=OUTPUT)] = 18
-    """Version of ONNX's operators."""
+    """ONNX operator set version."""
     data: Annotated[Data | None, Parameter(group=DATA, negative=())] = None
-    """Images to calibrate with and to compare on. [default: the data of the artefact's run]"""
+    """Images for calibration and comparison. [default: the data of the run]"""
     samples: Annotated[int, Parameter(group=DATA)] = 300
-    """The most images to compare on, and to calibrate with."""
+    """Most images to use for calibration and for comparison."""
     force: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
-    """Write the file although it disagrees with the artefact."""
+    """Write the file even if its answers differ from the artefact's."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check every option against its range and the others."""

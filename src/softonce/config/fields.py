@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 DATA = Group("Data", sort_key=1)
 MODEL = Group("Model", sort_key=2)
 OPTIMISATION = Group("Optimisation", sort_key=3)
-AUGMENTATION = Group("Augmentation", sort_key=4)
-HARDWARE = Group("Hardware", sort_key=5)
-RUN = Group("Run", sort_key=6)
-OUTPUT = Group("Output", sort_key=7)
+RUN = Group("Run", sort_key=4)
+OUTPUT = Group("Output", sort_key=5)
+AUGMENTATION = Group("Augmentation", sort_key=6)
+HARDWARE = Group("Hardware", sort_key=7)
 
 Data: TypeAlias = str | Path
 """A path, a URL that fsspec knows, or idx:DIR; from the command line always text."""

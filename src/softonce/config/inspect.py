@@ -15,7 +15,7 @@ from softonce.config.fields import OUTPUT, Quiet
 @Parameter(name="*")
 @dataclass(frozen=True)
 class InspectConfig:
-    """Show what a model file puts out and says of itself.
+    """Show what a model file contains and what its outputs mean.
 
     Example:
         >>> InspectConfig(Path("model.safetensors")).json
@@ -30,7 +30,7 @@ class InspectConfig:
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
     """Print one JSON object instead of a table."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check the kind of every option."""

@@ -23,18 +23,18 @@ class PackConfig:
     """
 
     data: Data
-    """Folder of images, CSV or JSONL manifest, or URL of one; idx:DIR."""
-    out: Path
+    """Folder of images, CSV or JSONL manifest, or a URL of these; idx:DIR."""
+    output: Annotated[Path, Parameter(name=("--output", "-o", "--out"))]
     """Folder to write: tar files and their index."""
 
     _: KW_ONLY
 
     shard_size: Annotated[int, Parameter(group=DATA)] = 1000
-    """Largest size of a tar file, in MB (10^6 bytes); a larger image has one of its own."""
+    """Largest size of a tar file, in MB (10^6 bytes); a larger image gets its own file."""
     overwrite: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
-    """Replace what is in OUT."""
+    """Replace the shards in OUTPUT."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check the size."""

@@ -42,25 +42,25 @@ class PredictConfig:
     _: KW_ONLY
 
     top_k: Annotated[int, Parameter(group=OUTPUT)] = 5
-    """How many classes to name for each image."""
+    """Number of classes to list for each image."""
     format: Annotated[Literal["table", "jsonl", "csv"], Parameter(group=OUTPUT)] = "table"
-    """What to print."""
+    """Output format."""
     emit: Annotated[Literal["probs", "logits"], Parameter(group=OUTPUT)] = "probs"
-    """What the table and the CSV show; jsonl always has both."""
+    """Numbers in the table and the CSV; jsonl always has both."""
     tta: TtaFlag = "none"
-    """Flip: average the logits of each picture and its mirror image."""
+    """flip: average the logits of each image and its mirror image."""
     batch_size: BatchSize = 32
-    """Images at a time."""
+    """Images per batch."""
     engine: Engine = "auto"
-    """What computes; auto is the fastest that is installed and runs such a file, and says so."""
+    """Runtime; auto measures which of the installed ones is fastest for the file, and prints it."""
     threads: Threads = None
-    """How many threads compute. [default: one a core]"""
+    """Number of threads for the network. [default: one per core]"""
     trust: Trust = False
-    """Run a program of torch.export, which may do anything."""
+    """Run an exported .pt2 program, whose code may do anything on this machine."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where torch computes."""
+    """Device that torch computes on."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check every number against its range."""

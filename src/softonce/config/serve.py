@@ -29,7 +29,7 @@ LIMITS = Group("Limits", sort_key=3)
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ServeConfig:
-    """Answer images over HTTP, with a page for people at `/`.
+    """Answer requests with images over HTTP, with a web page at `/`.
 
     Example:
         >>> ServeConfig(Path("model.onnx"), port=9000).max_batch
@@ -42,39 +42,39 @@ class ServeConfig:
     _: KW_ONLY
 
     host: Annotated[str, Parameter(group=ADDRESS)] = "127.0.0.1"
-    """Where to listen; 0.0.0.0 is everywhere."""
+    """Address to listen on; 0.0.0.0 accepts other machines."""
     port: Annotated[int, Parameter(group=ADDRESS)] = 8000
-    """The port; 0 takes any that is free."""
+    """Port to listen on; 0 picks a free one."""
     token_file: Annotated[OptionalPath, Parameter(group=ADDRESS)] = None
-    """File with a bearer token that clients have to send. [default: the variable SOFTONCE_TOKEN]"""
+    """File with the bearer token that clients must send. [default: the variable SOFTONCE_TOKEN]"""
     max_batch: Annotated[int, Parameter(group=BATCHES)] = 32
-    """Images that are computed together at most; 1 turns batching off."""
+    """Largest batch; 1 turns batching off."""
     max_wait_ms: Annotated[float, Parameter(group=BATCHES)] = 5.0
-    """How long an image waits for others that are being read."""
+    """Milliseconds that an image waits for others to share its batch."""
     max_queue: Annotated[int, Parameter(group=BATCHES)] = 256
-    """Images in the service at a time; above that the answer is 429."""
+    """Most images in the service at a time; further requests get status 429."""
     max_bytes: Annotated[int, Parameter(group=LIMITS)] = 32 * 2**20
-    """Bytes of a request's body."""
+    """Most bytes in the body of a request."""
     max_pixels: Annotated[int, Parameter(group=LIMITS)] = 50_000_000
-    """Pixels of an image."""
+    """Most pixels in an image."""
     max_images: Annotated[int, Parameter(group=LIMITS)] = 64
-    """Images of a request."""
+    """Most images in a request."""
     max_connections: Annotated[int, Parameter(group=LIMITS)] = 1000
-    """Connections at a time, idle ones too; above that the answer is 503."""
+    """Most open connections, idle ones included; further ones get status 503."""
     body_seconds: Annotated[float, Parameter(group=LIMITS)] = 30.0
-    """Seconds in which a body has to arrive."""
+    """Seconds within which a body must arrive."""
     timeout: Annotated[float, Parameter(group=LIMITS)] = 30.0
-    """Seconds in which an answer is given."""
+    """Seconds within which a request is answered."""
     engine: Engine = "auto"
-    """What computes; auto is the fastest that is installed and runs such a file."""
+    """Runtime; auto measures which of the installed ones is fastest for the file."""
     threads: Threads = None
-    """How many threads compute; fewer leave cores to HTTP. [default: one a core]"""
+    """Number of threads for the network; fewer leave cores to HTTP. [default: one per core]"""
     trust: Trust = False
-    """Run a program of torch.export, which may do anything."""
+    """Run an exported .pt2 program, whose code may do anything on this machine."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where torch computes."""
+    """Device that torch computes on."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check every number against its range."""

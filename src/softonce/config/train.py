@@ -82,179 +82,180 @@ class TrainConfig:
     """
 
     data: Annotated[Data | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
-    """Folder of images, CSV or JSONL manifest, tar shards, each also a URL; idx:DIR."""
+    """Folder of images, CSV or JSONL manifest, tar shards, or a URL of these; idx:DIR."""
 
     _: KW_ONLY
 
     val_fraction: Annotated[float, Parameter(group=DATA)] = 0.2
-    """Share of each class that becomes val, where DATA has no val/."""
+    """Share of each class that is split off as val, if DATA has no val/."""
     size: Size = None
-    """Side of the square that the network sees, in pixels. [default: the model's own]"""
+    """Side of the network's square input, in pixels. [default: the model's own]"""
     resize: Resize = None
-    """Short side before the centre crop, in pixels. [default: in the model's proportion]"""
+    """Short side before the centre crop, in pixels. [default: in proportion to --size]"""
     train_size: Annotated[
         int | None, Parameter(name=("--train-size", "--train-crop-size"), group=DATA, negative=())
     ] = None
-    """Side of the square while training, in pixels. [default: --size]"""
+    """Side of the square during training, in pixels. [default: --size]"""
     fit: Annotated[Fit, Parameter(group=DATA)] = "crop"
-    """How a picture that is not square becomes one: cut, padded or squashed."""
+    """How an image that is not square becomes square: cropped, padded or squashed."""
     interpolation: Annotated[Interpolation, Parameter(group=DATA)] = "bilinear"
-    """Resampling filter, always antialiased."""
+    """Resampling filter; always antialiased."""
     mode: Annotated[Mode, Parameter(group=DATA)] = "RGB"
-    """What the network sees: RGB, L for grey, or the number of channels that the files have."""
+    """Channels of the input: RGB, L for greyscale, or the number of channels of the files."""
     mean: Numbers = None
     """Mean per channel, in [0, 1]. [default: ImageNet's, or the weights' own]"""
     std: Numbers = None
     """Standard deviation per channel. [default: ImageNet's, or the weights' own]"""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
-    """Share of unreadable files above which the run is refused; a single one never is."""
+    """Share of unreadable files above which the run is refused; a single one is allowed."""
 
     cache: Annotated[bool, Parameter(group=DATA, negative=())] = False
-    """Decode and resize every picture once, and keep it as uint8 on disk (above 64 px)."""
+    """Decode and resize every image once and keep it on disk as uint8 (above 64 px)."""
     cache_dir: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
-    """Folder of the cache, which this asks for. [default: ~/.cache/softonce/pictures]"""
+    """Folder of the cache; implies --cache. [default: ~/.cache/softonce/pictures]"""
 
     model: Annotated[str, Parameter(name=("--model", "-m"), group=MODEL)] = "resnet18"
-    """Name of the network: `softonce.list_models()` lists them."""
+    """Architecture; softonce.list_models() lists them."""
     weights: Weights = None
     """Weights to start from: DEFAULT, a record's name, or a file."""
     freeze: Annotated[str, Parameter(group=MODEL)] = "none"
-    """Leave the network as it is up to this layer, such as layer2; backbone: all but the head."""
+    """Do not train the layers up to this one, such as layer2; backbone: all but the head."""
     stochastic_depth: Annotated[float | None, Parameter(group=MODEL, negative=())] = None
-    """Probability that the last residual is left out for an image; less before. [recipe]"""
+    """Probability of dropping the last residual branch, less in earlier ones. [recipe]"""
 
     recipe: Annotated[str, Parameter(group=OPTIMISATION)] = "auto"
-    """auto, none, scratch-small, finetune, imagenet-90, imagenet-v2: fills [recipe] in."""
+    """auto, none, scratch-small, finetune, imagenet-90, imagenet-v2; sets what is
+    marked [recipe]."""
     epochs: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """How often every training image is seen. [recipe]"""
+    """Number of passes over the training images. [recipe]"""
     time_budget: Annotated[str | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Time to train, such as 90, 10m or 2h: as many epochs as fit, measured at the start."""
+    """Time to train, such as 90 (seconds), 10m or 2h; sets the number of epochs."""
     patience: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Stop after this many epochs without a better top-1 on val."""
     batch_size: Annotated[
         Literal["auto"] | int | None,
         Parameter(name=("--batch-size", "-b"), group=OPTIMISATION, negative=()),
     ] = None
-    """Images a step, over all processes; auto measures which is fastest and fits. [recipe]"""
+    """Images per step, over all processes; auto measures what is fastest and fits. [recipe]"""
     opt: Annotated[Opt | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Optimizer. [recipe]"""
     lr: Annotated[Literal["find"] | float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Largest learning rate; find tries them all on a copy. [recipe, in proportion to the batch]"""
+    """Peak learning rate; find sweeps it on a copy. [recipe, in proportion to the batch]"""
     momentum: Annotated[float, Parameter(group=OPTIMISATION)] = 0.9
-    """Momentum of sgd and rmsprop, the first beta of adamw."""
+    """Momentum of sgd and rmsprop; first beta of adamw."""
     weight_decay: Annotated[
         float | None, Parameter(name=("--weight-decay", "--wd"), group=OPTIMISATION, negative=())
     ] = None
-    """Decay of the weights. [recipe]"""
+    """Weight decay. [recipe]"""
     norm_weight_decay: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Decay of norm parameters. [recipe]"""
+    """Weight decay of normalisation parameters. [recipe]"""
     bias_weight_decay: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Decay of biases. [default: --norm-weight-decay]"""
+    """Weight decay of biases. [default: --norm-weight-decay]"""
     layer_decay: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Factor of the learning rate from each stage to the one before it. [recipe]"""
+    """Factor of the learning rate from one stage to the stage before it. [recipe]"""
     head_epochs: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Epochs at the start in which the head learns alone. [recipe, fewer where the epochs are]"""
+    """Epochs at the start that train only the head. [recipe, fewer in a short run]"""
     lr_scheduler: Annotated[Scheduler | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """How the learning rate falls after the warm-up. [recipe]"""
+    """Learning-rate schedule after the warm-up. [recipe]"""
     lr_step_size: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Epochs between two steps of steplr. [recipe, in proportion to the epochs]"""
+    """Epochs per step of steplr. [recipe, in proportion to the epochs]"""
     lr_gamma: Annotated[float, Parameter(group=OPTIMISATION)] = 0.1
-    """Factor of a step of steplr, or of an epoch of exponentiallr."""
+    """Factor per step of steplr, or per epoch of exponentiallr."""
     lr_warmup_epochs: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Epochs of warm-up. [recipe, fewer where the epochs are]"""
+    """Epochs of warm-up. [recipe, fewer in a short run]"""
     lr_warmup_method: Annotated[Literal["linear", "constant"], Parameter(group=OPTIMISATION)] = (
         "linear"
     )
-    """Whether the warm-up rises, or stays where it starts."""
+    """linear: the rate rises during warm-up; constant: it stays at its start."""
     lr_warmup_decay: Annotated[float, Parameter(group=OPTIMISATION)] = 0.01
-    """Share of the learning rate that the warm-up starts from."""
+    """Start of the warm-up, as a share of the learning rate."""
     lr_min: Annotated[float, Parameter(group=OPTIMISATION)] = 0.0
-    """Learning rate that is never gone below after the warm-up."""
+    """Lowest learning rate after the warm-up."""
     label_smoothing: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Share of the target that is spread over all classes. [recipe]"""
+    """Share of the target spread evenly over all classes. [recipe]"""
     class_weights: Annotated[
         tuple[str, ...],
         Parameter(group=OPTIMISATION, consume_multiple=True, negative=(), show_default=" ".join),
     ] = ("none",)
-    """Factors of the classes in the loss: none, balanced, or NAME=WEIGHT ..."""
+    """Class weights in the loss: none, balanced, or NAME=WEIGHT ..."""
     sampler: Annotated[Literal["shuffle", "balanced"], Parameter(group=OPTIMISATION)] = "shuffle"
-    """Order of the images: each once an epoch, or every class equally often."""
+    """shuffle: each image once per epoch; balanced: each class equally often."""
     clip_grad_norm: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Largest norm of the gradient."""
+    """Clip the gradient to this norm."""
     model_ema: Annotated[bool | None, Parameter(group=OPTIMISATION)] = None
-    """Keep an exponential moving average of the weights, and use it. [recipe]"""
+    """Keep an exponential moving average of the weights, and deploy it. [recipe]"""
     model_ema_decay: Annotated[float | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Share of the average that an update keeps. [recipe]"""
+    """Decay of the average per update. [recipe]"""
     model_ema_steps: Annotated[int, Parameter(group=OPTIMISATION)] = 1
-    """Steps from one update of the average to the next."""
+    """Steps between updates of the average."""
     model_ema_warmup: Annotated[bool | None, Parameter(group=OPTIMISATION)] = None
-    """Let the average forget faster at the start: keep at most (1 + n) / (10 + n). [recipe]"""
+    """Limit the decay of update n to (1 + n) / (10 + n), to forget the start. [recipe]"""
 
     augment: Annotated[
         Literal["auto", "pad-crop", "resized-crop", "none"], Parameter(group=AUGMENTATION)
     ] = "auto"
-    """Random crop: of a padded picture (up to 64 px), or of a random box that is resized."""
+    """Random crop of the padded image (default up to 64 px), or of a random box, resized."""
     scale: Annotated[tuple[float, float] | None, Parameter(group=AUGMENTATION, negative=())] = None
-    """Area of the random box, as a share of the picture. [recipe]"""
+    """Range of the area of the random box, as a share of the image. [recipe]"""
     ratio: Annotated[tuple[float, float], Parameter(group=AUGMENTATION)] = (3 / 4, 4 / 3)
-    """Width over height of the random box."""
+    """Range of the aspect ratio (width / height) of the random box."""
     hflip: Annotated[float, Parameter(group=AUGMENTATION)] = 0.5
-    """Probability of a mirrored picture; 0 for digits, letters, signs."""
+    """Probability of a horizontal flip; use 0 for digits, letters and signs."""
     alternating_flip: Annotated[bool, Parameter(group=AUGMENTATION)] = False
-    """Mirror by chance in the first epoch only, and every picture in every second epoch."""
+    """Flip at random in the first epoch, then every image in every second epoch."""
     auto_augment: Annotated[AutoAugment | None, Parameter(group=AUGMENTATION, negative=())] = None
-    """ta_wide: TrivialAugment, one random operation a picture. [recipe]"""
+    """ta_wide: TrivialAugment, one random operation per image. [recipe]"""
     random_erase: Annotated[float | None, Parameter(group=AUGMENTATION, negative=())] = None
-    """Probability that a random box is blanked. [recipe]"""
+    """Probability of erasing a random box. [recipe]"""
     random_erase_fill: Annotated[Literal["noise", "mean"], Parameter(group=AUGMENTATION)] = "noise"
-    """What the box is filled with: random values, or the mean colour."""
+    """Fill of the erased box: random values or the mean colour."""
     mixup_alpha: Annotated[float | None, Parameter(group=AUGMENTATION, negative=())] = None
-    """Mix pictures and their classes, in a share from Beta(alpha, alpha). [recipe]"""
+    """Mixup: blend images and labels with a weight from Beta(alpha, alpha). [recipe]"""
     cutmix_alpha: Annotated[float | None, Parameter(group=AUGMENTATION, negative=())] = None
-    """Paste a box of one picture into another, in such a share. [recipe]"""
+    """CutMix: paste a box of one image into another, with such a weight. [recipe]"""
 
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     workers: Workers = None
-    """Processes that decode images. [default: one a core, at most 8; none for small images]"""
+    """Processes that decode images. [default: one per core, at most 8; none for small images]"""
     amp: Annotated[bool | None, Parameter(group=HARDWARE)] = None
-    """bfloat16 autocast. [default: where the hardware multiplies it natively]"""
+    """bfloat16 autocast. [default: if the hardware computes it natively]"""
     channels_last: Annotated[bool, Parameter(group=HARDWARE)] = True
-    """Memory layout that convolutions like."""
+    """Use the channels-last memory layout, which is faster for convolutions."""
     sync_bn: Annotated[bool, Parameter(group=HARDWARE)] = False
-    """Compute batch statistics over all processes under torchrun (GPUs only)."""
+    """Synchronise batch-norm statistics over all processes of torchrun (only GPUs)."""
     compile: Annotated[bool, Parameter(group=HARDWARE)] = False
     """Compile the network with torch.compile."""
     grad_accum_steps: Annotated[int, Parameter(group=HARDWARE)] = 1
-    """Parts that a batch is worked through in, to save memory; the gradient stays the batch's."""
+    """Parts of a batch that are computed one after another, to save memory."""
     shard_head: Annotated[bool | None, Parameter(group=HARDWARE)] = None
-    """Under torchrun, keep of each class's head weights one copy, not one a process. [default:
-    where the head has 16 million weights]"""
+    """Under torchrun, split the head's weights over the processes. [default: from 16 million
+    weights on]"""
     grad_checkpointing: Annotated[bool, Parameter(group=HARDWARE)] = False
-    """Compute maps again in the backward pass instead of keeping them, to save memory."""
+    """Recompute activations in the backward pass, to save memory."""
     use_deterministic_algorithms: Annotated[bool, Parameter(group=HARDWARE, negative=())] = False
-    """Refuse operations that may round otherwise next time; the CPU has none of them."""
+    """Refuse nondeterministic operations; on a CPU there are none."""
     profile: Annotated[bool, Parameter(group=HARDWARE, negative=())] = False
-    """Say where the time of the first steps goes, and write profile.json, a trace."""
+    """Print where the time of the first steps goes, and write a trace, profile.json."""
 
     output: Annotated[
         Path | None, Parameter(name=("--output", "-o", "--output-dir"), group=RUN, negative=())
     ] = None
     """Run folder to write."""
     resume: Annotated[Path | None, Parameter(group=RUN, negative=())] = None
-    """Run folder to go on with, bit for bit as if it had never stopped."""
+    """Run folder to resume: bit for bit as if it had never stopped."""
     overwrite: Annotated[bool, Parameter(group=RUN, negative=())] = False
-    """Replace what is in --output."""
+    """Replace the run in --output."""
     config: Annotated[Path | None, Parameter(group=RUN, negative=())] = None
-    """TOML file with options by these names; the command line wins."""
+    """TOML file of options; the command line takes precedence."""
     seed: Annotated[int, Parameter(group=RUN)] = 0
-    """Fixes the split, the initial weights, the order and the augmentation."""
+    """Seed of the split, the initial weights, the order and the augmentation."""
     track: Annotated[Literal["none", "tensorboard"], Parameter(group=RUN)] = "none"
-    """Also send the rows of metrics.jsonl there, into the run folder."""
+    """Also write the metrics for TensorBoard, into the run folder."""
     checkpoint_seconds: Annotated[float, Parameter(group=RUN)] = 60.0
-    """Longest time between two saved states (but saving takes at most 5 % of the time)."""
+    """Seconds between saved states; longer if saving would take over 5 % of the time."""
     quiet: Quiet = False
-    """Say warnings only."""
+    """Print only warnings."""
 
     def __post_init__(self) -> None:
         """Check every number against its range; DATA becomes text, as in a TOML file."""
@@ -281,7 +282,7 @@ def seconds_of(time: str) -> float:
     """Return the seconds of a time such as 90, 45s, 10m or 2h.
 
     Raises:
-        ConfigError: where it is none.
+        ConfigError: if it is not one.
 
     Example:
         >>> seconds_of("10m"), seconds_of("1.5h"), seconds_of("90")

@@ -15,7 +15,7 @@ from softonce.config.fields import OUTPUT, RUN, check_range
 @Parameter(name="*")
 @dataclass(frozen=True)
 class WatchConfig:
-    """Run a script and watch what its losses are given.
+    """Run a script and watch the inputs of its losses.
 
     Example:
         >>> WatchConfig(Path("train.py"), ("--lr", "0.1")).steps
@@ -23,16 +23,16 @@ class WatchConfig:
     """
 
     script: Path
-    """A Python script; its own exit status is what this ends with."""
+    """Python script to run; its exit status is passed on."""
     arguments: tuple[str, ...] = ()
-    """What the script is given; everything after its name is its own."""
+    """Arguments of the script: everything after its name."""
 
     _: KW_ONLY
 
     steps: Annotated[int, Parameter(group=RUN)] = 20
-    """How many steps are looked at from the start."""
+    """Number of steps to examine at the start."""
     every: Annotated[int, Parameter(group=RUN)] = 97
-    """After that one step in so many is looked at."""
+    """After that, examine one step in this many."""
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
     """Print the findings as one JSON array, to standard error."""
 

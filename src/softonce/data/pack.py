@@ -62,7 +62,7 @@ def pack(config: PackConfig | Data, *output: Data, **options: Any) -> Path:
 
 
 def _pack(config: PackConfig) -> Path:
-    out = config.out.resolve()
+    out = config.output.resolve()
     _check_out(out, overwrite=config.overwrite)
     source = open_source(config.data)
     splits = source.splits()
@@ -81,7 +81,7 @@ def _pack(config: PackConfig) -> Path:
         raise StorageError(
             f"expected to write {out}, found: {error.strerror or error}; nothing was replaced"
         ) from error
-    return config.out
+    return config.output
 
 
 def _put(made: Path, out: Path, before: Path) -> None:

@@ -1,0 +1,145 @@
+"""The commands in the order of work: what each is for, how it is called, where its guide is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+USE = "Train and use a classifier"
+FIND = "Find softmax mistakes"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `softonce`; its function is `softonce.cli.<name>:<name>`.
+
+    Attributes:
+        purpose: one line, for the list of commands.
+        usage: what stands after the name.
+        examples: what is typed first, with what it does.
+        group: the heading in the list of commands.
+        guide: the page of the documentation.
+        note: a further line at the end of its help.
+    """
+
+    purpose: str
+    usage: str
+    examples: tuple[tuple[str, str], tuple[str, str]]
+    group: str
+    guide: str
+    note: str = ""
+
+
+COMMANDS = {
+    "demo": Command(
+        "Train, evaluate and predict on handwritten digits; shows every command.",
+        "[OPTIONS]",
+        (
+            ("softonce demo", "about half a minute on two cores"),
+            ("softonce demo --epochs 5 --output /tmp/demo", "shorter, elsewhere"),
+        ),
+        USE,
+        "docs/start.md",
+    ),
+    "train": Command(
+        "Train a classifier on a folder of images.",
+        "DATA [OPTIONS]",
+        (
+            ("softonce train photos --output run", "the folders in photos/ are the classes"),
+            ("softonce train --resume run", "continue after Ctrl-C or a crash"),
+        ),
+        USE,
+        "docs/guides/train.md",
+        "[recipe]: the default comes from the recipe, which --recipe picks; it is printed at the "
+        "start and kept in config.toml.",
+    ),
+    "evaluate": Command(
+        "Measure a classifier on a folder of images.",
+        "ARTEFACT DATA [OPTIONS]",
+        (
+            ("softonce evaluate run photos", "the run's model on test/, or on val/"),
+            ("softonce evaluate run photos --report page.html", "with a page of figures"),
+        ),
+        USE,
+        "docs/guides/evaluate.md",
+    ),
+    "predict": Command(
+        "Classify images.",
+        "ARTEFACT IMAGES... [OPTIONS]",
+        (
+            ("softonce predict run cat.jpg holiday/", "files, folders, 'patterns/*.jpg'"),
+            ("softonce predict run photos --format csv > answers.csv", "for other programs"),
+        ),
+        USE,
+        "docs/guides/predict.md",
+    ),
+    "export": Command(
+        "Write a classifier for ONNX Runtime, OpenVINO or torch.export, and compare it.",
+        "ARTEFACT [OPTIONS]",
+        (
+            ("softonce export run", "writes run/model.onnx"),
+            ("softonce export run --to openvino --precision int8", "the fastest on most CPUs"),
+        ),
+        USE,
+        "docs/guides/export.md",
+    ),
+    "serve": Command(
+        "Answer requests with images over HTTP; with a web page to try it.",
+        "FILE [OPTIONS]",
+        (
+            ("softonce serve run", "then open http://127.0.0.1:8000"),
+            ("softonce serve run/model.onnx --host 0.0.0.0 --port 80", "for other machines"),
+        ),
+        USE,
+        "docs/guides/serve.md",
+    ),
+    "inspect": Command(
+        "Show what a model file contains and what its outputs mean.",
+        "FILE [OPTIONS]",
+        (
+            ("softonce inspect run", "classes, preprocessing, temperature, figures"),
+            ("softonce inspect foreign.onnx", "logits or probabilities?"),
+        ),
+        USE,
+        "docs/guides/predict.md",
+    ),
+    "pack": Command(
+        "Copy images into tar shards, which are read at random and shuffled exactly.",
+        "DATA OUTPUT [OPTIONS]",
+        (
+            ("softonce pack photos shards", "then: softonce train shards"),
+            ("softonce pack photos shards --shard-size 200", "tar files of 200 MB"),
+        ),
+        USE,
+        "docs/guides/data.md",
+    ),
+    "check": Command(
+        "Find second softmaxes and other score mistakes in source code; runs nothing.",
+        "[PATHS...] [OPTIONS]",
+        (
+            ("softonce check .", "every Python file below this folder"),
+            ("softonce check train.py --fix", "make the safe repairs"),
+        ),
+        FIND,
+        "docs/guides/check.md",
+    ),
+    "watch": Command(
+        "Run a script and report which of its losses get the wrong kind of scores.",
+        "[OPTIONS] SCRIPT [ARGUMENTS...]",
+        (
+            ("softonce watch train.py --lr 0.1", "what follows the script is the script's own"),
+            ("softonce watch --steps 100 train.py", "look at the first 100 steps"),
+        ),
+        FIND,
+        "docs/guides/watch.md",
+    ),
+    "explain": Command(
+        "Explain a rule of the checker, or the softmax and loss of a row of logits.",
+        "[RULE] [OPTIONS]",
+        (
+            ("softonce explain SO101", "one rule, with examples; without a code, all rules"),
+            ("softonce explain --logits 2.0,0.5,-1 --target 0", "one softmax, and two"),
+        ),
+        FIND,
+        "docs/guides/check.md",
+    ),
+}
