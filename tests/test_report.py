@@ -19,6 +19,7 @@ from PIL import Image
 from softonce import metrics
 from softonce.errors import StorageError
 from softonce.report import Mistake, Report, charts, page, write_report
+from softonce.report.page import ConfusedPictures, FirstBatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,18 @@ CLASSES = ["airplane", "고양이", EVIL, "dog", "eel", "fish", "goat"]
 
 def thumbnail() -> bytes:
     picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "teal").save(picture, "PNG")
+    Image.new("RGB", (8, 8), "teal").save(picture, "JPEG")
     return picture.getvalue()
+
+
+EVIL_MISTAKE = Mistake(
+    path='a"><b onclick=1>',
+    target=1,
+    pred=2,
+    prob=0.98,
+    thumbnail=thumbnail(),
+    lit=(thumbnail(), thumbnail()),
+)
 
 
 @functools.cache
@@ -63,9 +74,10 @@ def full_report(**changes: Any) -> Report:
         temperature=1.3,
         split="test",
         history=history(),
-        mistakes=[
-            Mistake(path='a"><b onclick=1>', target=1, pred=2, prob=0.98, thumbnail=thumbnail())
-        ],
+        first_batch=FirstBatch(thumbnail(), f"dog; {EVIL}"),
+        mistakes=[EVIL_MISTAKE],
+        about_light=f"Bright is where {EVIL} is.",
+        confused=[ConfusedPictures({"target": 1, "pred": 2, "count": 3}, [EVIL_MISTAKE] * 2)],
         bad_files=[{"path": "data/사진.png", "reason": f"{EVIL} is no image"}],
         leaks=[("train/1.png", f"test/{EVIL}")],
         notes=[f"a note about {EVIL}"],
@@ -122,7 +134,7 @@ def test_page_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
     addresses = [*seen.values("src"), *seen.values("href"), *seen.values("xlink:href")]
     assert addresses
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in addresses)
     assert not any(name.startswith("on") for _, attrs in seen.elements for name in attrs)
     assert "@import" not in seen.text
     assert "url(" not in seen.text
@@ -272,6 +284,50 @@ def test_a_mistake_without_a_thumbnail_has_no_picture(tmp_path: Path) -> None:
     seen = written(bare_report(mistakes=mistakes), tmp_path)
     assert seen.count("img") == 0
     assert "dog, 90.0 % is airplane gone.png" in seen.text
+
+
+def test_a_mistake_shows_where_the_evidence_for_each_class_lies(tmp_path: Path) -> None:
+    """Without a script: radio buttons stand before the pictures, and the style follows them."""
+    seen = written(full_report(), tmp_path)
+    inputs = [attrs for tag, attrs in seen.elements if tag == "input"]
+    assert [attrs["type"] for attrs in inputs] == ["radio"] * 3
+    assert ["checked" in attrs for attrs in inputs] == [True, False, False]
+    assert seen.values("for") == [attrs["id"] for attrs in inputs]
+    assert {f"Evidence for {EVIL}", "Evidence for 고양이"} <= set(seen.values("alt"))
+
+
+def test_why_it_is_not_known_where_the_network_looked_is_told(tmp_path: Path) -> None:
+    plain = dataclasses.replace(EVIL_MISTAKE, lit=())
+    about = "Where the network looked is not shown: an exported file."
+    seen = written(bare_report(mistakes=[plain], about_light=about), tmp_path)
+    assert about in seen.text
+    assert seen.count("input") == 0
+
+
+def test_confused_pairs_are_shown_with_pictures(tmp_path: Path) -> None:
+    text = written(full_report(), tmp_path).text
+    assert f"고양이 taken for {EVIL}: 3 images" in text
+    assert "taken for" not in written(bare_report(), tmp_path).text
+
+
+def test_every_picture_has_a_text_in_its_place_or_is_named_beside(tmp_path: Path) -> None:
+    seen = written(full_report(), tmp_path)
+    assert seen.count("img") == len(seen.values("alt")) == 6
+    assert f"Training images with their classes: dog; {EVIL}" in seen.values("alt")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "after cropping and augmentation."),
+        (["label smoothing 0.1"], "after cropping and augmentation."),
+        (["mixup"], "after cropping, augmentation and mixing."),
+    ],
+)
+def test_caption_of_the_first_batch_tells_what_was_done(
+    parts: list[str], words: str, tmp_path: Path
+) -> None:
+    assert words in written(full_report(loss_parts=parts), tmp_path).text
 
 
 def test_page_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:

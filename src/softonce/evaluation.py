@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,6 +51,7 @@ class Evaluation:
         uncalibrated: the same at temperature 1.
         logits: (N, C) float32.
         scan: the images and the files that were left out.
+        engine: what computed the logits, if more may be asked of it.
     """
 
     split: str
@@ -60,6 +61,7 @@ class Evaluation:
     uncalibrated: Figures
     logits: Tensor
     scan: Scan
+    engine: Engine | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `softonce evaluate --json` prints."""
@@ -122,14 +124,11 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
     if kept is not None:
         kept.say()
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
+    engine = with_tta(engine, config.tta)
+    temperature = engine.metadata.temperature
     with closing(loader):
-        return measure(
-            with_tta(engine, config.tta),
-            loader,
-            split,
-            temperature=engine.metadata.temperature,
-            seed=config.seed,
-        )
+        found = measure(engine, loader, split, temperature=temperature, seed=config.seed)
+    return replace(found, engine=engine)
 
 
 def _scan_file(config: EvaluateConfig, preprocessing: Preprocessing) -> ScanFile | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.metrics import ClassFigures, Figures
+    from softonce.metrics.summary import ConfusedPair
 
 MAX_MATRIX_CLASSES = 40
 NUM_WEAKEST = 20
@@ -36,7 +37,9 @@ class Mistake:
         target: class index that it has.
         pred: class index that was predicted.
         prob: probability of `pred`.
-        thumbnail: the image, small, as the bytes of a PNG file; empty where there is none.
+        thumbnail: the image, small, as the bytes of a JPEG file; empty if it cannot be read.
+        lit: the same, bright where the evidence for the predicted and for the true class lies;
+            empty if that is not known.
     """
 
     path: str
@@ -44,11 +47,33 @@ class Mistake:
     pred: int
     prob: float
     thumbnail: bytes
+    lit: tuple[bytes, ...] = ()
 
-    @property
-    def source(self) -> str:
-        """The thumbnail as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.thumbnail).decode("ascii")
+
+@dataclass(frozen=True)
+class ConfusedPictures:
+    """A pair of classes that is often confused.
+
+    Args:
+        pair: the classes, and how many images.
+        examples: a few of the images.
+    """
+
+    pair: ConfusedPair
+    examples: Sequence[Mistake]
+
+
+@dataclass(frozen=True)
+class FirstBatch:
+    """The first training batch as the network saw it.
+
+    Args:
+        picture: the bytes of a JPEG file.
+        description: the classes in it.
+    """
+
+    picture: bytes
+    description: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +93,10 @@ class Report:
         loss_parts: what the loss of training holds beside the cross-entropy of one class an image,
             such as label smoothing.
         images: of each split, the number of images of each class, in index order.
+        first_batch: of the training.
         mistakes: the worst ones first.
+        about_light: a sentence on how the mistakes are lit, or why they are not.
+        confused: the most confused pairs of classes, if they are shown.
         bad_files: records with `path` and `reason`.
         leaks: pairs of paths of the same image in two splits.
         notes: sentences that the reader should know.
@@ -88,7 +116,10 @@ class Report:
     history: Sequence[dict[str, Any]] = ()
     loss_parts: Sequence[str] = ()
     images: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    first_batch: FirstBatch | None = None
     mistakes: Sequence[Mistake] = ()
+    about_light: str = ""
+    confused: Sequence[ConfusedPictures] = ()
     bad_files: Sequence[dict[str, str]] = ()
     leaks: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
@@ -114,7 +145,12 @@ def write_report(report: Report, path: Path) -> None:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "decimal": _decimal}
+    environment.filters |= {
+        "percent": _percent,
+        "decimal": _decimal,
+        "counted": format_count,
+        "data_uri": _data_uri,
+    }
     page = environment.from_string(template.read_text(encoding="utf-8")).render(_context(report))
     # A file name that is no UTF-8 holds lone surrogates: they are shown as escapes.
     write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
@@ -205,6 +241,10 @@ def _weakest(per_class: Sequence[ClassFigures]) -> list[ClassFigures]:
     """Return the classes with the lowest F1, the lowest first; those that never occur last."""
     ranked = sorted(per_class, key=lambda row: math.inf if row["f1"] is None else row["f1"])
     return ranked[:MAX_CLASS_ROWS]
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

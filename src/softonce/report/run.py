@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import io
 import platform
+from dataclasses import replace
 from importlib import metadata as packages
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from softonce import __version__
-from softonce.data.images import open_image, shown
-from softonce.errors import ImageError
-from softonce.inference import probs
 from softonce.plurals import format_count
-from softonce.report.page import Mistake, Report, write_report
+from softonce.report.mistakes import find_mistakes
+from softonce.report.page import FirstBatch, Report, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from softonce.artefact import Metadata
-    from softonce.data.samples import Samples
     from softonce.data.splits import Splits
     from softonce.evaluation import Evaluation
     from softonce.run_folder import RunFolder
-
-NUM_MISTAKES = 24
-_THUMBNAIL_SIDE = 128
-_SMALLEST_SHOWN = 64
 
 
 def write_run_report(
@@ -44,9 +39,8 @@ def write_run_report(
 ) -> Path:
     """Write a run's `report.html`, and return its path."""
     best = metadata.training["best_epoch"]
-    report = Report(
-        title=f"{metadata.arch} on {metadata.training['data']}",
-        classes=metadata.classes,
+    report = replace(
+        _evaluated(evaluation, f"{metadata.arch} on {metadata.training['data']}"),
         headline={
             "model": metadata.arch,
             "data": metadata.training["data"],
@@ -54,20 +48,15 @@ def write_run_report(
             + (f", {len(splits.test)} test" if splits.test else ""),
             "best epoch": f"{best} of {metadata.training['epochs']}",
         },
-        figures=evaluation.figures,
-        uncalibrated=evaluation.uncalibrated,
-        temperature=evaluation.temperature,
-        split=evaluation.split,
         selection=_selection(evaluation, metadata),
         history=history,
         loss_parts=loss_parts,
         images=_images(splits),
-        mistakes=worst_mistakes(evaluation),
+        first_batch=_first_batch(run.train_batch),
         bad_files=[file.to_dict() for file in splits.bad_files],
         leaks=splits.leaks,
         notes=notes,
         config_toml=run.config.read_text(encoding="utf-8"),
-        versions=versions(),
         speed=_speed(history),
     )
     write_report(report, run.report)
@@ -102,9 +91,41 @@ def _images(splits: Splits) -> dict[str, list[int]]:
     }
 
 
+def _first_batch(path: Path) -> FirstBatch | None:
+    """Return the picture of the first batch; None if the run has none, or no longer."""
+    try:
+        with Image.open(path) as sheet:
+            picture, description = sheet.convert("RGB"), str(sheet.info.get("Description", ""))
+    except OSError:
+        return None
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=85)
+    return FirstBatch(buffer.getvalue(), description)
+
+
 def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:
     """Write the page of an evaluation alone."""
-    report = Report(
+    report = replace(_evaluated(evaluation, title), selection=_known_images(evaluation))
+    write_report(report, path)
+
+
+def _known_images(evaluation: Evaluation) -> str:
+    """Return a sentence if the network's training has met these images, or may have."""
+    training = {} if evaluation.engine is None else evaluation.engine.metadata.training
+    if evaluation.scan.fingerprint() == training.get("fingerprint"):
+        return "The network was trained on these images: the figures say little about new ones."
+    if evaluation.split == "val" and "best_epoch" in training:
+        return (
+            "Training chose the epoch and fitted the temperature on its val images. If these are "
+            "the same, expect somewhat worse figures of new images."
+        )
+    return ""
+
+
+def _evaluated(evaluation: Evaluation, title: str) -> Report:
+    """Return what every page has."""
+    mistakes = find_mistakes(evaluation)
+    return Report(
         title=title,
         classes=evaluation.classes,
         headline={"images": f"{evaluation.figures.n} of {evaluation.split}"},
@@ -112,29 +133,12 @@ def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> N
         uncalibrated=evaluation.uncalibrated,
         temperature=evaluation.temperature,
         split=evaluation.split,
-        mistakes=worst_mistakes(evaluation),
+        mistakes=mistakes.worst,
+        about_light=mistakes.about_light,
+        confused=mistakes.confused,
         bad_files=[file.to_dict() for file in evaluation.scan.bad_files],
         versions=versions(),
     )
-    write_report(report, path)
-
-
-def worst_mistakes(evaluation: Evaluation) -> list[Mistake]:
-    """Return the most confident wrong predictions, with thumbnails, the worst first."""
-    samples = evaluation.scan.samples
-    confidence, pred = probs(evaluation.logits, temperature=evaluation.temperature).max(dim=1)
-    wrong = (pred != torch.from_numpy(samples.target)).nonzero()[:, 0]
-    order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:NUM_MISTAKES]
-    return [
-        Mistake(
-            path=samples.where(index),
-            target=int(samples.target[index]),
-            pred=int(pred[index]),
-            prob=confidence[index].item(),
-            thumbnail=_thumbnail(samples, index),
-        )
-        for index in order.tolist()
-    ]
 
 
 def versions() -> dict[str, str]:
@@ -153,17 +157,3 @@ def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
         "time": f"{max(row['seconds'] for row in history):,.0f} s",
         "hardware": f"{platform.machine()}, {format_count(torch.get_num_threads(), 'thread')}",
     }
-
-
-def _thumbnail(samples: Samples, index: int) -> bytes:
-    """Return a small PNG of the picture; tiny pictures are enlarged without smoothing."""
-    try:
-        image = shown(open_image(samples.read(index)))
-    except ImageError:
-        return b""
-    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-    while max(image.size) < _SMALLEST_SHOWN:
-        image = image.resize((image.width * 2, image.height * 2), 0)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -338,7 +338,8 @@ def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     else:
         with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
-    on_first(lambda: _write_results(job, splits, evaluation, notes))
+    open_ended = dataclasses.replace(evaluation, engine=engine)
+    on_first(lambda: _write_results(job, splits, open_ended, notes))
     return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
 
 
