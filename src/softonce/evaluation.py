@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import io
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 
 from softonce.artefact import Metadata
 from softonce.config import EvaluateConfig
@@ -24,24 +27,50 @@ from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
 from softonce.engines.networks import as_evaluated, build_network
 from softonce.engines.torch_engine import TorchEngine
-from softonce.errors import ConfigError, DataError
+from softonce.errors import ArgumentError, ConfigError, DataError
 from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.metrics import Figures, figures, score_rows
+from softonce.metrics.table import build_table, column_names, figure_rows
+from softonce.plurals import format_count
 from softonce.run_folder import RunFolder, model_file
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
     from torch import Tensor
 
     from softonce.config.fields import Data
     from softonce.data.samples import Samples
     from softonce.engines import Engine
+    from softonce.metrics.table import FigureRow
     from softonce.preprocessing import Preprocessing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ScoredImage:
+    """An image of an evaluation, and how well it was predicted.
+
+    Args:
+        path: of the image.
+        target: name of the class that it has.
+        pred: name of the most probable class.
+        prob: probability of `pred`.
+        loss: negative log-likelihood of `target`, in nats.
+    """
+
+    path: str
+    target: str
+    pred: str
+    prob: float
+    loss: float
+
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The figures of one split, and all that a page about them needs.
+
+    Printed, it is the table of `softonce evaluate`.
 
     Args:
         split: which part of the data.
@@ -62,6 +91,88 @@ class Evaluation:
     logits: Tensor
     scan: Scan
     engine: Engine | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """What was measured, in one line."""
+        images = format_count(self.figures.n, "image")
+        return f"{images} of {self.split}, {format_count(len(self.classes), 'class')}"
+
+    def table(self) -> Table:
+        """Return the figures with their intervals, before and after the temperature."""
+        return build_table(self.title, self._rows(), self.temperature)
+
+    def worst(self, n: int = 20) -> list[ScoredImage]:
+        """Return the images with the largest loss, the largest first.
+
+        Wrong labels and pictures of two things are found among them.
+
+        Args:
+            n: how many; all if there are fewer.
+
+        Raises:
+            ArgumentError: if n is less than 1.
+        """
+        if n < 1:
+            raise ArgumentError(f"expected n >= 1, found {n}: ask for at least one image")
+        samples = self.scan.samples
+        rows = score_rows(
+            self.logits, torch.from_numpy(samples.target), temperature=self.temperature
+        )
+        order = rows.nll.argsort(descending=True, stable=True)[:n].tolist()
+        return [
+            ScoredImage(
+                path=samples.where(index),
+                target=self.classes[int(rows.target[index])],
+                pred=self.classes[int(rows.pred[index])],
+                prob=rows.confidence[index].item(),
+                loss=rows.nll[index].item(),
+            )
+            for index in order
+        ]
+
+    def plot_reliability(self) -> Figure:
+        """Return the reliability diagram as a matplotlib figure: accuracy over confidence."""
+        from softonce.plots import plot_reliability
+
+        title = f"temperature {self.temperature:.3g}, ECE {self.figures.ece:.2%}"
+        return plot_reliability(self.figures.reliability, title=title)
+
+    def plot_confusion(self) -> Figure:
+        """Return the confusion matrix as a matplotlib figure.
+
+        Raises:
+            DataError: if there are more than 1,000 classes, for which none is counted.
+        """
+        from softonce.plots import plot_confusion
+
+        if not self.figures.confusion:
+            raise DataError(
+                f"expected at most 1,000 classes for a confusion matrix, found "
+                f"{len(self.classes):,}: look at figures.confused_pairs"
+            )
+        return plot_confusion(self.figures.confusion, self.classes)
+
+    def _rows(self) -> list[FigureRow]:
+        return figure_rows(self.figures, self.uncalibrated, self.temperature)
+
+    def __repr__(self) -> str:
+        text = io.StringIO()
+        Console(file=text, width=100, highlight=False, no_color=True).print(self.table())
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def _repr_html_(self) -> str:
+        names = column_names(self.temperature)
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row[: len(names)]) + "</tr>"
+            for row in self._rows()
+        )
+        title = html.escape(self.title)
+        return (
+            f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `softonce evaluate --json` prints."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from softonce.plurals import format_count
+from softonce.prediction.table import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,68 +20,22 @@ if TYPE_CHECKING:
     from softonce.evaluation import Evaluation
     from softonce.exporting.parity import Parity
     from softonce.prediction.predictor import Record
+    from softonce.prediction.table import Emit
 
 _MAX_CLASSES = 20
 _PIPE_WIDTH = 120
 _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 
-_FIGURES = (
-    ("top-1", "top1", "{:.2%}"),
-    ("top-5", "top5", "{:.2%}"),
-    ("NLL (nats)", "nll", "{:.4f}"),
-    ("Brier", "brier", "{:.4f}"),
-    ("ECE", "ece", "{:.2%}"),
-    ("adaptive ECE", "adaptive_ece", "{:.2%}"),
-)
-
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of a split with their intervals, before and after the temperature."""
-    found, plain = evaluation.figures, evaluation.uncalibrated
-    calibrated = evaluation.temperature != 1.0
-    title = (
-        f"{format_count(found.n, 'image')} of {evaluation.split}, "
-        f"{format_count(len(evaluation.classes), 'class')}"
-    )
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
-    if calibrated:
-        table.add_column("at temperature 1", justify="right")
-    for label, name, form in _FIGURES:
-        if name == "top5" and not found.can_miss_top5:
-            continue
-        row = [label, form.format(getattr(found, name)), _interval(found.intervals, name, form)]
-        if calibrated:
-            changes = name not in ("top1", "top5")
-            row.append(form.format(getattr(plain, name)) if changes else "")
-        table.add_row(*row)
-    if calibrated:
-        table.add_row("temperature", f"{evaluation.temperature:.3f}", "", "")
-    _console().print(table)
+    _console().print(evaluation.table())
 
 
-def print_predictions(records: Iterable[Record], *, emit: str) -> None:
+def print_predictions(records: Iterable[Record], *, emit: Emit) -> None:
     """Print a row a path: the class, its number, and the next ones."""
-    value: Literal["prob", "logit"] = "prob" if emit == "probs" else "logit"
-    table = Table(box=None, pad_edge=False)
-    table.add_column("path", overflow="fold")
-    for name in ("class", value, "next"):
-        table.add_column(name)
-    for record in records:
-        if record["error"] is not None:
-            table.add_row(Text(record["path"] or ""), Text(record["error"], style="red"), "", "")
-            continue
-        first, *others = record["top"]
-        rest = ", ".join(f"{entry['class']} {_number(entry[value], emit)}" for entry in others)
-        table.add_row(
-            Text(record["path"] or ""),
-            Text(first["class"]),
-            _number(first[value], emit),
-            Text(rest),
-        )
-    _console(pipe_width=_ANY_WIDTH).print(table)
+    rows = ((record["path"] or "", record["top"], record["error"]) for record in records)
+    _console(pipe_width=_ANY_WIDTH).print(build_table(rows, emit=emit))
 
 
 def print_parity(parity: Parity) -> None:
@@ -161,17 +116,6 @@ def print_paths(paths: Mapping[str, Path]) -> None:
     """Print where things are, each on a line that can be copied."""
     for label, path in paths.items():
         _console().print(Text(f"{label}: {path}"), soft_wrap=True)
-
-
-def _interval(intervals: Mapping[str, tuple[float, float]], name: str, form: str) -> str:
-    if name not in intervals:
-        return ""
-    low, high = intervals[name]
-    return f"{form.format(low)} to {form.format(high)}"
-
-
-def _number(value: float, emit: str) -> str:
-    return f"{value:.2%}" if emit == "probs" else f"{value:.4f}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -9,10 +9,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+
+from softonce.plots import DASHES, Palette, draw_reliability, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,33 +31,8 @@ _VARIABLES = {
     VAL: "var(--first)",
 }
 _OF = {"train": TRAIN, "val": VAL}
-DASHES = (0, (4, 3))
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "softonce",
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.facecolor": "none",
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.0,
-    "axes.titlelocation": "left",
-    "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 2.5,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-}
+_PALETTE = Palette(INK, MUTED, first=VAL, second=TRAIN, paper="none")
+_STYLE = style_of(_PALETTE) | {"svg.fonttype": "none", "svg.hashsalt": "softonce"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +109,7 @@ def curve(
 
 
 def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str:
-    """Draw accuracy over confidence, the gap between them, and how many images each bin holds.
+    """Draw a reliability diagram: accuracy over confidence.
 
     Args:
         bins: the bins of `Figures.reliability`.
@@ -143,27 +119,9 @@ def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str
     Returns:
         The chart.
     """
-    filled = [bin_ for bin_ in bins if bin_["count"]]
-    middles = [(bin_["low"] + bin_["high"]) / 2 for bin_ in filled]
-    accuracy, confidence, counts = (
-        np.array([bin_[key] for bin_ in filled], dtype=float)
-        for key in ("accuracy", "confidence", "count")
-    )
-    width = 0.9 / len(bins)
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=DASHES)
-        axes.bar(middles, np.minimum(accuracy, confidence), width, color=VAL, alpha=0.3)
-        axes.bar(
-            middles, confidence - accuracy, width, accuracy, color=TRAIN, alpha=0.5, label="gap"
-        )
-        axes.errorbar(middles, accuracy, xerr=width / 2, fmt="none", color=VAL, label="accuracy")
-        axes.bar(middles, 0.12 * counts / counts.max(), width, -0.17, color=MUTED, alpha=0.6)
-        axes.axhline(0, color=MUTED, linewidth=0.6)
-        axes.set(xlim=(0, 1), ylim=(-0.17, 1.02), xlabel="confidence", title=title)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-        axes.spines.bottom.set_visible(False)
-        axes.figure.legend(loc="outside lower center", ncols=2, reverse=True)
+        draw_reliability(axes, bins, title=title, palette=_PALETTE)
 
     return _svg(draw, name=name, title=f"Reliability diagram, {title}", size=(3.6, 3.4))
 

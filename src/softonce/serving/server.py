@@ -35,7 +35,9 @@ MAX_HEAD = 64 * 2**10
 
 
 def serve(engine: Engine, config: ServeConfig) -> int:
-    """Answer until a signal asks to stop; what was taken before is answered.
+    """Answer until a signal asks to stop, or in a notebook an interrupt.
+
+    What was taken before is answered.
 
     Returns:
         The signal.
@@ -47,8 +49,25 @@ def serve(engine: Engine, config: ServeConfig) -> int:
     with listening(config.host, config.port) as listener:
         warm_up(engine, config.max_batch)
         server = build_server(engine, config, token)
-        server.run(sockets=[listener])
+        _run(server, listener)
     return server.signal
+
+
+def _run(server: Server, listener: socket.socket) -> None:
+    """Run until it is told to stop; a notebook has a loop in this thread, so it gets another."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        server.run(sockets=[listener])
+        return
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        server.signal = signal.SIGINT
+        server.should_exit = True
+        thread.join()
 
 
 def build_server(engine: Engine, config: ServeConfig, token: str | None = None) -> Server:
