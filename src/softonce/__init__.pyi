@@ -18,6 +18,7 @@ from . import report as report
 from . import serving as serving
 from . import training as training
 from .checker.runtime import watch as watch
+from .classifier import Classifier as Classifier
 from .config import CheckConfig as CheckConfig
 from .config import EvaluateConfig as EvaluateConfig
 from .config import ExportConfig as ExportConfig
@@ -40,6 +41,7 @@ from .errors import StorageError as StorageError
 from .errors import TrainingError as TrainingError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import WeightsError as WeightsError
+from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .exporting.run import export as export
 from .inference import log_probs as log_probs
@@ -60,6 +62,8 @@ from .losses import sharded_linear_cross_entropy as sharded_linear_cross_entropy
 from .losses import softmax as softmax
 from .models import create_model as create_model
 from .models import list_models as list_models
+from .prediction.results import Prediction as Prediction
+from .prediction.results import Predictions as Predictions
 from .prediction.run import predict as predict
 from .training.run import train as train
 from .verbs import check as check

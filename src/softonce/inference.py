@@ -119,7 +119,7 @@ def top_predictions(
         ('dog', 0.8808, 2.0)
     """
     logits = _as_array(logits)
-    row_probs = _array_probs(logits, temperature)
+    row_probs = array_probs(logits, temperature=temperature)
     if len(classes) != logits.shape[1]:
         raise ArgumentError(
             f"expected one class name for each of the {logits.shape[1]} columns of logits, "
@@ -168,8 +168,8 @@ def _as_array(logits: NDArray[np.floating] | Tensor) -> NDArray[np.float64]:
     )
 
 
-def _array_probs(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Return what `probs` does, without torch."""
+def array_probs(logits: NDArray[np.float64], *, temperature: float) -> NDArray[np.float64]:
+    """Return what `probs` does, of float64 rows (N, C) and without torch."""
     check_temperature(temperature)
     _check_finite(logits)
     terms = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)

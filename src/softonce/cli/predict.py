@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from softonce.config import PredictConfig
+from softonce.prediction.table import value_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ class _Counted:
 
 def _write_csv(records: _Counted, config: PredictConfig) -> None:
     """Write a line a path: the class and its number for each rank."""
-    value: Literal["prob", "logit"] = "prob" if config.emit == "probs" else "logit"
+    value = value_name(config.emit)
     ranks = range(1, config.top_k + 1)
     columns = [f"{name}_{rank}" for rank in ranks for name in ("class", value)]
     writer = csv.writer(sys.stdout, lineterminator="\n")

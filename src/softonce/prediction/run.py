@@ -2,54 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
+from softonce.config import PredictConfig
+from softonce.config.keywords import config_of
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
-from softonce.errors import DataError
+from softonce.errors import ArgumentError, DataError
 from softonce.prediction.inputs import items_of_names
 from softonce.prediction.predictor import Predictor
+from softonce.prediction.results import predict_images
 from softonce.prediction.stream import predict_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from softonce.config import PredictConfig
+    from softonce.config.fields import Device, EngineName, Tta
+    from softonce.prediction.inputs import Images
     from softonce.prediction.predictor import Record
+    from softonce.prediction.results import Predictions
+    from softonce.prediction.table import Emit
 
 
-def predict(config: PredictConfig) -> Iterator[Record]:
-    """Classify images, and yield one record a path, in the order given.
+@overload
+def predict(artefact: PredictConfig, /) -> Iterator[Record]: ...
+@overload
+def predict(
+    artefact: str | Path,
+    images: Images,
+    *,
+    top_k: int = 5,
+    emit: Emit = "probs",
+    tta: Tta = "none",
+    batch_size: int = 32,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    trust: bool = False,
+    device: Device = "auto",
+) -> Predictions: ...
+def predict(
+    artefact: PredictConfig | str | Path, images: Images | None = None, **options: Any
+) -> Iterator[Record] | Predictions:
+    """Classify images: all at once, or as the command line does, one after the other.
 
     Args:
-        config: the options of `softonce predict`.
+        artefact: the folder of a run, its .safetensors file or an exported file; or the options of
+            `softonce predict`, which name the images, too.
+        images: what `Classifier.predict` takes: a picture in memory, a path, a URL, a folder, a
+            glob pattern, or any iterable of these.
+        options: those of `Classifier.load` and of `Classifier.predict`.
 
     Returns:
-        Records of `path`, `pred`, `class`, `prob`, `top` (each with `index`, `class`, `prob` and
-        `logit`) and `error`; `prob` is calibrated by the artefact's temperature. If an image
-        cannot be read, `error` says why, and the rest is None.
+        `Predictions`; of a `PredictConfig`, an iterator of plain records as `softonce predict
+        --format jsonl` prints them, a batch at a time: `path`, `pred` (an index), `class`, `prob`,
+        `top` and `error`.
 
     Raises:
         ArtefactError: if the artefact cannot be used.
+        ArgumentError: if something is no picture, or an option is unknown.
         DataError: if no image is named.
 
     Example:
-        >>> from pathlib import Path
-        >>> from softonce.config import PredictConfig
-        >>> next(predict(PredictConfig(Path("no.safetensors"), ("a.jpg",))))
+        >>> predict("no.safetensors", "a.jpg")
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a model file at no.safetensors, ...
     """
-    engine = open_engine(
-        config.artefact,
-        name=config.engine,
-        device=config.device,
-        threads=config.threads,
-        trust=config.trust,
+    if isinstance(artefact, PredictConfig):
+        if images is not None or options:
+            raise ArgumentError(
+                "expected a PredictConfig by itself, found more arguments: put them into it"
+            )
+        return _records(artefact)
+    if images is None:
+        raise ArgumentError(
+            "expected images beside the artefact, found none: softonce.predict(ARTEFACT, IMAGES)"
+        )
+    config = config_of(PredictConfig, artefact, **options)
+    return predict_images(
+        _open(config),
+        images,
+        top_k=config.top_k,
+        emit=config.emit,
+        batch_size=config.batch_size,
     )
-    predictor = Predictor(with_tta(engine, config.tta))
-    items = items_of_names(config.images)
-    answers = predict_items(predictor, items, batch_size=config.batch_size, top_k=config.top_k)
+
+
+def _records(config: PredictConfig) -> Iterator[Record]:
+    answers = predict_items(
+        _open(config),
+        items_of_names(config.images),
+        batch_size=config.batch_size,
+        top_k=config.top_k,
+    )
     answer = None
     for answer in answers:
         yield answer.record
@@ -58,3 +103,14 @@ def predict(config: PredictConfig) -> Iterator[Record]:
             "expected images to classify, found none: name files, folders or glob patterns, "
             "or - to read one path a line from standard input"
         )
+
+
+def _open(config: PredictConfig) -> Predictor:
+    engine = open_engine(
+        config.artefact,
+        name=config.engine,
+        device=config.device,
+        threads=config.threads,
+        trust=config.trust,
+    )
+    return Predictor(with_tta(engine, config.tta))

@@ -1,0 +1,49 @@
+"""Predictions as a table: what a terminal and a notebook print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from softonce.inference import Candidate
+
+Emit: TypeAlias = Literal["probs", "logits"]
+
+
+def build_table(
+    rows: Iterable[tuple[str, Sequence[Candidate], str | None]], *, emit: Emit
+) -> Table:
+    """Return a table with a row a picture: the first class, its number, and the next ones.
+
+    Args:
+        rows: name, ranked classes and error of each.
+        emit: whether the numbers are probabilities or logits.
+    """
+    table = Table(box=None, pad_edge=False)
+    table.add_column("path", overflow="fold")
+    for name in ("class", value_name(emit), "next"):
+        table.add_column(name)
+    for path, top, error in rows:
+        if error is not None:
+            table.add_row(Text(path), Text(error, style="red"), "", "")
+            continue
+        first, *others = top
+        rest = ", ".join(f"{entry['class']} {number(entry, emit)}" for entry in others)
+        table.add_row(Text(path), Text(first["class"]), number(first, emit), Text(rest))
+    return table
+
+
+def value_name(emit: Emit) -> Literal["prob", "logit"]:
+    """Return the key of what is shown in a candidate."""
+    return "prob" if emit == "probs" else "logit"
+
+
+def number(candidate: Candidate, emit: Emit) -> str:
+    """Return the probability in percent, or the logit, as text."""
+    value = candidate[value_name(emit)]
+    return f"{value:.2%}" if emit == "probs" else f"{value:.4f}"
