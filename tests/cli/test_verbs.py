@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from training.runs import small
 
-from softonce import EvaluateConfig, create_model, evaluate, load, train
+from softonce import EvaluateConfig, create_model, evaluate, load, predict, train
 from softonce.cli import app
 from softonce.cli.app import main
 from softonce.config.toml import from_toml
 from softonce.config.train import TrainConfig
+from softonce.drawing import folder
 from softonce.inference import probs
 
 PREDICTION_KEYS = ["path", "pred", "class", "prob", "top", "error"]
@@ -130,6 +132,87 @@ def test_a_bad_image_has_a_record_and_status_1(form: str, trained, printed, tmp_
     else:
         assert str(bad) in text
         assert str(good) in text
+
+
+# predict --show
+
+
+def test_pictures_are_shown_upright_above_what_the_record_says(
+    trained, printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upper part is the picture; the words are those of the record."""
+    written: list[list[str]] = []
+    real = folder.with_caption
+
+    def with_caption(image: Image.Image, lines: list[str], **options: int) -> Image.Image:
+        written.append(lines)
+        return real(image, lines, **options)
+
+    monkeypatch.setattr(folder, "with_caption", with_caption)
+    sideways = tmp_path / "sideways.jpg"
+    picture = Image.new("RGB", (400, 300), "blue")
+    picture.paste("red", (0, 0, 400, 100))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees: the red band belongs to the right
+    picture.save(sideways, exif=exif)
+    text = printed(
+        "predict",
+        trained[1],
+        sideways,
+        "--show",
+        tmp_path / "seen",
+        "--top-k",
+        3,
+        "--format",
+        "jsonl",
+    )
+    with Image.open(tmp_path / "seen" / "sideways.jpg") as shown:
+        assert shown.width == 300
+        assert shown.height > 400
+        assert shown.getpixel((250, 200))[0] > 200
+        assert shown.getpixel((50, 200))[2] > 200
+        assert shown.getpixel((150, 398))[2] > 200
+    first, *others = json.loads(text)["top"]
+    assert written == [
+        [
+            f"{first['class']}: {first['prob']:.2%}",
+            ", ".join(f"{entry['class']}: {entry['prob']:.2%}" for entry in others),
+        ]
+    ]
+
+
+@pytest.mark.parametrize("emit", ["probs", "logits"])
+def test_unreadable_files_stay_errors_and_have_no_picture(
+    emit: str, trained, printed, tmp_path: Path
+) -> None:
+    data, artefact = trained
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    named = (bad, data / "val", "--show", tmp_path / "seen", "--format", "jsonl", "--emit", emit)
+    lines = printed("predict", artefact, *named, status=1).splitlines()
+    records = [json.loads(line) for line in lines]
+    assert records[0]["error"]
+    assert len(records) == 16
+    assert len(list((tmp_path / "seen").iterdir())) == 15  # 00.jpg of three classes among them
+
+
+def test_show_is_an_option_of_the_function_too(trained, tmp_path: Path) -> None:
+    data, artefact = trained
+    found = predict(
+        artefact, [data / "val" / "ants", Image.new("RGB", (20, 20))], show=tmp_path / "seen"
+    )
+    assert len(list((tmp_path / "seen").iterdir())) == len(found) == 6
+
+
+def test_pictures_are_never_written_over_the_images(
+    trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, artefact = trained
+    before = {path: path.read_bytes() for path in pictures(data)}
+    place = data / "val" / "ants"
+    assert main(["predict", str(artefact), str(place), "--show", str(place)]) == 2
+    assert "expected an empty or a new folder for the annotated pictures" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in pictures(data)} == before
 
 
 # evaluate

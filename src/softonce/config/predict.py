@@ -16,6 +16,7 @@ from softonce.config.fields import (
     Data,
     Device,
     Engine,
+    OptionalPath,
     Quiet,
     Threads,
     Trust,
@@ -46,7 +47,9 @@ class PredictConfig:
     format: Annotated[Literal["table", "jsonl", "csv"], Parameter(group=OUTPUT)] = "table"
     """Output format."""
     emit: Annotated[Literal["probs", "logits"], Parameter(group=OUTPUT)] = "probs"
-    """Numbers in the table and the CSV; jsonl always has both."""
+    """Numbers in the table, the CSV and the annotated images; jsonl always has both."""
+    show: Annotated[OptionalPath, Parameter(group=OUTPUT)] = None
+    """New folder for copies of the images, with class and probability written beneath."""
     tta: TtaFlag = "none"
     """flip: average the logits of each image and its mirror image."""
     batch_size: BatchSize = 32

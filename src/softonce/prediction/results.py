@@ -14,6 +14,7 @@ from rich.console import Console
 
 from softonce.errors import ImageError, MissingExtraError
 from softonce.inference import array_probs
+from softonce.prediction.annotated import draw_answers
 from softonce.prediction.inputs import items_of
 from softonce.prediction.stream import predict_items
 from softonce.prediction.table import build_table, number, value_name
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from softonce.drawing import PictureFolder
     from softonce.inference import Candidate
     from softonce.prediction.inputs import Images
     from softonce.prediction.predictor import Predictor
@@ -274,9 +276,15 @@ def _html_picture(data: bytes, label: str) -> str:
 
 
 def predict_images(
-    predictor: Predictor, images: Images, *, top_k: int, emit: Emit, batch_size: int
+    predictor: Predictor,
+    images: Images,
+    *,
+    top_k: int,
+    emit: Emit,
+    batch_size: int,
+    pictures: PictureFolder | None = None,
 ) -> Predictions:
-    """Predict whatever `items_of` takes.
+    """Predict whatever `items_of` takes; `pictures` gets annotated copies.
 
     Raises:
         ArgumentError: if there is nothing to predict, or something that is no picture.
@@ -284,6 +292,8 @@ def predict_images(
     answers = predict_items(
         predictor, items_of(images), batch_size=batch_size, top_k=top_k, with_thumbnails=True
     )
+    if pictures is not None:
+        answers = draw_answers(answers, pictures, emit=emit)
     metadata = predictor.engine.metadata
     rows = tuple(_prediction(answer, metadata.temperature) for answer in answers)
     return Predictions(rows, classes=metadata.classes, emit=emit)

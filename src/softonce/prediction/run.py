@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from softonce.config import PredictConfig
 from softonce.config.keywords import config_of
+from softonce.drawing import PictureFolder
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
 from softonce.errors import ArgumentError, DataError
+from softonce.prediction.annotated import draw_answers
 from softonce.prediction.inputs import items_of_names
 from softonce.prediction.predictor import Predictor
 from softonce.prediction.results import predict_images
@@ -40,6 +42,7 @@ def predict(
     threads: int | None = None,
     trust: bool = False,
     device: Device = "auto",
+    show: str | Path | None = None,
 ) -> Predictions: ...
 def predict(
     artefact: PredictConfig | str | Path, images: Images | None = None, **options: Any
@@ -51,7 +54,8 @@ def predict(
             `softonce predict`, which name the images, too.
         images: what `Classifier.predict` takes: a picture in memory, a path, a URL, a folder, a
             glob pattern, or any iterable of these.
-        options: those of `Classifier.load` and of `Classifier.predict`.
+        options: those of `Classifier.load` and of `Classifier.predict`; `show` names a new folder
+            for copies of the images with their classes beneath.
 
     Returns:
         `Predictions`; of a `PredictConfig`, an iterator of plain records as `softonce predict
@@ -61,6 +65,7 @@ def predict(
     Raises:
         ArtefactError: if the artefact cannot be used.
         ArgumentError: if something is no picture, or an option is unknown.
+        ConfigError: if `show` is a folder with files in it.
         DataError: if no image is named.
 
     Example:
@@ -79,22 +84,31 @@ def predict(
             "expected images beside the artefact, found none: softonce.predict(ARTEFACT, IMAGES)"
         )
     config = config_of(PredictConfig, artefact, **options)
+    pictures = _picture_folder(config)
     return predict_images(
         _open(config),
         images,
         top_k=config.top_k,
         emit=config.emit,
         batch_size=config.batch_size,
+        pictures=pictures,
     )
 
 
+def _picture_folder(config: PredictConfig) -> PictureFolder | None:
+    return None if config.show is None else PictureFolder(config.show)
+
+
 def _records(config: PredictConfig) -> Iterator[Record]:
+    pictures = _picture_folder(config)  # before an engine is opened, which takes longer
     answers = predict_items(
         _open(config),
         items_of_names(config.images),
         batch_size=config.batch_size,
         top_k=config.top_k,
     )
+    if pictures is not None:
+        answers = draw_answers(answers, pictures, emit=config.emit)
     answer = None
     for answer in answers:
         yield answer.record
