@@ -1,7 +1,8 @@
 """Run the code blocks and commands of a page, and compare their output with what the page shows.
 
 - A `python` block runs in the one namespace of its page; the `text` block right after it is what
-  it prints.
+  it prints. On a page that holds `<!-- runs in a Jupyter kernel -->` it is a cell of one, and shows
+  its value, too.
 - In a `console` block a line that starts with `$ ` is a command; the lines below are its output.
 - A `sh` block is not run (it installs, serves or needs hardware); its softonce commands must be
   understood all the same.
@@ -24,7 +25,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from markdown_it import MarkdownIt
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FIGURES_VARY = "<!-- figures vary -->"
+IN_KERNEL = "<!-- runs in a Jupyter kernel -->"
 _FIGURE = re.compile(r"[0-9a-f]{32}|\d[\d.,]*(e[+-]?\d+)?%?")
 
 
@@ -77,12 +79,13 @@ def replayed(page: str, name: str = "page") -> str:
     lines = page.splitlines(keepends=True)
     changes: list[tuple[int, int, str]] = []
     with _fresh_folder():
-        namespace: dict[str, Any] = {"__name__": name}
-        for block in blocks_of(page):
-            if block.language == "python":
-                changes += _python(block, namespace, name)
-            elif block.language == "console":
-                changes += _console(block)
+        cells: Cells = _Kernel() if IN_KERNEL in page else _Namespace(name)
+        with cells:
+            for block in blocks_of(page):
+                if block.language == "python":
+                    changes += _python(block, cells)
+                elif block.language == "console":
+                    changes += _console(block)
     for start, stop, text in reversed(changes):
         lines[start:stop] = [text]
     return "".join(lines)
@@ -97,12 +100,68 @@ def commands_in(block: Block) -> Iterator[list[str]]:
             yield shlex.split(command, comments=True)[1:]
 
 
-def _python(block: Block, namespace: dict[str, Any], name: str) -> Iterator[tuple[int, int, str]]:
-    code = "\n" * (block.start + 1) + block.text  # so that a traceback names the page's line
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, name, "exec"), namespace)  # noqa: S102 - that is its purpose
-    new, shown = printed.getvalue(), block.output
+class Cells(Protocol):
+    """What runs the python blocks of a page, one after the other."""
+
+    def run(self, block: Block) -> str:
+        """Return what a block shows."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+class _Namespace(contextlib.nullcontext[None]):
+    """Runs blocks in this process; they show what they print."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.namespace: dict[str, Any] = {"__name__": name}
+
+    def run(self, block: Block) -> str:
+        code = "\n" * (block.start + 1) + block.text  # so that a traceback names the page's line
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, self.name, "exec"), self.namespace)  # noqa: S102 - that is its purpose
+        return printed.getvalue()
+
+
+class _Kernel:
+    """Runs blocks as cells of a notebook; they show what they print and their value, as text."""
+
+    def __init__(self) -> None:
+        import nbformat
+        from nbclient import NotebookClient
+
+        self.book = nbformat.v4.new_notebook()
+        self.client = NotebookClient(self.book, timeout=300, kernel_name="python3")
+        self.new_cell = nbformat.v4.new_code_cell
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        here = str(Path.cwd())
+        env = os.environ | {
+            "IPYTHONDIR": f"{here}/.ipython",
+            "JUPYTER_RUNTIME_DIR": f"{here}/.jupyter",
+        }
+        self.stack.enter_context(self.client.setup_kernel(cwd=here, env=env))
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def run(self, block: Block) -> str:
+        self.book.cells.append(self.new_cell(block.text))
+        index = len(self.book.cells) - 1
+        cell = self.client.execute_cell(self.book.cells[index], index)
+        return "".join(
+            output.text if output.output_type == "stream" else f"{output.data['text/plain']}\n"
+            for output in cell.outputs
+            if output.output_type == "execute_result" or output.get("name") == "stdout"
+        )
+
+
+def _python(block: Block, cells: Cells) -> Iterator[tuple[int, int, str]]:
+    new, shown = cells.run(block), block.output
     if shown is None:
         if new:
             yield block.stop, block.stop, f"```text\n{_tidy(new)}```\n"

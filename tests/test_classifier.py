@@ -233,6 +233,13 @@ def test_a_table_of_twenty_rows_is_the_repr(clf, pictures) -> None:
     assert f"{logits[0].logits[logits[0].index]:.4f}" in repr(logits)
 
 
+def test_a_repr_has_no_colours_even_if_the_environment_asks_for_them(
+    clf, photos, pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in repr(clf(pictures[:2])) + repr(clf.evaluate(photos, split="val"))
+
+
 def test_slices_are_predictions_and_behave_as_a_sequence(clf, pictures) -> None:
     found = clf(pictures)
     assert isinstance(found[2:5], Predictions)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import html
-import io
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 
 from softonce.artefact import Metadata
 from softonce.config import EvaluateConfig
 from softonce.config.fields import preprocessing_from
 from softonce.config.keywords import config_of
 from softonce.console import LOG, progress, visible_notes
+from softonce.console.tables import format_table
 from softonce.data.loader import Loader
 from softonce.data.samples import list_samples, split_off_val
 from softonce.data.scan import Scan, scan
@@ -157,9 +156,7 @@ class Evaluation:
         return figure_rows(self.figures, self.uncalibrated, self.temperature)
 
     def __repr__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, width=100, highlight=False, no_color=True).print(self.table())
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return format_table(self.table(), width=100)
 
     def _repr_html_(self) -> str:
         names = column_names(self.temperature)

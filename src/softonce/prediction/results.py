@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
-from rich.console import Console
 
+from softonce.console.tables import format_table
 from softonce.errors import ImageError, MissingExtraError
 from softonce.inference import array_probs
 from softonce.prediction.annotated import draw_answers
@@ -219,17 +218,13 @@ class Predictions(Sequence[Prediction]):
             (_shorten(self._name(position)), row.top[: 1 + _NUM_NEXT], row.error)
             for position, row in enumerate(self.rows[:MAX_SHOWN])
         ]
-        text = io.StringIO()
-        console = Console(file=text, width=_TEXT_WIDTH, highlight=False, no_color=True)
         table = build_table(shown, emit=self.emit)
         for column, letters in (
             (table.columns[1], _CLASS_LETTERS),
             (table.columns[3], _NEXT_LETTERS),
         ):
             column.no_wrap, column.overflow, column.max_width = True, "ellipsis", letters
-        console.print(table)
-        lines = [line.rstrip() for line in text.getvalue().splitlines()]
-        return "\n".join([*lines, *self._more()])
+        return "\n".join([format_table(table, width=_TEXT_WIDTH), *self._more()])
 
     def _repr_html_(self) -> str:
         header = "".join(
