@@ -19,10 +19,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAX_SHOWN = 60  # characters of a value in a message, which stays on one line
 
 
 class SoftonceError(Exception):
@@ -38,16 +41,34 @@ class UnknownNameError(ArgumentError):
 
     Example:
         >>> print(UnknownNameError.of("model", "resnet5", ["resnet18", "resnet50", "vgg"]))
-        expected a known model, found 'resnet5'; the nearest names are: resnet50, resnet18
+        expected a known model, found 'resnet5'; did you mean resnet50?
+        >>> print(UnknownNameError.of("model", "ResNet-20", ["resnet18", "cifar_resnet20"]))
+        expected a known model, found 'ResNet-20'; did you mean cifar_resnet20?
     """
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Build the error with the nearest of the `known` names, or all where none is near."""
+        """Build the error with the nearest of the `known` names, or all of them if none is near."""
         known = list(known)
+        if guess := _same_but_for_affixes(name, known):
+            return cls(f"expected a known {kind}, found {name!r}; did you mean {guess}?")
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"the nearest names are: {', '.join(near)}" if near else f"known: {', '.join(known)}"
         return cls(f"expected a known {kind}, found {name!r}; {hint}")
+
+
+def _same_but_for_affixes(name: str, known: list[str]) -> str | None:
+    """Return the only known name that ends in `name` or begins with it, spelling aside."""
+    key = _spelled(name)
+    for fits in (str.__eq__, str.endswith, str.startswith):
+        found = [each for each in known if key and fits(_spelled(each), key)]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _spelled(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 class ConfigError(SoftonceError):
@@ -96,3 +117,19 @@ class MissingExtraError(SoftonceError, ImportError):
         return cls(
             f'{package!r} is not installed; install it with: pip install "softonce[{extra}]"'
         )
+
+
+def describe_value(value: object) -> str:
+    """Return a short form of a value for a message, and its type unless that is plain to see.
+
+    Example:
+        >>> describe_value(3), describe_value("3")
+        ('3', "'3' (str)")
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - the __repr__ of a caller's class may raise anything
+        text = "a value"
+    short = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+    is_plain = value is None or type(value) in (int, float)
+    return short if is_plain else f"{short} ({type(value).__name__})"

@@ -6,26 +6,30 @@ import os
 
 import torch
 
-from softonce.errors import ConfigError
+from softonce.errors import ConfigError, describe_value
 
 
 def pick_device(name: str) -> torch.device:
     """Return the device of `--device`; `auto` prefers cuda, then mps, then the CPU.
 
     Raises:
-        ConfigError: where the device is not there.
+        ConfigError: if there is no such device.
 
     Example:
         >>> pick_device("cpu")
         device(type='cpu')
     """
-    there = {
+    there: dict[str, bool] = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
         name = next(kind for kind, is_there in there.items() if is_there)
+    if name not in there:
+        raise ConfigError(
+            f"expected auto, {', '.join(sorted(there))} for --device, found {describe_value(name)}"
+        )
     if not there[name]:
         raise ConfigError(f"expected --device {name}, found no such device: use --device auto")
     return torch.device(name)

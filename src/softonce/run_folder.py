@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from softonce.errors import ArtefactError, ConfigError, StorageError
+from softonce.errors import (
+    ArgumentError,
+    ArtefactError,
+    ConfigError,
+    StorageError,
+    describe_value,
+)
 from softonce.files import make_folder, names_in, write_text
 
 MAX_NAMES = 4  # of a folder's content in an error: it has one line
@@ -149,6 +156,20 @@ class RunFolder:
         """Write what `--resume` goes on with; what was there is replaced at once."""
         write_text(self.config, config)
 
+    def check_exists(self) -> None:
+        """Check that there is a run to resume.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        if self.config.is_file():
+            return
+        found = "nothing" if not self.path.exists() else f"no {self.config.name} in it"
+        raise ConfigError(
+            f"expected the folder of a run at --resume {self.path}, found {found}: "
+            "name what --output named"
+        )
+
 
 def model_file(path: str | Path) -> Path:
     """Return the model file that a path names: of a run folder, its artefact.
@@ -157,12 +178,18 @@ def model_file(path: str | Path) -> Path:
         path: a model file, which may be missing, or the folder of a run.
 
     Raises:
+        ArgumentError: if it is not a path.
         ArtefactError: if it is a folder that holds no artefact.
 
     Example:
         >>> model_file("model.onnx")
         PosixPath('model.onnx')
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(
+            "expected the path of a model file or of the folder of a run, "
+            f"found {describe_value(path)}: load takes what train wrote"
+        )
     path = Path(path)
     if not path.is_dir():
         return path

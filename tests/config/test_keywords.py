@@ -36,7 +36,7 @@ def test_arguments_stand_for_a_configuration(args: Any, options: Any, expected: 
         (TrainConfig, (TrainConfig(), "a"), {}, "expected nothing beside a TrainConfig"),
         (TrainConfig, (PredictConfig("a"),), {}, "expected a TrainConfig, found a PredictConfig"),
         (TrainConfig, ("a",), {"data": "b"}, "each argument once, found data twice"),
-        (TrainConfig, ("a",), {"epoch": 3}, "found 'epoch'; the nearest names are: epochs"),
+        (TrainConfig, ("a",), {"epoch": 3}, "found 'epoch'; did you mean epochs"),
         (TrainConfig, ("a",), {"imgsz": 64}, "found imgsz, which is --size"),
         (TrainConfig, ("a",), {"learning_rate": 0.1}, "found learning_rate, which is --lr"),
         (PredictConfig, (), {}, "each argument once, found no artefact"),

@@ -72,8 +72,8 @@ def test_paths_are_text_and_what_has_no_value_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", "expected a known option, found 'epoch'; the nearest names are: epochs"),
-        ("batch-size = 3", "found 'batch-size'; the nearest names are: batch_size"),
+        ("epoch = 3", "expected a known option, found 'epoch'; did you mean epochs?"),
+        ("batch-size = 3", "found 'batch-size'; did you mean batch_size?"),
         ("[augmentation]\nhflip = 0.5", "found 'augmentation'; the nearest names are: augment"),
         ("zzz = 1", "found 'zzz'; known: data, val_fraction, "),
         ('epochs = "many"', 'unable to convert "many" into int'),

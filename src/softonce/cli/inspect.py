@@ -54,11 +54,15 @@ def _print_outputs(model: ModelFile) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("output", "holds", "made by", box=None, pad_edge=False, title_justify="left")
+    table = Table(
+        "output", "contents", "computed by", box=None, pad_edge=False, title_justify="left"
+    )
     for output in model.outputs:
         table.add_row(*(Text(cell) for cell in (output.name, _holds(output), _made_by(output))))
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=160)
+    if model.record is not None:
+        console.print()
     console.print(table)
     for finding in model.findings:
         line = f"{finding.severity.value} {finding.code} {finding.place}: {finding.message}"

@@ -84,12 +84,13 @@ def print_lesson(lesson: Mapping[str, Any]) -> None:
     smoothing = lesson["label_smoothing"]
     option = f", label_smoothing={smoothing:g}" if smoothing else ""
     table = Table(box=None, pad_edge=False)
-    for name in ("class", "logit", f"softmax({row})", "log_softmax", "gradient", "gradient, twice"):
-        table.add_column(name, justify="right")
+    gradients = ("gradient,\none softmax", "gradient,\ntwo softmaxes")
+    for name in ("class", "logit", f"softmax({row})", f"log_softmax({row})", *gradients):
+        table.add_column(name, justify="right", vertical="bottom")
     names = ("logits", "softmax", "log_softmax", "gradient", "gradient_of_softmax")
     for index, values in enumerate(zip(*(lesson[name] for name in names), strict=True)):
         is_target = index == lesson["target"]
-        label = f"target {index}" if is_target else str(index)
+        label = f"{index} (target)" if is_target else str(index)
         cells = (f"{value:.4f}" for value in values)
         table.add_row(label, *cells, style="bold" if is_target else None)
     lines = Table(box=None, pad_edge=False, show_header=False)
@@ -101,11 +102,11 @@ def print_lesson(lesson: Mapping[str, Any]) -> None:
     twice = f"{lesson['cross_entropy_of_softmax']:.4f}"
     lines.add_row("two softmaxes", f"cross_entropy(softmax({row}), target{option})", twice)
     if lesson["floor"] is not None:
-        lines.add_row("", "which is never below ln(1 + (C-1)/e)", f"{lesson['floor']:.4f}")
+        lines.add_row("", "its lower bound, ln(1 + (C-1)/e)", f"{lesson['floor']:.4f}")
     length, length_twice = (math.hypot(*lesson[name]) for name in names[-2:])
     if length:
         ratio = f"{length_twice / length:.4f}"
-        lines.add_row("", "length of its gradient, where the right one's is 1", ratio)
+        lines.add_row("", "norm of its gradient, relative to one softmax", ratio)
     console = _console()
     console.print(table)
     console.print()

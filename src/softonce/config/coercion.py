@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from softonce.errors import ConfigError
+from softonce.errors import ConfigError, describe_value
 
 _NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 
@@ -50,7 +50,7 @@ def coerce_fields_(config: Any) -> None:
         except _MismatchError as error:
             place = option_name(config.__class__, field.name)
             raise ConfigError(
-                f"expected {_describe(hint)} for {place}, found {_shown(value)}{error}"
+                f"expected {_describe(hint)} for {place}, found {describe_value(value)}{error}"
             ) from None
         object.__setattr__(config, field.name, converted)
 
@@ -134,7 +134,7 @@ def _convert_many(value: Any, items: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             converted.append(_convert(item, hint))
         except _MismatchError:
-            where = "" if is_one else f" with {_shown(item)} at position {position}"
+            where = "" if is_one else f" with {describe_value(item)} at position {position}"
             raise _MismatchError(where) from None
     return tuple(converted)
 
@@ -168,14 +168,3 @@ def _describe_one(hint: Any) -> str:
     kind = _describe(items[0]).removeprefix("a ").removeprefix("whole ")
     plural = {"text": "texts", "path or URL": "paths or URLs"}.get(kind, f"{kind}s")
     return plural if items[-1] is Ellipsis else f"{len(items)} {plural}"
-
-
-def _shown(value: Any) -> str:
-    """Return a short form of a value, and the name of its type unless that is plain to see."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # noqa: BLE001 - a stranger's __repr__ may raise anything
-        text = "a value"
-    short = text if len(text) <= 60 else f"{text[:57]}..."
-    is_plain = value is None or type(value) in (int, float)
-    return short if is_plain else f"{short} ({type(value).__name__})"

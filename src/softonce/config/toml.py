@@ -87,5 +87,8 @@ def merge_toml(config_class: type, arguments: ArgumentCollection, app: App) -> N
         argument = arguments.get(flag, None)
         if argument is not None and argument.tokens:
             path = Path(argument.tokens[0].value)
-            path = RunFolder(path).config if flag == "--resume" else path
+            if flag == "--resume":
+                folder = RunFolder(path)
+                folder.check_exists()
+                path = folder.config
             toml_source(path, config_class)(app, (), arguments)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from torch import nn
 
-from softonce.errors import ArgumentError
+from softonce.errors import ArgumentError, describe_value
 from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:
 
 
 def check_positive(**sizes: int) -> None:
-    """Raise `ArgumentError` where one of the named sizes is less than 1."""
+    """Raise an `ArgumentError` if one of the named sizes is not a whole number of at least 1."""
     for name, size in sizes.items():
-        if size < 1:
-            raise ArgumentError(f"expected {name} of at least 1, found {size}")
+        if not isinstance(size, SupportsIndex) or size < 1:
+            raise ArgumentError(f"expected {name} of at least 1, found {describe_value(size)}")
 
 
 def _as_json(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 
 from softonce.console import LOG, visible_notes
-from softonce.errors import ArgumentError, UnknownNameError
+from softonce.errors import ArgumentError, UnknownNameError, describe_value
 from softonce.models.network import Architecture, Network
 from softonce.models.state_dicts import LoadReport, fit_, num_classes_of, shapes_of
 from softonce.models.weights import WeightsSource, obtain, resolve
@@ -87,6 +87,10 @@ def list_models(pattern: str | None = None) -> list[str]:
         >>> list_models("resnet1*")
         ['resnet101', 'resnet152', 'resnet18']
     """
+    if not isinstance(pattern, str | None):
+        raise ArgumentError(
+            f"expected a pattern such as 'resnet*', found {describe_value(pattern)}"
+        )
     return sorted(name for name in _BUILDERS if fnmatch.fnmatchcase(name, (pattern or "*").lower()))
 
 
@@ -176,6 +180,10 @@ def _assemble(
 
 
 def _builder(name: str) -> Builder[Network]:
+    if not isinstance(name, str):
+        raise ArgumentError(
+            f"expected the name of a model, found {describe_value(name)}: list_models() lists them"
+        )
     if name.lower() not in _BUILDERS:
         raise UnknownNameError.of("model", name.lower(), list_models())
     return _BUILDERS[name.lower()]

@@ -96,6 +96,7 @@ def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
             f"expected --resume {run} alone, which goes on in that folder, found "
             f"{'--overwrite' if config.overwrite else f'--output {config.output}'} too"
         )
+    folder.check_exists()
     saved = from_toml(folder.config, TrainConfig)
     if config.cache_dir is not None and not (saved.cache or saved.cache_dir):
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from softonce.data.storage import is_url, open_storage
 from softonce.errors import DataError
+from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from softonce.data.sources.source import Source
@@ -47,6 +48,11 @@ def open_source(data: str | Path) -> Source:
     if kind != "folder":
         found = "a file" if kind == "file" else "nothing"
         raise DataError(f"expected a folder of images at {text}, found {found}: check the path")
+    if not is_url(text) and RunFolder(Path(text)).artefact.is_file():
+        raise DataError(
+            f"expected a folder of images at {text}, found the folder of a run: "
+            "the classifier is named before the images"
+        )
     shards = find_shards(storage)
     return Shards.open(storage, shards) if shards else Folder.open(storage)
 
