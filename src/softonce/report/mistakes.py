@@ -29,7 +29,7 @@ NUM_MISTAKES = 24
 NUM_PAIRS, NUM_OF_PAIR = 6, 4
 _LEAST, _MOST = 80, 176  # pixels of a side: half a phone's column, and a column of a wide page
 _QUALITY = 80  # of JPEG: about 5 kB a picture, so that a page stays below a megabyte
-_DARKEST = 0.75  # how much light a place without evidence loses: it must still be recognised
+_THICKEST, _FOG = 0.75, 96.0  # a place without evidence must still be recognised
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _maps(
         return {}, f"Where the network looked is not shown: {found.reason}."
     height, width = found.values.shape[2:]
     return dict(zip(squares, found.values, strict=True)), (
-        "Bright is where the evidence for a class lies, dark where there is least (a class "
+        "Clear is where the evidence for a class lies, faded where there is least (a class "
         f"activation map of {height} x {width} places); the frame is what the network sees of "
         "the image."
     )
@@ -165,9 +165,10 @@ def _seen_box(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int,
 def _lit(
     picture: Image.Image, values: NDArray[np.float32], box: tuple[int, int, int, int]
 ) -> Image.Image:
-    """Return the picture, bright where the evidence for a class is and dark where it is not.
+    """Return the picture, clear where the evidence for a class is and in a fog where it is not.
 
-    Brightness instead of false colours: what the network looked at keeps its own.
+    What the network looked at keeps its colours, as it would not under false ones; and a fog is
+    seen on black as well as on white, as shadow is not.
     """
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low or 1)
@@ -177,8 +178,9 @@ def _lit(
         Image.fromarray(scaled).resize((right - left, bottom - top), Image.Resampling.BILINEAR),
         (left, top),
     )
-    factor = 1 - _DARKEST * (1 - np.asarray(light)[..., None])
-    result = Image.fromarray((np.asarray(picture.convert("RGB")) * factor).astype(np.uint8))
+    share = 1 - _THICKEST * (1 - np.asarray(light)[..., None])
+    pixels = share * np.asarray(picture.convert("RGB")) + (1 - share) * _FOG
+    result = Image.fromarray(pixels.round().astype(np.uint8))
     ImageDraw.Draw(result).rectangle((left, top, right - 1, bottom - 1), outline="#9b978f")
     return result
 
