@@ -14,6 +14,10 @@ from PIL import Image
 if not torch.cuda.is_available():  # read when triton is first imported, by us or by torch.compile
     os.environ["TRITON_INTERPRET"] = "1"
 
+# The suite is offline: published weights are asked of a port where nobody listens, in the processes
+# that the tests start, too.
+os.environ["https_proxy"] = "http://127.0.0.1:9"
+
 CLASSES = ("ants", "bees", "wasps")
 MakePhotos = Callable[..., Path]
 

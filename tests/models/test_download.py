@@ -74,6 +74,21 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+class Silence:
+    """Stands for a name server, or a server, that does not answer."""
+
+    def open(self, *_: object, **__: object) -> None:
+        threading.Event().wait(60)
+
+
+def test_who_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert download.ANSWER_SECONDS < 10
+    monkeypatch.setattr(download, "_opener", Silence)
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.05)
+    with pytest.raises(WeightsError, match=r"found: no answer within 0.05 s; check the connection"):
+        fetch("https://weights.invalid/a.pth", DIGEST)
+
+
 def test_the_cache_is_the_folder_of_torch_hub(cache: Path) -> None:
     assert cache == type(cache)(torch.hub.get_dir()) / "checkpoints"
 

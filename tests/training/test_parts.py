@@ -253,7 +253,10 @@ def test_open_options_are_filled_in_and_said(
 ) -> None:
     caplog.set_level(logging.INFO, logger="softonce")
     train(small(photos, tmp_path / "run", epochs=1))
-    assert "cifar_resnet20 at 16 px, 1 epoch, batch 8, sgd_nesterov with lr 0.00625" in caplog.text
+    assert (
+        "cifar_resnet20 at 16 px, 1 epoch of 5 steps, batch 8, sgd_nesterov with lr 0.00625"
+        in caplog.text
+    )
     assert "pad-crop" in caplog.text
 
 

@@ -60,7 +60,7 @@ def test_what_is_counted_in_epochs_is_in_proportion_to_them() -> None:
         ({"weights": "DEFAULT"}, True, 10, "finetune", "the network starts from DEFAULT"),
         ({}, True, 50_000, "scratch-small", "50,000 small images, no weights"),
         ({}, False, 1_281_167, "imagenet-90", "1,281,167 large images, no weights"),
-        ({}, False, 245, "imagenet-90", "245 images are few .* --weights DEFAULT"),
+        ({"weights": "none"}, False, 245, "scratch-photos", "245 large images, no weights"),
     ],
 )
 def test_the_data_and_the_weights_pick_a_recipe_and_it_is_said_why(

@@ -117,17 +117,18 @@ class TrainConfig:
     model: Annotated[str, Parameter(name=("--model", "-m"), group=MODEL)] = "resnet18"
     """Architecture; softonce.list_models() lists them."""
     weights: Weights = None
-    """Weights to start from: DEFAULT, a record's name, or a file."""
+    """Weights to start from: DEFAULT, a record's name, a file, or none. [default: published ones if
+    there are any for photographs, and they can be had]"""
     freeze: Annotated[str, Parameter(group=MODEL)] = "none"
     """Do not train the layers up to this one, such as layer2; backbone: all but the head."""
     stochastic_depth: Annotated[float | None, Parameter(group=MODEL, negative=())] = None
     """Probability of dropping the last residual branch, less in earlier ones. [recipe]"""
 
     recipe: Annotated[str, Parameter(group=OPTIMISATION)] = "auto"
-    """auto, none, scratch-small, finetune, imagenet-90, imagenet-v2; sets what is
+    """auto, none, scratch-small, scratch-photos, finetune, imagenet-90, imagenet-v2; sets what is
     marked [recipe]."""
     epochs: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Number of passes over the training images. [recipe]"""
+    """Number of passes over the training images. [recipe, more for few images]"""
     time_budget: Annotated[str | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Time to train, such as 90 (seconds), 10m or 2h; sets the number of epochs."""
     patience: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
@@ -136,7 +137,8 @@ class TrainConfig:
         Literal["auto"] | int | None,
         Parameter(name=("--batch-size", "-b"), group=OPTIMISATION, negative=()),
     ] = None
-    """Images per step, over all processes; auto measures what is fastest and fits. [recipe]"""
+    """Images per step, over all processes; auto measures what is fastest and fits. [recipe,
+    fewer for few images]"""
     opt: Annotated[Opt | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Optimizer. [recipe]"""
     lr: Annotated[Literal["find"] | float | None, Parameter(group=OPTIMISATION, negative=())] = None

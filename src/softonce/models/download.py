@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import queue
+import threading
 import urllib.request
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_DOWNLOAD_BYTES = 2 << 30
 TIMEOUT_SECONDS = 30.0
+# Within this the server has answered, or nobody is connected. It is a limit of its own because
+# looking up a name has none: a machine without a network can wait for minutes there.
+ANSWER_SECONDS = 8.0
 CHUNK_BYTES = 1 << 20
 
 
@@ -67,7 +72,7 @@ def fetch(url: str, sha256: str, *, progress: bool = True) -> Path:
 def _chunks(url: str, path: Path, progress: bool) -> Iterator[bytes]:
     """Yield what the address gives; every failure of the network is one clear line."""
     try:
-        with _opener().open(url, timeout=TIMEOUT_SECONDS) as response:
+        with _answer(url) as response:
             announced = int(response.headers.get("Content-Length") or 0)
             _check_size(announced, url)
             with _progress(_name(url), announced, progress) as advance:
@@ -78,6 +83,29 @@ def _chunks(url: str, path: Path, progress: bool) -> Iterator[bytes]:
             f"connection, or download it by other means and pass the file's path as weights, or "
             f"put it at {path}"
         ) from error
+
+
+def _answer(url: str) -> Any:
+    """Return the response to a request, or raise after `ANSWER_SECONDS` without one."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_opener().open(url, timeout=TIMEOUT_SECONDS))
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # one that still waits ends with the process
+    try:
+        answer = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s") from None
+    try:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+    finally:
+        del answer  # an error that its own frame holds would keep the socket open
 
 
 def _checked(response: Any, announced: int, url: str, advance: Any) -> Iterator[bytes]:

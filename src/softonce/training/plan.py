@@ -23,7 +23,16 @@ from softonce.preprocessing import Preprocessing
 from softonce.run_folder import RunFolder
 from softonce.training.checks import check_asked, check_settled
 from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
-from softonce.training.recipes import choose_recipe, in_epochs, learning_rate, with_recipe
+from softonce.training.recipes import (
+    MIN_BATCH_SIZE,
+    NOTHING,
+    choose_recipe,
+    has_weights,
+    in_epochs,
+    learning_rate,
+    with_enough_steps,
+    with_recipe,
+)
 
 if TYPE_CHECKING:
     from softonce.models import Network
@@ -46,6 +55,7 @@ class Plan(TrainConfig):
     train_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    weights: str
     stochastic_depth: float
     epochs: int
     batch_size: int
@@ -118,6 +128,9 @@ def settle(
     preprocessing = preprocessing_from(config, default)
     small = small and preprocessing.size <= SMALL_SIDE
     config = with_recipe(config, choose_recipe(config, small=small, num_train=num_train))
+    # Batch norm wants two images at once, in every part of every process.
+    smallest = max(MIN_BATCH_SIZE, 2 * world_size() * config.grad_accum_steps)
+    config = with_enough_steps(config, num_train, min_batch_size=smallest)
     augment = config.augment
     if augment == "auto":
         augment = "pad-crop" if small else "resized-crop"
@@ -148,9 +161,14 @@ def decide(settled: TrainConfig) -> Plan:
         settled.recipe,
         opt=options["opt"],
         batch_size=options["batch_size"],
-        has_weights=settled.weights is not None,
+        pretrained=has_weights(settled),
     )
-    last = {"lr": rate, "shard_head": False, **in_epochs(settled.recipe, options["epochs"])}
+    last = {
+        "lr": rate,
+        "weights": NOTHING,
+        "shard_head": False,
+        **in_epochs(settled.recipe, options["epochs"]),
+    }
     last = {name: value for name, value in last.items() if options[name] is None}
     return Plan(**options | last)
 
@@ -172,11 +190,12 @@ def _warn_of_decay(plan: Plan) -> None:
         )
 
 
-def say_plan(plan: Plan, *, has_loss: bool) -> None:
+def say_plan(plan: Plan, *, steps_per_epoch: int, has_loss: bool) -> None:
     """Say in one line what will be done, and what of it is odd.
 
     Args:
         plan: what was decided.
+        steps_per_epoch: how many there are.
         has_loss: whether the network's head and its loss are one, as in `HeadLoss`.
     """
     _warn_of_decay(plan)
@@ -187,11 +206,12 @@ def say_plan(plan: Plan, *, has_loss: bool) -> None:
     else:
         how = ""
     LOG.info(
-        "%s at %d px, %s, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
+        "%s at %d px, %s of %s, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
         "weight decay %g, %s%s%s",
         plan.model,
         plan.size,
         format_count(plan.epochs, "epoch"),
+        format_count(steps_per_epoch, "step"),
         plan.batch_size,
         plan.opt,
         plan.lr,

@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.console import LOG
 from softonce.errors import UnknownNameError
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from softonce.config import TrainConfig
 
-AUTO, PLAIN = "auto", "none"
-_MANY = 100_000
+AUTO, PLAIN, FINETUNE = "auto", "none", "finetune"
+NOTHING = "none"
+"""What `--weights` names to start from nothing."""
+
+MANY_IMAGES = 100_000
+"""From here on `imagenet-90`, made for 1.28 million photographs, fits from nothing."""
+
+# Of 245 photographs a batch of 256 made one step an epoch, and 12 epochs ended at chance; with 20
+# and more they end well above it (benchmarks/small_photos.py).
+MIN_STEPS_PER_EPOCH = 20
+# A network that starts from nothing needs about so many steps before it is better than a guess.
+MIN_STEPS = 1000
+# Below this the statistics of batch norm are of too few images.
+MIN_BATCH_SIZE = 4
+
 _IN_EPOCHS = ("lr_warmup_epochs", "head_epochs", "lr_step_size")
 _SIZES = ("size", "resize", "train_size")
 
@@ -52,20 +66,20 @@ def choose_recipe(config: TrainConfig, *, small: bool, num_train: int) -> str:
     """Pick a recipe where `--recipe auto` leaves it open, and say which, and why."""
     if config.recipe != AUTO:
         return config.recipe
-    if config.weights is not None:
-        name, why = "finetune", f"the network starts from {config.weights}"
+    if has_weights(config):
+        name, why = FINETUNE, f"the network starts from {config.weights}"
     elif small:
         name, why = "scratch-small", f"{num_train:,} small images, no weights"
     else:
-        name, why = "imagenet-90", f"{num_train:,} large images, no weights"
+        name = "imagenet-90" if num_train >= MANY_IMAGES else "scratch-photos"
+        why = f"{num_train:,} large images, no weights"
     LOG.info("recipe %s: %s; --recipe NAME picks another, none is plain", name, why)
-    if name == "imagenet-90" and num_train < _MANY:
-        LOG.warning(
-            "%s images are few for learning from nothing: --weights DEFAULT starts from published "
-            "weights, and usually ends far better",
-            f"{num_train:,}",
-        )
     return name
+
+
+def has_weights(config: TrainConfig) -> bool:
+    """Return whether a network starts from weights that have learned."""
+    return config.weights not in (None, NOTHING)
 
 
 def with_sizes(config: TrainConfig) -> TrainConfig:
@@ -78,12 +92,46 @@ def with_sizes(config: TrainConfig) -> TrainConfig:
 
 def with_recipe(config: TrainConfig, name: str) -> TrainConfig:
     """Fill in every open option that the recipe sets, but for those that depend on others."""
-    later = {*_SIZES, *_IN_EPOCHS, "lr"}
+    later = {*_SIZES, *_IN_EPOCHS, "lr", "batch_size", "epochs"}
     options = {k: v for k, v in read_recipe(name).items() if k not in later}
     return _filled(dataclasses.replace(config, recipe=name), options)
 
 
-def learning_rate(recipe: str, *, opt: str, batch_size: int, has_weights: bool) -> float:
+def with_enough_steps(config: TrainConfig, num_train: int, *, min_batch_size: int) -> TrainConfig:
+    """Fill in the batch and the epochs so that a small set makes enough steps.
+
+    The recipe's batch is halved until an epoch has `MIN_STEPS_PER_EPOCH` steps, and its epochs are
+    raised until the run has `MIN_STEPS`, in both cases only if they were left open.
+
+    Args:
+        config: with a recipe.
+        num_train: how many images there are to learn from.
+        min_batch_size: the smallest batch.
+    """
+    options = read_recipe(config.recipe)
+    batch_size, epochs = options["batch_size"], options["epochs"]
+    while num_train < MIN_STEPS_PER_EPOCH * batch_size and batch_size // 2 >= min_batch_size:
+        batch_size //= 2
+    if not has_weights(config):
+        epochs = max(epochs, math.ceil(MIN_STEPS / math.ceil(num_train / batch_size)))
+    chosen = {"batch_size": batch_size, "epochs": epochs}
+    changed = {
+        name: f"{name.replace('_', ' ')} {value} instead of {options[name]}"
+        for name, value in chosen.items()
+        if getattr(config, name) is None and value != options[name]
+    }
+    if changed:
+        LOG.info(
+            "%s: with %s an epoch would have fewer than %d steps, or the run fewer than %s",
+            ", ".join(changed.values()),
+            format_count(num_train, "image"),
+            MIN_STEPS_PER_EPOCH,
+            f"{MIN_STEPS:,}",
+        )
+    return _filled(config, chosen)
+
+
+def learning_rate(recipe: str, *, opt: str, batch_size: int, pretrained: bool) -> float:
     """Return a recipe's learning rate, in proportion to the batch.
 
     Another optimizer than the recipe's, or weights that it does not expect, has the usual rate.
@@ -97,7 +145,7 @@ def learning_rate(recipe: str, *, opt: str, batch_size: int, has_weights: bool) 
         rate, batch = 1e-3, 128
     elif opt == "rmsprop" and options["opt"] != "rmsprop":
         rate = rate / 10
-    if has_weights and recipe != "finetune":
+    if pretrained and recipe != FINETUNE:
         rate = rate / 10
     return float(rate * batch_size / batch)
 

@@ -57,11 +57,12 @@ from softonce.training.plan import (
     with_absolute_paths,
     with_head_shards,
 )
-from softonce.training.recipes import with_sizes
+from softonce.training.recipes import has_weights, with_sizes
 from softonce.training.sinks import TensorBoard
 from softonce.training.start import Start, find_start
 from softonce.training.step import TrainStep
 from softonce.training.trials import is_unmeasured, measure_open
+from softonce.training.weights import with_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,11 +151,12 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     config, data = start.config, start.data
     torch.use_deterministic_algorithms(config.use_deterministic_algorithms)
     config = together(lambda: with_sizes(config))
+    if start.state is None:
+        config = with_weights(config)
     fraction, seed = config.val_fraction, config.seed
     listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
     torch.manual_seed(seed)
-    weights = config.weights if start.state is None else None
-    model, default = together(partial(_build_model, config, len(listed.classes), weights))
+    model, default = together(partial(_build_model, start, config, len(listed.classes)))
     if rank() > 0:
         torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
     kept = ScanFile(start.folder.scan, data, config.mode)
@@ -174,7 +176,7 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
 
     plan = measure_open(settled, build_trial, lambda: claim(settled))
     job = _build_job(plan, model, splits, loss)
-    say_plan(plan, has_loss=job.step.has_loss)
+    say_plan(plan, steps_per_epoch=len(job.train), has_loss=job.step.has_loss)
     if start.state is not None:
         on_first(kept.save)
         together(partial(load_checkpoint, start.state, job.state))
@@ -186,13 +188,13 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
 
 
 def _build_model(
-    config: TrainConfig, num_classes: int, weights: str | None
+    start: Start, config: TrainConfig, num_classes: int
 ) -> tuple[Network, Preprocessing]:
     return build_network(
         config.model,
         num_classes=num_classes,
         in_channels=num_channels(config.mode),
-        weights=weights,
+        weights=config.weights if start.state is None and has_weights(config) else None,
     )
 
 

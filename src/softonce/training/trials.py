@@ -27,6 +27,7 @@ from softonce.plurals import format_count
 from softonce.training.job import Job
 from softonce.training.loop import make_step
 from softonce.training.plan import decide
+from softonce.training.recipes import MIN_STEPS_PER_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 Build: TypeAlias = Callable[["Plan"], Job]
 
 BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024)
-MIN_STEPS_PER_EPOCH = 20
 NEARLY = 0.95
 LR_RANGE = {"adamw": (1e-6, 1.0)}
 LR_STEPS = 100
