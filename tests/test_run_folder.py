@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softonce.errors import ConfigError
-from softonce.run_folder import RunFolder
+from softonce.run_folder import LAUNCH, LOCK, RunFolder
 
 NAMES = [name for name, member in vars(RunFolder).items() if isinstance(member, property)]
 
@@ -21,7 +21,7 @@ def test_an_earlier_run_is_taken_out_whole(tmp_path: Path) -> None:
     (folder.path / "notes.txt").write_text("somebody's own")
     folder.claim("epochs = 3\n", overwrite=True)
     left = {path.name for path in folder.path.rglob("*")}
-    assert left == {"config.toml", "checkpoints", "notes.txt"}
+    assert left == {"config.toml", "checkpoints", "notes.txt", LOCK, LAUNCH}
     assert folder.config.read_text() == "epochs = 3\n"
 
 

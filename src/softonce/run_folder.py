@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import TextIO
 
+from softonce.console import LOG
 from softonce.errors import (
     ArgumentError,
     ArtefactError,
@@ -14,6 +19,12 @@ from softonce.errors import (
     describe_value,
 )
 from softonce.files import make_folder, names_in, write_text
+
+RUNS = Path("runs")
+"""Where runs lie that have no `--output`."""
+
+LOCK, LAUNCH = ".lock", ".launch"
+"""Marks that may lie in a folder before a run does."""
 
 MAX_NAMES = 4  # of a folder's content in an error: it has one line
 
@@ -27,6 +38,7 @@ class RunFolder:
 
     Example:
         >>> from pathlib import Path
+    from typing import TextIO
         >>> RunFolder(Path("run")).artefact.as_posix()
         'run/model.safetensors'
     """
@@ -89,6 +101,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def launch(self) -> Path:
+        """Names the launch of torchrun that has made the folder, so that a restart finds it."""
+        return self.path / LAUNCH
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes here."""
+        return self.path / LOCK
+
+    @property
     def _starting(self) -> Path:
         """Stands in a run folder until an earlier run in it has been replaced."""
         return self.path / ".starting"
@@ -109,7 +131,8 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"expected a folder at --output {self.path}, found a file")
-        if self.path.is_dir() and names_in(self.path) and not overwrite:
+        names = set(names_in(self.path)) if self.path.is_dir() else set()
+        if names - {LOCK, LAUNCH} and not overwrite:
             raise ConfigError(
                 f"expected an empty folder at --output {self.path}, found files in it: go on with "
                 f"--resume {self.path}, replace it with --overwrite, or name another"
@@ -123,6 +146,14 @@ class RunFolder:
     def is_begun(self) -> bool:
         """Return whether the run in here is the one that torchrun's first start of us has begun."""
         return self.config.exists() and not self._starting.exists()
+
+    def remove_if_unused(self) -> None:
+        """Take the folder away again if no run was begun in it."""
+        if not self.config.exists():
+            for mark in (self.lock, self.launch):
+                mark.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's own file is in it
+                self.path.rmdir()
 
     def claim(self, config: str, *, overwrite: bool) -> None:
         """Make the folder, take an earlier run out of it, and write the configuration into it.
@@ -169,6 +200,101 @@ class RunFolder:
             f"expected the folder of a run at --resume {self.path}, found {found}: "
             "name what --output named"
         )
+
+
+@dataclass
+class RunLock:
+    """Lets one process write to a run folder at a time; the processes of torchrun are one writer.
+
+    The system releases it when the process ends, however it ends. Its children do not inherit it,
+    so that a worker that outlives a killed run does not keep the run from going on.
+
+    Args:
+        folder: the run folder.
+    """
+
+    folder: RunFolder
+    _file: TextIO | None = field(default=None, init=False)
+
+    def take(self) -> None:
+        """Make the folder if need be, and take its lock, unless this object has it.
+
+        Raises:
+            ConfigError: if another process has it.
+            StorageError: if the folder cannot be written.
+        """
+        if self._file is None:
+            make_folder(self.folder.path)
+            self._file = self._locked()
+
+    def _locked(self) -> TextIO:
+        import fcntl
+
+        file = _open_lock(self.folder.lock)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows either
+            writer = file.read().strip() or "another process"
+            file.close()
+            raise ConfigError(
+                f"expected no other process that writes to {self.folder.path}, found {writer}: "
+                "wait until it ends, or name another --output"
+            ) from None
+        except OSError as error:
+            LOG.warning(
+                "the file system of %s cannot lock (%s): see to it that no other process writes "
+                "there",
+                self.folder.path,
+                error.strerror or error,
+            )
+        if os.fstat(file.fileno()).st_nlink == 0:  # who had it has just taken the file away
+            file.close()
+            return self._locked()
+        file.truncate(0)
+        file.write(f"process {os.getpid()} of {socket.gethostname()}\n")
+        file.flush()
+        return file
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self.folder.lock.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+
+def _open_lock(path: Path) -> TextIO:
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"expected a folder to write to at {path.parent}, found: {error.strerror or error}; "
+            "choose another place"
+        ) from error
+    file.seek(0)
+    return file
+
+
+def new_folder(name: str) -> RunFolder:
+    """Make the first of runs/NAME-1, runs/NAME-2, ... that is not there yet.
+
+    Raises:
+        StorageError: if it cannot be made.
+    """
+    make_folder(RUNS)
+    for number in count(1):
+        folder = RunFolder(RUNS / f"{name}-{number}")
+        try:
+            folder.path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"expected to make {folder.path}, found: {error.strerror or error}; "
+                "name a place with --output"
+            ) from error
+        return folder
+    raise AssertionError  # numbers do not end
 
 
 def model_file(path: str | Path) -> Path:

@@ -127,8 +127,8 @@ def test_a_wrong_option(options: tuple[str, ...], message: str, train_fails, pho
     assert message in train_fails(photos, *options)
 
 
-def test_no_output_folder(fails, photos: Path) -> None:
-    assert "expected --output RUN" in fails("train", photos)
+def test_no_data(fails) -> None:
+    assert "expected DATA, a folder of images, found none" in fails("train")
 
 
 def test_an_unknown_name_in_the_toml_file(train_fails, photos: Path, tmp_path: Path) -> None:

@@ -291,6 +291,20 @@ def test_torchrun_restarts_no_earlier_run_that_is_to_be_replaced(
     assert weights(run) == weights(pair)
 
 
+def test_without_an_output_all_processes_and_restarts_write_to_one_folder(
+    data: Path, tmp_path: Path, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = asked(data, tmp_path / "unused")[:-2]
+    for how, number in (("killed_early", 1), ("killed_once", 2)):
+        done = torchrun(2, how, *arguments, options=("--max-restarts=1",))
+        assert done.returncode == 0, done.stderr
+        run = tmp_path / "runs" / f"{data.name}-{number}"
+        assert f"writing to runs/{run.name}; --output RUN names another folder" in done.stderr
+        assert weights(run) == weights(pair)
+        assert len(list((tmp_path / "runs").iterdir())) == number
+
+
 def test_a_restart_keeps_what_changes_no_weight(tmp_path: Path) -> None:
     config = TrainConfig(tmp_path, output=tmp_path / "run", track="tensorboard", workers=3)
     assert as_resumed(config) == TrainConfig(

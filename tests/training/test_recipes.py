@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,8 @@ def test_what_is_counted_in_epochs_is_in_proportion_to_them() -> None:
 @pytest.mark.parametrize(
     ("options", "small_images", "num_train", "name", "why"),
     [
-        ({"weights": "DEFAULT"}, True, 10, "finetune", "the network starts from DEFAULT"),
+        ({"weights": "a.th"}, True, 10, "finetune-small", "the network starts from a.th"),
+        ({"weights": "DEFAULT"}, False, 10, "finetune", "the network starts from DEFAULT"),
         ({}, True, 50_000, "scratch-small", "50,000 small images, no weights"),
         ({}, False, 1_281_167, "imagenet-90", "1,281,167 large images, no weights"),
         ({"weights": "none"}, False, 245, "scratch-photos", "245 large images, no weights"),
@@ -67,7 +69,12 @@ def test_the_data_and_the_weights_pick_a_recipe_and_it_is_said_why(
     options, small_images: bool, num_train: int, name: str, why: str, caplog
 ) -> None:
     caplog.set_level(logging.INFO, logger="softonce")
-    found = choose_recipe(TrainConfig(**options), small=small_images, num_train=num_train)
+    found = choose_recipe(
+        TrainConfig(**options),
+        small=small_images,
+        small_network=small_images,
+        num_train=num_train,
+    )
     assert found == name
     assert re.search(why, caplog.text)
 
@@ -228,7 +235,9 @@ def _job(photos: Path, run: Path):
     from softonce.training.run import _prepare
     from softonce.training.start import find_start
 
-    return _prepare(find_start(small(photos, run, overwrite=True)), None)[0]
+    start = find_start(small(photos, run, overwrite=True))
+    with closing(start.lock):
+        return _prepare(start, None)[0]
 
 
 def test_a_budget_that_is_no_time_is_refused() -> None:

@@ -125,8 +125,8 @@ class TrainConfig:
     """Probability of dropping the last residual branch, less in earlier ones. [recipe]"""
 
     recipe: Annotated[str, Parameter(group=OPTIMISATION)] = "auto"
-    """auto, none, scratch-small, scratch-photos, finetune, imagenet-90, imagenet-v2; sets what is
-    marked [recipe]."""
+    """auto, none, scratch-small, scratch-photos, finetune, finetune-small, imagenet-90,
+    imagenet-v2; sets what is marked [recipe]."""
     epochs: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Number of passes over the training images. [recipe, more for few images]"""
     time_budget: Annotated[str | None, Parameter(group=OPTIMISATION, negative=())] = None
@@ -243,7 +243,7 @@ class TrainConfig:
     output: Annotated[
         Path | None, Parameter(name=("--output", "-o", "--output-dir"), group=RUN, negative=())
     ] = None
-    """Run folder to write."""
+    """Run folder to write. [default: runs/DATA-N, the first that is free]"""
     resume: Annotated[Path | None, Parameter(group=RUN, negative=())] = None
     """Run folder to resume: bit for bit as if it had never stopped."""
     overwrite: Annotated[bool, Parameter(group=RUN, negative=())] = False

@@ -127,7 +127,10 @@ def settle(
     check_asked(config)
     preprocessing = preprocessing_from(config, default)
     small = small and preprocessing.size <= SMALL_SIDE
-    config = with_recipe(config, choose_recipe(config, small=small, num_train=num_train))
+    recipe = choose_recipe(
+        config, small=small, small_network=default.size <= SMALL_SIDE, num_train=num_train
+    )
+    config = with_recipe(config, recipe)
     # Batch norm wants two images at once, in every part of every process.
     smallest = max(MIN_BATCH_SIZE, 2 * world_size() * config.grad_accum_steps)
     config = with_enough_steps(config, num_train, min_batch_size=smallest)

@@ -16,7 +16,8 @@ from softonce.plurals import format_count
 if TYPE_CHECKING:
     from softonce.config import TrainConfig
 
-AUTO, PLAIN, FINETUNE = "auto", "none", "finetune"
+AUTO, PLAIN = "auto", "none"
+FINETUNE, FINETUNE_SMALL = "finetune", "finetune-small"
 NOTHING = "none"
 """What `--weights` names to start from nothing."""
 
@@ -62,12 +63,20 @@ def recipe_names() -> list[str]:
     )
 
 
-def choose_recipe(config: TrainConfig, *, small: bool, num_train: int) -> str:
-    """Pick a recipe where `--recipe auto` leaves it open, and say which, and why."""
+def choose_recipe(config: TrainConfig, *, small: bool, small_network: bool, num_train: int) -> str:
+    """Pick a recipe if `--recipe auto` leaves it open, and say which, and why.
+
+    Args:
+        config: with `--weights` decided.
+        small: whether the pictures are small.
+        small_network: whether the network was made for small pictures.
+        num_train: how many images there are to learn from.
+    """
     if config.recipe != AUTO:
         return config.recipe
     if has_weights(config):
-        name, why = FINETUNE, f"the network starts from {config.weights}"
+        name = FINETUNE_SMALL if small_network else FINETUNE
+        why = f"the network starts from {config.weights}"
     elif small:
         name, why = "scratch-small", f"{num_train:,} small images, no weights"
     else:
@@ -145,7 +154,7 @@ def learning_rate(recipe: str, *, opt: str, batch_size: int, pretrained: bool) -
         rate, batch = 1e-3, 128
     elif opt == "rmsprop" and options["opt"] != "rmsprop":
         rate = rate / 10
-    if pretrained and recipe != FINETUNE:
+    if pretrained and recipe not in (FINETUNE, FINETUNE_SMALL):
         rate = rate / 10
     return float(rate * batch_size / batch)
 

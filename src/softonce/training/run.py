@@ -59,7 +59,7 @@ from softonce.training.plan import (
 )
 from softonce.training.recipes import has_weights, with_sizes
 from softonce.training.sinks import TensorBoard
-from softonce.training.start import Start, find_start
+from softonce.training.start import Start, find_start, own_output
 from softonce.training.step import TrainStep
 from softonce.training.trials import is_unmeasured, measure_open
 from softonce.training.weights import with_weights
@@ -122,14 +122,19 @@ def train(
         visible_notes(quiet=config.quiet),
         process_group(pick_device(config.device)),
         collected_notes() as notes,
+        own_output(config) as settled,
     ):
-        return _run(config, loss, sinks, notes)
+        start = together(lambda: find_start(settled))
+        with closing(start.lock):
+            return _run(start, loss, sinks, notes)
 
 
 def _run(
-    config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink], notes: list[str]
+    start: Start, loss: LossFunction | None, sinks: Sequence[Sink], notes: list[str]
 ) -> TrainResult:
-    job, splits = _prepare(together(lambda: find_start(config)), loss)
+    if start.folder.path.exists():
+        on_first(start.lock.take)
+    job, splits = _prepare(start, loss)
     job.sinks = [*sinks, *_tracker(job)] if rank() == 0 else []
     with closing(job.train), closing(job.val):
         try:
@@ -171,6 +176,7 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
 
     def claim(config: TrainConfig) -> None:
         text = to_text(config)
+        on_first(start.lock.take)
         on_first(lambda: start.folder.claim(text, overwrite=config.overwrite))
         on_first(kept.save)
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import socket
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softonce.config import TrainConfig
 from softonce.config.toml import from_toml
 from softonce.console import LOG
-from softonce.distributed import is_restartable, is_restarted
+from softonce.data.sources import absolute, short_name
+from softonce.distributed import gather_json, is_restartable, is_restarted, on_first, rank
 from softonce.errors import ConfigError
-from softonce.run_folder import RunFolder
+from softonce.files import write_text
+from softonce.run_folder import RUNS, RunFolder, RunLock, new_folder
 from softonce.training.checkpoint import newest_state
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.sinks import import_tensorboard
 from softonce.training.trials import is_unmeasured
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 # These may differ when a run is resumed: they change no weight.
 _FREE_AT_RESTART = ("workers", "checkpoint_seconds", "quiet", "track", "profile")
@@ -49,6 +57,46 @@ class Start:
     folder: RunFolder
     state: Path | None = None
 
+    @cached_property
+    def lock(self) -> RunLock:
+        """The lock of the run folder; a folder that is new gets it when it is claimed."""
+        return RunLock(self.folder)
+
+
+@contextmanager
+def own_output(config: TrainConfig) -> Iterator[TrainConfig]:
+    """Give the configuration an output if it has none: runs/DATA-N, the first that is free.
+
+    All processes choose the same, also after torchrun has started them again. A folder in which
+    nothing was written is taken away at the end.
+    """
+    if config.resume is not None or config.output is not None:
+        yield config
+        return
+    data = _data_of(config)
+    chosen = on_first(lambda: str(_choose_folder(data).path))
+    folder = RunFolder(Path(gather_json(chosen)[0]))
+    LOG.info("writing to %s; --output RUN names another folder", folder.path)
+    try:
+        yield dataclasses.replace(config, output=folder.path)
+    finally:
+        if rank() == 0:
+            folder.remove_if_unused()
+
+
+def _choose_folder(data: str) -> RunFolder:
+    name = re.sub(r"[^\w.-]+", "-", short_name(absolute(data))) or "run"
+    launch = f"{os.environ.get('TORCHELASTIC_RUN_ID')} {socket.gethostname()} {os.getppid()}"
+    if is_restarted():
+        for path in RUNS.glob(f"{name}-*"):
+            folder = RunFolder(path)
+            if folder.launch.exists() and folder.launch.read_text(encoding="utf-8") == launch:
+                return folder
+    folder = new_folder(name)
+    if is_restartable():
+        write_text(folder.launch, launch)
+    return folder
+
 
 def find_start(config: TrainConfig) -> Start:
     """Decide from where to run, before any image is read.
@@ -59,17 +107,20 @@ def find_start(config: TrainConfig) -> Start:
     """
     if config.track == "tensorboard":
         import_tensorboard()
-    output = None if config.output is None else RunFolder(config.output)
-    if config.resume is None and output is not None and is_restarted() and output.is_begun():
+    if config.resume is None and is_restarted() and _output_of(config).is_begun():
         config = as_resumed(config)
     if config.resume is not None:
         return _resumed(config, RunFolder(config.resume))
-    if output is None:
-        raise ConfigError("expected --output RUN, a folder for the results, found none")
+    output = _output_of(config)
     if is_restartable():
         output.mark_start()
     output.check_free(overwrite=config.overwrite)
     return Start(config, _data_of(config), output)
+
+
+def _output_of(config: TrainConfig) -> RunFolder:
+    assert config.output is not None  # noqa: S101 - chosen before
+    return RunFolder(config.output)
 
 
 def _data_of(config: TrainConfig) -> str:

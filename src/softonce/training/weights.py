@@ -12,7 +12,7 @@ from softonce.distributed import gather_json, local_rank
 from softonce.errors import SoftonceError
 from softonce.models.download import fetch
 from softonce.models.weights import WeightsEnum, list_weights
-from softonce.training.recipes import AUTO, FINETUNE, NOTHING
+from softonce.training.recipes import AUTO, FINETUNE, FINETUNE_SMALL, NOTHING
 
 if TYPE_CHECKING:
     from softonce.config import TrainConfig
@@ -33,7 +33,7 @@ def with_weights(config: TrainConfig) -> TrainConfig:
 
 def _published(config: TrainConfig) -> WeightsEnum | None:
     records = list_weights(config.model)
-    if config.recipe not in (AUTO, FINETUNE) or not records:
+    if config.recipe not in (AUTO, FINETUNE, FINETUNE_SMALL) or not records:
         return None
     record = type(records[0])["DEFAULT"]
     if preprocessing_from(config, record.preprocessing).size <= SMALL_SIDE:
