@@ -21,7 +21,7 @@ def test_an_earlier_run_is_taken_out_whole(tmp_path: Path) -> None:
     (folder.path / "notes.txt").write_text("somebody's own")
     folder.claim("epochs = 3\n", overwrite=True)
     left = {path.name for path in folder.path.rglob("*")}
-    assert left == {"config.toml", "checkpoints", "notes.txt", LOCK, LAUNCH}
+    assert left == {"config.toml", "checkpoints", "notes.txt", "scan.safetensors", LOCK, LAUNCH}
     assert folder.config.read_text() == "epochs = 3\n"
 
 
