@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import math
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -459,6 +460,7 @@ def test_of_many_classes_the_smallest_are_shown_first_and_all_are_there(tmp_path
 # charts
 
 LOSS = {"train": "loss", "val": "nll"}
+UP = "\N{UPWARDS ARROW}"
 
 
 def loss_curve(rows: list[dict[str, Any]], floor: float | None = None) -> str:
@@ -476,6 +478,26 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     healthy = loss_curve(rows)
     bad = [{**rows[0], "epoch": 6, "loss": value} for value in (math.nan, math.inf)]
     assert loss_curve([*rows, bad[0], {**bad[1], "epoch": 7}]) == healthy
+
+
+def test_a_first_epoch_that_is_far_off_does_not_hide_the_later_ones() -> None:
+    rows = history()
+    assert charts.Lines.of(rows, LOSS).outlier() is None
+    assert UP not in loss_curve(rows)
+    far = [{**row, "nll": 99.0} if row.get("nll") and row["epoch"] == 1 else row for row in rows]
+    assert charts.Lines.of(far, LOSS).outlier() == (1, 99.0)
+    svg = loss_curve(far)
+    assert f"99 {UP}" in svg
+    ticks = [float(tick) for tick in re.findall(r">(\d\.\d)<", svg)]
+    assert len(ticks) >= 3  # the axis is that of the others, not in tens
+    assert max(ticks) < 4
+
+
+@pytest.mark.parametrize("values", [[9.0], [9.0, 9.0], [0.0, 0.0], [5.0, -1.0]])
+def test_a_short_or_flat_curve_is_drawn_whole(values: list[float]) -> None:
+    rows = [{"step": n, "epoch": n, "split": "val", "nll": v} for n, v in enumerate(values)]
+    assert charts.Lines.of(rows, LOSS).outlier() is None
+    assert "<svg" in loss_curve(rows)
 
 
 def test_a_curve_counts_epochs_where_each_has_one_row_and_steps_elsewhere() -> None:

@@ -30,6 +30,7 @@ _VARIABLES = {
     TRAIN: "var(--second)",
     VAL: "var(--first)",
 }
+_SQUASHING = 3.0  # from here on the later points share less than a third of the axis
 _OF = {"train": TRAIN, "val": VAL}
 _PALETTE = Palette(INK, MUTED, first=VAL, second=TRAIN, paper="none")
 _STYLE = style_of(_PALETTE) | {"svg.fonttype": "none", "svg.hashsalt": "softonce"}
@@ -65,6 +66,16 @@ class Lines:
                 points[split] = finite
         return cls(points, x_name)
 
+    def outlier(self) -> tuple[int, float] | None:
+        """Return the largest first point if it would squash all later ones, else None.
+
+        Before its statistics have settled, batch normalisation may cost val many nats in the first
+        epoch, and a later rise of half a nat, which is overfitting, would not be seen beside it.
+        """
+        later = [value for line in self.points.values() for _, value in line[1:]]
+        first = max((line[0] for line in self.points.values()), key=lambda point: point[1])
+        return first if later and first[1] > _SQUASHING * max(later) > 0 else None
+
     def reaches(self, floor: float) -> bool:
         """Return whether a line comes near a value from above, so that it is worth marking."""
         values = [value for line in self.points.values() for _, value in line]
@@ -98,6 +109,8 @@ def curve(
         # The unit stands above the axis: beside it, a browser's wider font would be cut off.
         axes.set(xlabel=lines.x_name, title=label)
         axes.locator_params(axis="x", integer=True)
+        if (outlier := lines.outlier()) is not None:
+            _cut_off(axes, outlier, lines)
         if as_percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         if floor is not None:
@@ -106,6 +119,14 @@ def curve(
         axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.0)
 
     return _svg(draw, name=name, title=f"{label} over training", size=(3.2, 2.6))
+
+
+def _cut_off(axes: Axes, outlier: tuple[int, float], lines: Lines) -> None:
+    """End the axis above the later points, and write the value that lies beyond."""
+    rest = [value for line in lines.points.values() for _, value in line if value != outlier[1]]
+    low, top = min(rest), 1.25 * max(rest)
+    axes.set_ylim(low - 0.05 * (top - low), top)
+    axes.annotate(f" {outlier[1]:.3g} \N{UPWARDS ARROW}", (outlier[0], top), va="top")
 
 
 def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str:

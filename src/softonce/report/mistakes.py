@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from softonce.data.images import open_image, shown, to_square
 from softonce.drawing import resize_to_show
-from softonce.errors import ImageError
+from softonce.errors import ImageError, StorageError
 from softonce.inference import probs
 from softonce.report.activation import activation_maps
 from softonce.report.page import ConfusedPictures, Mistake
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from softonce.preprocessing import Preprocessing
 
 NUM_MISTAKES = 24
+_UNREADABLE = (ImageError, StorageError)  # it has gone since it was evaluated
 NUM_PAIRS, NUM_OF_PAIR = 6, 4
 _LEAST, _MOST = 80, 176  # pixels of a side: half a phone's column, and a column of a wide page
 _QUALITY = 80  # of JPEG: about 5 kB a picture, so that a page stays below a megabyte
@@ -85,7 +86,7 @@ def _maps(
         try:
             image = open_image(samples.read(wrong.sample))
             squares[wrong.sample] = to_square(image, engine.metadata.preprocessing)
-        except ImageError:  # it has gone since it was evaluated
+        except _UNREADABLE:
             continue
         classes.append((wrong.pred, wrong.target))
     if not squares:
@@ -141,7 +142,7 @@ def _thumbnail(evaluation: Evaluation, index: int) -> Image.Image | None:
     """Return a small picture; None if it cannot be read any more."""
     try:
         image = shown(open_image(evaluation.scan.samples.read(index)))
-    except ImageError:
+    except _UNREADABLE:
         return None
     return resize_to_show(image, least=_LEAST, most=_MOST)
 
