@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from softonce.artefact import Metadata
     from softonce.config.export import Format
-    from softonce.config.fields import Data, Device, EngineName, Tta
+    from softonce.config.fields import AskedPrecision, Data, Device, EngineName, Tta
     from softonce.engines import Engine
     from softonce.prediction.inputs import ImageLike, Images
     from softonce.prediction.table import Emit
@@ -63,6 +63,7 @@ class Classifier:
         *,
         device: Device = "auto",
         engine: EngineName = "auto",
+        precision: AskedPrecision = "auto",
         threads: int | None = None,
         trust: bool = False,
     ) -> Classifier:
@@ -74,6 +75,8 @@ class Classifier:
             device: of torch: `auto`, `cpu`, `cuda` or `mps`.
             engine: what computes predictions; `auto` is the fastest that is installed and runs
                 such a file.
+            precision: in which torch computes an artefact; `auto` is float32, or bfloat16 if a
+                short measurement finds it faster.
             threads: how many compute; None leaves it to the engine.
             trust: whether a program of torch.export (.pt2) may be run, which may do anything.
 
@@ -83,13 +86,19 @@ class Classifier:
             MissingExtraError: if the engine is not installed.
         """
         config = PredictConfig(
-            _checked_path(path), device=device, engine=engine, threads=threads, trust=trust
+            _checked_path(path),
+            device=device,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            trust=trust,
         )
         with visible_notes():
             opened = open_engine(
                 config.artefact,
                 name=config.engine,
                 device=config.device,
+                precision=config.precision,
                 threads=config.threads,
                 trust=config.trust,
             )

@@ -36,9 +36,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 in hardware: AVX512_BF16, AMX, CUDA from sm80.
+    """Return whether the device has instructions for bfloat16: AVX512_BF16, AMX, CUDA from sm80.
 
-    Elsewhere bfloat16 is emulated, and slower than float32.
+    Elsewhere bfloat16 is emulated, and slower than float32. On a processor that has them it may
+    still be slower: `softonce.precision` measures that.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

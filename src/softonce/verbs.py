@@ -82,6 +82,7 @@ def serve(config: ServeConfig | str | Path, **options: Any) -> int:
             settled.file,
             name=settled.engine,
             device=settled.device,
+            precision=settled.precision,
             threads=settled.threads,
             trust=settled.trust,
         )

@@ -12,7 +12,7 @@ import torch
 
 from softonce.artefact import Metadata, write_artefact
 from softonce.data.loader import normalize
-from softonce.engines import Flipped, open_engine
+from softonce.engines import Flipped, open_engine, torch_engine
 from softonce.engines.networks import build_network, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
@@ -57,15 +57,14 @@ def artefact(tmp_path: Path, model: Any, metadata: Metadata) -> Path:
 
 
 def test_a_loaded_artefact_gives_the_logits_of_the_model_that_was_written(
-    artefact: Path, model: Any, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+    artefact: Path, model: Any, metadata: Metadata
 ) -> None:
-    monkeypatch.setattr("softonce.engines.torch_engine.has_native_bfloat16", lambda _: False)
     found, found_metadata = load(str(artefact), device="cpu")
     assert found_metadata == metadata
     assert not found.training
     with torch.no_grad():
         expected = model(normalize(torch.from_numpy(PIXELS), SQUARE)).numpy()
-    engine = open_engine(artefact, device="cpu")
+    engine = open_engine(artefact, device="cpu", precision="float32")
     assert (engine.name, engine.metadata) == ("torch", metadata)
     np.testing.assert_allclose(engine.logits(PIXELS), expected, rtol=1e-4, atol=1e-5)
 
@@ -81,6 +80,39 @@ def test_a_flipped_engine_gives_the_mean_logits_of_a_picture_and_its_mirror_imag
     )
     np.testing.assert_allclose(flipped.logits(PIXELS), flipped.logits(mirrored), rtol=1e-5)
     assert not np.allclose(plain, engine.logits(mirrored))
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_native", "pays", "dtype"),
+    [
+        ("float32", True, True, torch.float32),
+        ("bfloat16", False, False, torch.bfloat16),
+        ("auto", True, True, torch.bfloat16),
+        ("auto", True, False, torch.float32),
+        ("auto", False, True, torch.float32),
+    ],
+)
+def test_an_artefact_is_computed_as_asked_or_in_what_is_measured_to_be_faster(
+    precision: Any,
+    is_native: bool,
+    pays: bool,
+    dtype: torch.dtype,
+    artefact: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measured(compute: Any, num: int, **_: Any) -> bool:
+        answers = [run(num) for run in compute.values()]
+        assert [answer.shape for answer in answers] == [(num, 3)] * 2
+        assert np.abs(answers[0] - answers[1]).max() < 0.2
+        return pays
+
+    monkeypatch.setattr(torch_engine, "has_native_bfloat16", lambda _: is_native)
+    monkeypatch.setattr(torch_engine, "bfloat16_pays", measured)
+    engine: Any = open_engine(artefact, device="cpu", precision=precision)
+    assert next(engine.model.parameters()).dtype == dtype
+    exact: Any = open_engine(artefact, device="cpu", exact=True)
+    assert next(exact.model.parameters()).dtype == torch.float32
+    np.testing.assert_allclose(engine.logits(PIXELS), exact.logits(PIXELS), atol=0.2)
 
 
 def test_an_engine_gives_float32_whatever_the_network_computes_in(

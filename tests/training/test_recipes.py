@@ -17,7 +17,7 @@ from softonce import TrainConfig, create_model, train
 from softonce.artefact import read_artefact
 from softonce.config.toml import from_toml
 from softonce.errors import ConfigError, SoftonceError, UnknownNameError
-from softonce.training import trials
+from softonce.training import plan, trials
 from softonce.training.layers import layers_of
 from softonce.training.optim import Schedule, parameter_groups
 from softonce.training.recipes import (
@@ -296,3 +296,63 @@ def test_a_weight_decay_far_above_every_published_one_is_said(
     caplog.set_level("INFO", logger="softonce")
     train(small(photos, tmp_path / "run", epochs=1, lr=0.1, weight_decay=weight_decay))
     assert ("lower --weight-decay" in caplog.text) == is_said
+
+
+# the precision
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return the numbers of images of each measurement on a processor that has the instructions."""
+    found: list[list[int]] = []
+
+    def pays(compute, num: int, **options) -> bool:
+        for run in compute.values():
+            run(options["least"])
+        found.append([num, options["least"]])
+        return True
+
+    monkeypatch.setattr(plan, "has_native_bfloat16", lambda _: True)
+    monkeypatch.setattr(trials, "bfloat16_pays", pays)
+    return found
+
+
+def test_the_precision_is_measured_on_a_copy_and_written_down(
+    photos: Path, tmp_path: Path, tried: list[list[int]]
+) -> None:
+    train(small(photos, tmp_path / "run", grad_accum_steps=2))
+    assert tried == [[8, 4]]
+    assert from_toml(tmp_path / "run" / "config.toml", TrainConfig).amp is True
+    train(small(photos, tmp_path / "asked", grad_accum_steps=2, amp=True))
+    assert weights(tmp_path / "run") == weights(tmp_path / "asked")
+    train(TrainConfig(resume=tmp_path / "run"))
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_precision_that_is_asked_for_is_not_measured(
+    asked: bool, photos: Path, tmp_path: Path, tried: list[list[int]]
+) -> None:
+    train(small(photos, tmp_path / "run", amp=asked, epochs=1))
+    assert tried == []
+    assert from_toml(tmp_path / "run" / "config.toml", TrainConfig).amp == asked
+
+
+@pytest.mark.parametrize(
+    ("device", "is_native", "amp"),
+    [("cpu", False, False), ("cpu", True, None), ("cuda", True, True), ("cuda", False, False)],
+)
+def test_only_a_processor_that_has_the_instructions_is_measured(
+    device: str, is_native: bool, amp: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "has_native_bfloat16", lambda _: is_native)
+    assert plan.default_amp(torch.device(device)) is amp
+
+
+def test_the_precision_is_measured_at_the_batch_that_was_measured(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: list[list[int]]
+) -> None:
+    monkeypatch.setattr(trials, "MIN_STEPS_PER_EPOCH", 1)
+    monkeypatch.setattr(trials, "_images_per_second", lambda job: float(job.plan.batch_size <= 32))
+    train(small(photos, tmp_path / "run", batch_size="auto", epochs=1))
+    assert tried == [[16, 2]]

@@ -33,6 +33,7 @@ Data: TypeAlias = str | Path
 """A path, a URL that fsspec knows, or idx:DIR; from the command line always text."""
 
 Tta: TypeAlias = Literal["none", "flip"]
+AskedPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 EngineName: TypeAlias = Literal["auto", "torch", "torch-compiled", "onnxruntime", "openvino"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -50,6 +51,7 @@ Resize: TypeAlias = Annotated[
 Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), group=OUTPUT, negative=())]
 Weights: TypeAlias = Annotated[str | None, Parameter(group=MODEL, negative=())]
 Engine: TypeAlias = Annotated[EngineName, Parameter(group=HARDWARE)]
+PrecisionFlag: TypeAlias = Annotated[AskedPrecision, Parameter(group=HARDWARE)]
 Threads: TypeAlias = Annotated[int | None, Parameter(group=HARDWARE, negative=())]
 Trust: TypeAlias = Annotated[bool, Parameter(group=MODEL, negative=())]
 TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]

@@ -17,6 +17,7 @@ from softonce.config.fields import (
     Device,
     Engine,
     OptionalPath,
+    PrecisionFlag,
     Quiet,
     Threads,
     Trust,
@@ -56,6 +57,8 @@ class PredictConfig:
     """Images per batch."""
     engine: Engine = "auto"
     """Runtime; auto measures which of the installed ones is fastest for the file, and prints it."""
+    precision: PrecisionFlag = "auto"
+    """Precision of an artefact in torch; auto is bfloat16 only if that is measured to be faster."""
     threads: Threads = None
     """Number of threads for the network. [default: one per core]"""
     trust: Trust = False

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     Device,
     Engine,
     OptionalPath,
+    PrecisionFlag,
     Quiet,
     Threads,
     Trust,
@@ -67,6 +68,8 @@ class ServeConfig:
     """Seconds within which a request is answered."""
     engine: Engine = "auto"
     """Runtime; auto measures which of the installed ones is fastest for the file."""
+    precision: PrecisionFlag = "auto"
+    """Precision of an artefact in torch; auto is bfloat16 only if that is measured to be faster."""
     threads: Threads = None
     """Number of threads for the network; fewer leave cores to HTTP. [default: one per core]"""
     trust: Trust = False

@@ -221,7 +221,7 @@ class TrainConfig:
     workers: Workers = None
     """Processes that decode images. [default: one per core, at most 8; none for small images]"""
     amp: Annotated[bool | None, Parameter(group=HARDWARE)] = None
-    """bfloat16 autocast. [default: if the hardware computes it natively]"""
+    """bfloat16 autocast. [default: if it is faster, measured if only a measurement can tell]"""
     channels_last: Annotated[bool, Parameter(group=HARDWARE)] = True
     """Use the channels-last memory layout, which is faster for convolutions."""
     sync_bn: Annotated[bool, Parameter(group=HARDWARE)] = False

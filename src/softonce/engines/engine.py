@@ -60,6 +60,11 @@ class Flipped:
         return (self.engine.logits(pixels) + self.engine.logits(mirrored)) / np.float32(2)
 
 
+def noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return pixels to time an engine with: what they show changes no time."""
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
 def with_tta(engine: Engine, tta: Tta) -> Engine:
     """Return the engine that `--tta` asks for."""
     return Flipped(engine) if tta == "flip" else engine

@@ -7,9 +7,8 @@ import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from softonce.console import LOG
+from softonce.engines.engine import noise
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
 from softonce.run_folder import model_file
 
@@ -17,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from softonce.config.fields import EngineName
+    from softonce.config.fields import AskedPrecision, EngineName
     from softonce.engines.engine import Engine
 
 RUNS: dict[str, tuple[EngineName, ...]] = {
@@ -43,6 +43,7 @@ def open_engine(
     name: EngineName = "auto",
     device: str = "auto",
     exact: bool = False,
+    precision: AskedPrecision = "auto",
     threads: int | None = None,
     trust: bool = False,
 ) -> Engine:
@@ -55,14 +56,16 @@ def open_engine(
             measurement where there is a choice. It never compiles, which takes a minute.
         device: of torch: `auto`, `cpu`, `cuda` or `mps`.
         exact: whether torch runs an artefact as it was trained, in float32 and layer by layer; else
-            batch normalisation is folded into the convolutions, in bfloat16 where the processor
-            multiplies it. An exported file computes as it was exported.
+            batch normalisation is folded into the convolutions.
+        precision: in which torch computes, unless it is exact; `auto` is float32, or bfloat16 if
+            the device has it and a short measurement finds it faster. An exported file computes as
+            it was exported.
         threads: how many compute; None leaves it to the engine.
         trust: whether a program of torch.export may be run: its loader runs what it finds.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or of another kind.
-        ConfigError: where the engine does not run such a file.
+        ConfigError: if the engine does not run such a file, or not in that precision.
         MissingExtraError: where the engine is not installed.
 
     Example:
@@ -72,10 +75,14 @@ def open_engine(
     """
     path = model_file(path)
     names = _able(path, name)
-    engines = [
-        _open(path, each, device=device, exact=exact, threads=threads, trust=trust)
-        for each in names
-    ]
+    if precision != "auto" and path.suffix != ".safetensors":
+        raise ConfigError(
+            f"expected --precision auto for {path.name}, which computes as it was exported, found "
+            f"{precision}: export the artefact with the --precision that you want"
+        )
+    if path.suffix == ".safetensors":
+        return _open_artefact(path, names[0], device, exact, precision, threads)
+    engines = [_open_exported(path, each, threads=threads, trust=trust) for each in names]
     return engines[0] if len(engines) == 1 else _fastest(engines)
 
 
@@ -100,9 +107,24 @@ def _able(path: Path, name: EngineName) -> list[str]:
     return there
 
 
-def _open(
-    path: Path, name: str, *, device: str, exact: bool, threads: int | None, trust: bool
+def _open_artefact(
+    path: Path,
+    name: str,
+    device: str,
+    exact: bool,
+    precision: AskedPrecision,
+    threads: int | None,
 ) -> Engine:
+    """Open it in the precision that is asked for, or faster."""
+    from softonce.engines.torch_engine import TorchEngine
+
+    engine = TorchEngine.open(path, device=device, exact=exact, threads=threads)
+    if not exact:
+        engine = engine.in_precision(precision)
+    return engine.compiled() if name == "torch-compiled" else engine
+
+
+def _open_exported(path: Path, name: str, *, threads: int | None, trust: bool) -> Engine:
     """Import what runs it, and open."""
     if name == "onnxruntime":
         from softonce.engines.onnx_engine import open_onnx
@@ -112,22 +134,17 @@ def _open(
         from softonce.engines.openvino_engine import open_openvino
 
         return open_openvino(path, threads=threads)
-    if path.suffix == ".pt2":
-        from softonce.engines.program_engine import open_program
-
-        compiled = name == "torch-compiled"
-        return open_program(path, compiled=compiled, threads=threads, trust=trust)
-    from softonce.engines.torch_engine import TorchEngine
+    from softonce.engines.program_engine import open_program
 
     compiled = name == "torch-compiled"
-    return TorchEngine.open(path, device=device, exact=exact, compiled=compiled, threads=threads)
+    return open_program(path, compiled=compiled, threads=threads, trust=trust)
 
 
 def _fastest(engines: list[Engine]) -> Engine:
     """Let each answer a few times, and return the one that needed the least; say so."""
     preprocessing = engines[0].metadata.preprocessing
     shape = (_BATCH, preprocessing.in_channels, preprocessing.size, preprocessing.size)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    pixels = noise(shape)
     seconds = {engine.name: seconds_of(engine.logits, pixels) / _BATCH for engine in engines}
     best = min(engines, key=lambda engine: seconds[engine.name])
     found = ", ".join(f"{name} {1000 * each:.1f} ms" for name, each in seconds.items())

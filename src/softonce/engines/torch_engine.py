@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from softonce.data.loader import normalize
+from softonce.engines.engine import noise
 from softonce.engines.networks import as_evaluated, folded, load
 from softonce.hardware import has_native_bfloat16
+from softonce.precision import bfloat16_pays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from softonce.artefact import Metadata
+    from softonce.config.fields import AskedPrecision
+
+
+_AT_A_TIME = 8
+"""Most images at a time when precisions are compared, as few clients of a service send together."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,38 @@ class TorchEngine:
         *,
         device: str = "auto",
         exact: bool = True,
-        compiled: bool = False,
         threads: int | None = None,
     ) -> TorchEngine:
-        """Open an artefact: exactly as it was trained, or made fast."""
+        """Open an artefact in float32: layer by layer as it was trained, or folded."""
         set_threads(threads)
         model, metadata = load(path, device=device)
         if not exact:
-            where = next(model.parameters()).device
-            model = as_evaluated(folded(model), where)
-            model = model.bfloat16() if has_native_bfloat16(where) else model
-        return cls(model, metadata, compiled_for(model) if compiled else None)
+            model = as_evaluated(folded(model), next(model.parameters()).device)
+        return cls(model, metadata)
+
+    def in_precision(self, precision: AskedPrecision) -> TorchEngine:
+        """Return the engine in float32, in bfloat16, or, with `auto`, in what is faster here."""
+        where = next(self.model.parameters()).device
+        if precision == "float32" or (precision == "auto" and not has_native_bfloat16(where)):
+            return self
+        half = replace(self, model=copy.deepcopy(self.model).bfloat16())
+        return half if precision == "bfloat16" or self._is_slower_than(half) else self
+
+    def _is_slower_than(self, half: TorchEngine) -> bool:
+        seen = self.metadata.preprocessing
+        pixels = noise((_AT_A_TIME, seen.in_channels, seen.size, seen.size))
+        return bfloat16_pays(
+            {
+                "float32": lambda num: self.logits(pixels[:num]),
+                "bfloat16": lambda num: half.logits(pixels[:num]),
+            },
+            _AT_A_TIME,
+            what="a prediction",
+        )
+
+    def compiled(self) -> TorchEngine:
+        """Return the engine with its network compiled, which happens at the first call."""
+        return replace(self, forward=compiled_for(self.model))
 
     @property
     def name(self) -> str:

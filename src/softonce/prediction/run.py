@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from softonce.config.fields import Device, EngineName, Tta
+    from softonce.config.fields import AskedPrecision, Device, EngineName, Tta
     from softonce.prediction.inputs import Images
     from softonce.prediction.predictor import Record
     from softonce.prediction.results import Predictions
@@ -39,6 +39,7 @@ def predict(
     tta: Tta = "none",
     batch_size: int = 32,
     engine: EngineName = "auto",
+    precision: AskedPrecision = "auto",
     threads: int | None = None,
     trust: bool = False,
     device: Device = "auto",
@@ -124,6 +125,7 @@ def _open(config: PredictConfig) -> Predictor:
         config.artefact,
         name=config.engine,
         device=config.device,
+        precision=config.precision,
         threads=config.threads,
         trust=config.trust,
     )

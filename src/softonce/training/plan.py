@@ -35,6 +35,8 @@ from softonce.training.recipes import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from softonce.models import Network
 
 # SGD that multiplies the weights by less than 1 - this a step is beyond every published recipe.
@@ -113,7 +115,7 @@ class Plan(TrainConfig):
 def settle(
     config: TrainConfig, default: Preprocessing, *, small: bool, num_train: int
 ) -> TrainConfig:
-    """Fill in what the data and the recipe decide; what hangs on `-b auto` stays for `decide`.
+    """Fill in what the data and the recipe decide; what hangs on a measurement stays open.
 
     Args:
         config: as asked.
@@ -145,12 +147,22 @@ def settle(
         mean=preprocessing.mean,
         std=preprocessing.std,
         augment=augment,
-        amp=has_native_bfloat16(pick_device(config.device)) if config.amp is None else config.amp,
+        amp=default_amp(pick_device(config.device)) if config.amp is None else config.amp,
     )
     if augment == "none":
         settled = dataclasses.replace(settled, hflip=0.0, auto_augment="none", random_erase=0.0)
     check_settled(settled)
     return settled
+
+
+def default_amp(device: torch.device) -> bool | None:
+    """Return whether to train in bfloat16 if nothing else is asked; None if only a step can tell.
+
+    A processor may have the instructions and still be faster without, as one of Intel's with
+    AVX512_BF16 and no AMX.
+    """
+    is_native = has_native_bfloat16(device)
+    return None if is_native and device.type == "cpu" else is_native
 
 
 def decide(settled: TrainConfig) -> Plan:

@@ -1,4 +1,4 @@
-"""What can only be measured: `-b auto`, `--lr find` and `--time-budget`, on copies of the network.
+"""What can only be measured, on copies of the network: batch, precision, learning rate, epochs.
 
 What is found is written into `config.toml` before the first step. From there on it is a number like
 any other, so a resumed run measures nothing and goes on bit for bit. One that was killed before has
@@ -12,18 +12,20 @@ import math
 import time
 from collections.abc import Callable
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
 
 from softonce.config.train import seconds_of
 from softonce.console import LOG
-from softonce.distributed import gather_json, largest, on_first
+from softonce.distributed import gather_json, largest, on_first, world_size
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.files import replacing
 from softonce.hardware import available_bytes
 from softonce.plurals import format_count
+from softonce.precision import Precision, bfloat16_pays
+from softonce.preprocessing import num_channels
 from softonce.training.job import Job
 from softonce.training.loop import make_step
 from softonce.training.plan import decide
@@ -52,7 +54,7 @@ def measure_open(config: TrainConfig, build: Build, begin: Callable[[], object])
     """Replace what is to be measured by what was found, say why, and decide the rest.
 
     Args:
-        config: settled but for `--lr find`, `-b auto` and `--time-budget`.
+        config: settled but for `-b auto`, `--amp`, `--lr find` and `--time-budget`.
         build: a plan -> a job on a copy of the network.
         begin: called before the first measurement, when a job has proved that it can be built.
     """
@@ -61,6 +63,8 @@ def measure_open(config: TrainConfig, build: Build, begin: Callable[[], object])
         begin()
     if config.batch_size == "auto":
         config = dataclasses.replace(config, batch_size=_find_batch_size(config, build))
+    if config.amp is None:
+        config = dataclasses.replace(config, amp=_find_precision(config, build))
     if config.lr == "find":
         config = dataclasses.replace(config, lr=_find_lr(config, build))
     if config.time_budget is not None:
@@ -71,7 +75,12 @@ def measure_open(config: TrainConfig, build: Build, begin: Callable[[], object])
 
 def is_unmeasured(config: TrainConfig) -> bool:
     """Return whether something is open that only a measurement can tell."""
-    return config.batch_size == "auto" or config.lr == "find" or config.time_budget is not None
+    return (
+        config.batch_size == "auto"
+        or config.amp is None
+        or config.lr == "find"
+        or config.time_budget is not None
+    )
 
 
 def _trial(config: TrainConfig, build: Build, **options: float) -> Job:
@@ -79,6 +88,8 @@ def _trial(config: TrainConfig, build: Build, **options: float) -> Job:
     provisional: dict[str, Any] = {"lr": _PROVISIONAL_LR} | options
     if config.batch_size == "auto":
         provisional = {"batch_size": BATCH_SIZES[0]} | provisional
+    if config.amp is None:
+        provisional = {"amp": False} | provisional
     job = build(decide(dataclasses.replace(config, **provisional)))
     job.layers.begin_epoch(job.step.model, job.layers.head_epochs)
     return job
@@ -148,6 +159,30 @@ def _all_agree(condition: bool) -> bool:
 def _firsts(value: float) -> float:
     """Return what the first process measured, so that all decide alike."""
     return float(gather_json(value)[0])
+
+
+# --amp
+
+
+def _find_precision(config: TrainConfig, build: Build) -> bool:
+    """Return whether a step of this run is faster in bfloat16, on pixels that show nothing."""
+    plain = dataclasses.replace(config, compile=False)  # to compile twice would take minutes
+    jobs = {name: _trial(plain, build, amp=name == "bfloat16") for name in get_args(Precision)}
+    plan = jobs["float32"].plan
+    num, side = max(1, plan.batch_size // world_size()), plan.train_size
+    pixels = torch.randint(0, 256, (num, num_channels(plan.mode), side, side), dtype=torch.uint8)
+    target = torch.arange(num) % len(jobs["float32"].metadata.classes)
+
+    def steps(job: Job) -> Callable[[int], float]:
+        return lambda some: _advance(job, (pixels[:some], target[:some]), 0, 0.0)
+
+    return bfloat16_pays(
+        {name: steps(job) for name, job in jobs.items()},
+        num,
+        what="a step",
+        least=2 * plan.grad_accum_steps,  # batch norm wants two in each part
+        agree=_firsts,
+    )
 
 
 # --lr find
