@@ -2,11 +2,12 @@ PYTHON ?= python3
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 BIN := .venv/bin
 READY := .venv/.ready
+DEMO_READY := .venv/.demo-ready
 DOCS_READY := .venv/.docs-ready
 
 .PHONY: demo test check docs prove bench bench-gpu bench-input bench-accuracy clean
 
-demo: $(READY)  ## the main job on handwritten digits
+demo: $(DEMO_READY)  ## the main job on handwritten digits and photographs; installs only what users need
 	$(BIN)/softonce demo
 
 test: $(READY)  ## the suite, doctests included
@@ -50,6 +51,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision==0.28.0 timm
 	touch $(READY)
+
+$(DEMO_READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "softonce needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]"
+	touch $(DEMO_READY)
 
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

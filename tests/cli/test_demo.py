@@ -27,6 +27,18 @@ def test_the_digits_are_written_once_each(tmp_path: Path) -> None:
         assert (picture.mode, picture.size) == ("L", (8, 8))
 
 
+def test_the_photographs_are_cut_into_tiles_that_do_not_overlap(tmp_path: Path) -> None:
+    demo.write_photographs(tmp_path)
+    files = list(tmp_path.rglob("*.jpg"))
+    assert len(files) == 2 * (427 // demo.TILE) * (640 // demo.TILE)
+    for name in demo.PHOTOGRAPHS:
+        splits = [{p.name for p in files if p.parts[-3:-1] == (s, name)} for s in ("train", "test")]
+        assert not splits[0] & splits[1]
+        assert 3 * len(splits[1]) < len(splits[0]) < 5 * len(splits[1])
+    with Image.open(files[0]) as picture:
+        assert (picture.mode, picture.size) == ("RGB", (demo.TILE, demo.TILE))
+
+
 def test_the_demonstrated_mistake_is_bounded_by_the_floor() -> None:
     import torch
 
@@ -50,7 +62,7 @@ def test_a_short_demo_runs_every_command_that_it_prints(
     printed = capsys.readouterr().out
     commands = re.findall(r"^\$ softonce (.*)$", printed, re.MULTILINE)
     assert [shlex.split(command)[0] for command in commands] == [
-        "train", "evaluate", "predict", "inspect",
+        "train", "evaluate", "predict", "inspect", "train", "predict",
     ]  # fmt: skip
     for command in commands:
         build_app().parse_args(shlex.split(command), exit_on_error=False, print_error=False)

@@ -31,10 +31,10 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "Train, evaluate and predict on handwritten digits; shows every command.",
+        "Train and predict on digits and photographs; shows every command.",
         "[OPTIONS]",
         (
-            ("softonce demo", "about half a minute on two cores"),
+            ("softonce demo", "about a minute on two cores"),
             ("softonce demo --epochs 5 --output /tmp/demo", "shorter, elsewhere"),
         ),
         USE,

@@ -1,8 +1,9 @@
-"""`softonce demo`: the main job on handwritten digits, and what a second softmax costs."""
+"""`softonce demo`: the main job on digits and on photographs, and the cost of a second softmax."""
 
 from __future__ import annotations
 
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 TEST_EVERY = 5
 NUM_SHOWN = 5
+TILE = 32  # pixels: 13 x 20 tiles of a photograph, as large as the pictures of CIFAR
+PHOTOGRAPHS = {"temple": "china.jpg", "flower": "flower.jpg"}
 _TRAIN_OPTIONS = (
     "--model cifar_resnet20 --mode L --size 16 --batch-size 64 --hflip 0"
     " --model-ema --model-ema-decay 0.99"
@@ -22,13 +25,19 @@ _TRAIN_OPTIONS = (
 
 
 def demo(config: DemoConfig = DemoConfig()) -> None:  # noqa: B008 - frozen
-    """Train, evaluate and predict on scikit-learn's handwritten digits.
+    """Train, evaluate and predict on handwritten digits and on tiles of two photographs.
 
-    Prints each command line that it runs, and then trains the same network once more through two
-    softmaxes, to show where its loss gets stuck.
+    The data ship with scikit-learn. Prints each command line that it runs, and then trains the
+    network of the digits once more through two softmaxes, to show where its loss gets stuck.
     """
-    root = config.output
-    data, run, double = root / "digits", RunFolder(root / "run"), RunFolder(root / "double")
+    run = RunFolder(config.output / "run")
+    _show_digits(run, config)
+    _show_photographs(config)
+    _show_second_softmax(run, RunFolder(config.output / "double"))
+
+
+def _show_digits(run: RunFolder, config: DemoConfig) -> None:
+    data = config.output / "digits"
     write_digits(data)
     options = f"{_TRAIN_OPTIONS} --epochs {config.epochs}"
     _run(f"train {_quoted(data)} {options} --output {_quoted(run.path)} --overwrite", config)
@@ -38,7 +47,20 @@ def demo(config: DemoConfig = DemoConfig()) -> None:  # noqa: B008 - frozen
     images = " ".join(map(_quoted, shown))
     _run(f"predict {_quoted(artefact)} {images} --top-k 3", config)
     _run(f"inspect {_quoted(artefact)}", config)
-    _show_second_softmax(run, double)
+
+
+def _show_photographs(config: DemoConfig) -> None:
+    data, run = config.output / "photographs", config.output / "photographs-run"
+    write_photographs(data)
+    print(  # noqa: T201 - the result
+        "\nNo index of packages has a set of photographs to classify; scikit-learn has two, of a "
+        "temple\nand of a flower (CC BY 2.0). Which of them is a tile cut from?"
+    )
+    epochs = max(1, config.epochs // 2)  # enough for two classes
+    options = f"--model cifar_resnet20 --epochs {epochs}"
+    _run(f"train {_quoted(data)} {options} --output {_quoted(run)} --overwrite", config)
+    tiles = [sorted((data / "test" / name).iterdir())[n] for name in PHOTOGRAPHS for n in (2, 9)]
+    _run(f"predict {_quoted(run)} {' '.join(map(_quoted, tiles))}", config)
 
 
 def write_digits(data: Path) -> None:
@@ -56,14 +78,33 @@ def write_digits(data: Path) -> None:
     for number, (picture, digit) in enumerate(zip(pictures, digits.target.tolist(), strict=True)):
         split = "train" if seen[digit] % TEST_EVERY else "test"
         seen[digit] += 1
-        _write_png(data / split / str(digit) / f"{number:04d}.png", picture)
+        _write(data / split / str(digit) / f"{number:04d}.png", picture)
 
 
-def _write_png(path: Path, picture: Any) -> None:
+def write_photographs(data: Path) -> None:
+    """Write the tiles of two photographs as JPEG files: every fifth of each is for `test/`.
+
+    Source:
+        china.jpg by danielbuechele and flower.jpg by vultilion, flickr.com, CC BY 2.0; the copies
+        that ship in scikit-learn.
+    """
+    from sklearn.datasets import load_sample_image
+
+    for name, file in PHOTOGRAPHS.items():
+        photograph = load_sample_image(file)
+        rows, columns = (side // TILE for side in photograph.shape[:2])
+        for number, (row, column) in enumerate(product(range(rows), range(columns))):
+            split = "train" if number % TEST_EVERY else "test"
+            top, left = row * TILE, column * TILE
+            tile = photograph[top : top + TILE, left : left + TILE]
+            _write(data / split / name / f"{number:03d}.jpg", tile)
+
+
+def _write(path: Path, picture: Any) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(picture).save(path, quality=95)  # of JPEG; a PNG has none
 
 
 def _run(command: str, config: DemoConfig) -> None:

@@ -15,7 +15,7 @@ from softonce.config.fields import OPTIMISATION, RUN, Quiet, check_range
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DemoConfig:
-    """Train on handwritten digits, and show every command.
+    """Train on handwritten digits and photographs, and show every command.
 
     Example:
         >>> DemoConfig().output
@@ -27,7 +27,7 @@ class DemoConfig:
     output: Annotated[Path, Parameter(name=("--output", "-o"), group=RUN)] = Path("softonce-demo")
     """Folder to write; an earlier demo in it is replaced."""
     epochs: Annotated[int, Parameter(group=OPTIMISATION)] = 30
-    """Number of passes over the training images."""
+    """Number of passes over the training digits; half as many over the photographs."""
     quiet: Quiet = False
     """Print only warnings."""
 
