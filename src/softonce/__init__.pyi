@@ -65,6 +65,7 @@ from .models import list_models as list_models
 from .prediction.results import Prediction as Prediction
 from .prediction.results import Predictions as Predictions
 from .prediction.run import predict as predict
+from .training.result import TrainResult as TrainResult
 from .training.run import train as train
 from .verbs import check as check
 from .verbs import serve as serve

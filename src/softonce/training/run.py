@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata, read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce.config.train_options import TrainOptions, asked_of
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
 from softonce.data.scan_file import ScanFile
@@ -58,6 +58,7 @@ from softonce.training.plan import (
     with_head_shards,
 )
 from softonce.training.recipes import has_weights, with_sizes
+from softonce.training.result import TrainResult
 from softonce.training.sinks import TensorBoard
 from softonce.training.start import Start, find_start, own_output
 from softonce.training.step import TrainStep
@@ -66,58 +67,50 @@ from softonce.training.weights import with_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
     from softonce.config import TrainConfig
+    from softonce.config.fields import Data
     from softonce.models import Network
     from softonce.preprocessing import Preprocessing
     from softonce.training.sinks import Sink
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a run made.
-
-    Args:
-        run: the run folder.
-        artefact: the classifier, of the best epoch.
-        report: the HTML page.
-        evaluation: of test where DATA has one, else of val.
-    """
-
-    run: Path
-    artefact: Path
-    report: Path
-    evaluation: Evaluation
-
-
 def train(
-    config: TrainConfig, *, loss: LossFunction | None = None, sinks: Sequence[Sink] = ()
+    config: TrainConfig | Data | None = None,
+    /,
+    *,
+    loss: LossFunction | None = None,
+    sinks: Sequence[Sink] = (),
+    **options: Unpack[TrainOptions],
 ) -> TrainResult:
     """Train a classifier on a folder of images, or go on with a run that was stopped.
 
     Args:
-        config: the options of `softonce train`.
+        config: the images, or the options of `softonce train` as a whole.
         loss: (logits, target) -> mean loss in nats; None is `cross_entropy` with the
             configuration's class weights and label smoothing.
         sinks: where the rows of `metrics.jsonl` go, too.
+        options: fields of `TrainConfig` by name; they win over `config`.
 
     Returns:
-        The paths of what was written, and the figures.
+        The classifier, its figures, and the paths of what was written.
 
     Raises:
-        SoftonceError: where the configuration or the data cannot be used; nothing is written then.
+        ArgumentError: if there is no such option; the message has the nearest ones.
+        SoftonceError: if the options or the data cannot be used; nothing is written then.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
 
     Example:
-        >>> from pathlib import Path
-        >>> from softonce.config import TrainConfig
-        >>> train(TrainConfig(Path("no_such_folder"), output=Path("run")))
+        >>> train("no_such_folder", model="resnet18", epochs=5)
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
+    return _train(asked_of(config, options), loss, sinks)
+
+
+def _train(config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink]) -> TrainResult:
     with (
         visible_notes(quiet=config.quiet),
         process_group(pick_device(config.device)),
@@ -146,9 +139,8 @@ def _run(
 
 
 def _tracker(job: Job) -> list[Sink]:
-    if job.plan.track == "none":
-        return []
-    return [TensorBoard(job.run.path, step=job.state.progress.step)]
+    step = job.state.progress.step
+    return [] if job.plan.track == "none" else [TensorBoard(job.run.path, step=step)]
 
 
 def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:

@@ -1,0 +1,111 @@
+"""The options of `softonce.train` by name, for type checkers and editors.
+
+A type checker cannot read them from `TrainConfig`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from softonce.config.fields import Data, Device
+from softonce.config.keywords import config_of
+from softonce.config.toml import from_toml
+from softonce.config.train import AutoAugment, Opt, Scheduler, TrainConfig
+from softonce.errors import ArgumentError
+from softonce.preprocessing import Fit, Interpolation, Mode
+
+
+class TrainOptions(TypedDict, total=False):
+    """The fields of `TrainConfig`, each of which may be left out."""
+
+    data: str | Path | None
+    val_fraction: float
+    size: int | None
+    resize: int | None
+    train_size: int | None
+    fit: Fit
+    interpolation: Interpolation
+    mode: Mode
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    max_bad_fraction: float
+    cache: bool
+    cache_dir: Path | str | None
+    model: str
+    weights: str | None
+    freeze: str
+    stochastic_depth: float | None
+    recipe: str
+    epochs: int | None
+    time_budget: str | None
+    patience: int | None
+    batch_size: Literal["auto"] | int | None
+    opt: Opt | None
+    lr: Literal["find"] | float | None
+    momentum: float
+    weight_decay: float | None
+    norm_weight_decay: float | None
+    bias_weight_decay: float | None
+    layer_decay: float | None
+    head_epochs: int | None
+    lr_scheduler: Scheduler | None
+    lr_step_size: int | None
+    lr_gamma: float
+    lr_warmup_epochs: float | None
+    lr_warmup_method: Literal["linear", "constant"]
+    lr_warmup_decay: float
+    lr_min: float
+    label_smoothing: float | None
+    class_weights: Sequence[str]
+    sampler: Literal["shuffle", "balanced"]
+    clip_grad_norm: float | None
+    model_ema: bool | None
+    model_ema_decay: float | None
+    model_ema_steps: int
+    model_ema_warmup: bool | None
+    augment: Literal["auto", "pad-crop", "resized-crop", "none"]
+    scale: Sequence[float] | None
+    ratio: Sequence[float]
+    hflip: float
+    alternating_flip: bool
+    auto_augment: AutoAugment | None
+    random_erase: float | None
+    random_erase_fill: Literal["noise", "mean"]
+    mixup_alpha: float | None
+    cutmix_alpha: float | None
+    device: Device
+    workers: int | None
+    amp: bool | None
+    channels_last: bool
+    sync_bn: bool
+    compile: bool
+    grad_accum_steps: int
+    shard_head: bool | None
+    grad_checkpointing: bool
+    use_deterministic_algorithms: bool
+    profile: bool
+    output: Path | str | None
+    resume: Path | str | None
+    overwrite: bool
+    config: Path | str | None
+    seed: int
+    track: Literal["none", "tensorboard"]
+    checkpoint_seconds: float
+    quiet: bool
+
+
+def asked_of(given: TrainConfig | Data | None, options: TrainOptions) -> TrainConfig:
+    """Return what a call asks for; `config`, a TOML file, gives what the call does not."""
+    args = () if given is None else (given,)
+    config = config_of(TrainConfig, *args, **options)
+    if "config" not in options or config.config is None:
+        return config
+    if isinstance(given, TrainConfig):
+        raise ArgumentError(
+            f"expected a TrainConfig or config, found both: read {config.config} with "
+            "softonce.config.toml.from_toml"
+        )
+    own = options if given is None else TrainOptions(**options, data=given)
+    return config_of(TrainConfig, from_toml(config.config, TrainConfig), **own)
