@@ -160,7 +160,8 @@ def _drop_head_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | N
         return None
     for key in HEAD:
         tensors.pop(key, None)
-    return f"{source} has {weight.shape[0]} classes, the model {wanted[0]}: the head starts afresh"
+    theirs = format_count(weight.shape[0], "class")
+    return f"{source} has {theirs}, the model {wanted[0]}: the head starts afresh"
 
 
 def _problems(own: Shapes, tensors: Mapping[str, Tensor], ignored: Collection[str]) -> list[str]:
