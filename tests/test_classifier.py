@@ -32,6 +32,7 @@ from softonce.errors import (
     ConfigError,
     DataError,
     SoftonceError,
+    StorageError,
     UnknownNameError,
 )
 from softonce.inference import probs
@@ -79,6 +80,7 @@ def test_a_run_its_artefact_text_and_path_are_the_same_classifier(run, clf, pict
 def test_an_exported_file_answers_as_its_artefact(to: str, clf, photos, pictures, tmp_path) -> None:
     exported = clf.export(to, tmp_path / f"model{SUFFIXES[to]}", data=photos, samples=4)
     assert exported.is_written
+    assert repr(exported).startswith(f"Exported({str(exported.file)!r}, 100.00% the same first")
     found = Classifier.load(exported.file, trust=True)
     assert found.metadata == clf.metadata
     images = [pictures[0], Image.open(pictures[0]), pictures[0].read_bytes()]
@@ -100,6 +102,8 @@ def test_an_exported_file_answers_as_its_artefact(to: str, clf, photos, pictures
         ((3,), ArgumentError, "expected the path of a run or a model file, found int"),
         ((None,), ArgumentError, "found NoneType"),
         ((softonce,), ArgumentError, "found module"),
+        (("x" * 5000,), ArtefactError, "expected a model file"),
+        (("a\0b",), ArtefactError, "found nothing"),
     ],
 )
 def test_what_is_no_classifier(arguments: tuple[Any, ...], kind: type, message: str) -> None:
@@ -255,7 +259,7 @@ def test_slices_are_predictions_and_behave_as_a_sequence(clf, pictures) -> None:
 
 def test_names_are_escaped_and_thumbnails_are_small(clf, tmp_path: Path) -> None:
     name = "<script>alert(1)</script>&.png"
-    big = Image.effect_noise((3000, 2000), 60).convert("RGB")
+    big = Image.effect_noise((1200, 800), 60).convert("RGB")
     (tmp_path / "sub").mkdir()
     path = tmp_path / "sub" / name.replace("/", "_")
     big.save(path)
@@ -283,6 +287,9 @@ def test_show_draws_each_picture_under_its_class(clf, pictures) -> None:
     assert all(re.fullmatch(r"(ants|bees|wasps) [\d.]+%", title) for title in titles[:3])
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert len(clf(pictures * 2).show().axes) == 20
+    for columns in (0, "2"):
+        with pytest.raises(ArgumentError, match="expected columns of at least 1"):
+            clf(pictures[:1]).show(columns=columns)
 
 
 def test_dictionaries_and_data_frames_have_every_record(clf, pictures, tmp_path: Path) -> None:
@@ -352,6 +359,16 @@ def test_an_unknown_option_gets_the_nearest_names(clf, photos: Path) -> None:
     ):
         with pytest.raises(UnknownNameError, match=f"found '{option}'; the nearest names are:"):
             call(**{option: 1})
+
+
+def test_an_export_makes_its_folder_or_says_why_not(clf, photos: Path, tmp_path: Path) -> None:
+    options = {"data": photos, "samples": 2}
+    assert clf.export("torch", tmp_path / "new" / "model.pt2", **options).file.is_file()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="expected a folder for the exported file"):
+        clf.export("torch", tmp_path / "file" / "model.pt2", **options)
+    with pytest.raises(ConfigError, match=r"expected --output to end in \.pt2"):
+        clf.export("torch", tmp_path / "model.bin")
 
 
 # serving

@@ -63,7 +63,7 @@ def in_colour(tmp_path_factory) -> Predictor:
 
 
 def answers(sees: Predictor, images: Images, **options: Any) -> list[Answer]:
-    items = items_of(images)
+    items = items_of(images, sees.engine.metadata.preprocessing.mode)
     return list(predict_items(sees, items, **{"batch_size": 4, "top_k": 3} | options))
 
 
@@ -169,7 +169,11 @@ def test_channels_that_are_no_colours_are_taken_as_they_are(tmp_path: Path) -> N
     expected = logits_of(sees, tmp_path / "five.npy").tobytes()
     assert logits_of(sees, five).tobytes() == expected
     assert logits_of(sees, torch.from_numpy(five).permute(2, 0, 1)).tobytes() == expected
-    (answer,) = answers(sees, COLOUR)
+    with pytest.raises(
+        ArgumentError, match=r"expected an array of 5 channels at position 1, .*3\)"
+    ):
+        answers(sees, [five, COLOUR])
+    (answer,) = answers(sees, FILES["RGB"])
     assert answer.record["error"] == "3 channels, not 5"
 
 
@@ -229,6 +233,19 @@ def test_unreadable_bytes_have_the_error_of_their_file(kind: str, in_colour, tmp
     assert found[0].record["top"] == []
 
 
+def test_a_picture_without_pixels_has_an_error(in_colour) -> None:
+    (answer,) = answers(in_colour, Image.new("RGB", (0, 5)))
+    assert answer.record["error"] == "0 x 5 pixels"
+
+
+def test_a_closed_file_is_an_error(in_colour, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(FILES["RGB"])
+    with (tmp_path / "a.png").open("rb") as file:
+        pass
+    with pytest.raises(ArgumentError, match="expected a file that can be read, found: .*closed"):
+        answers(in_colour, file)
+
+
 def test_a_large_array_is_refused_as_its_file_would_be(in_colour) -> None:
     (answer,) = answers(in_colour, np.zeros((2, 2000), np.uint8))
     assert "a strip more than 256 times as long as wide" in str(answer.record["error"])
@@ -237,6 +254,7 @@ def test_a_large_array_is_refused_as_its_file_would_be(in_colour) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
+        ("http://[::1", "Invalid IPv6 URL"),
         ("nothing.jpg", "No such file or directory"),
         ("nothing*.jpg", "No such file or directory"),
         (".", "a folder without images"),
@@ -278,6 +296,10 @@ def test_a_name_that_stands_for_nothing_has_a_record(
         (COLOUR.astype(np.float32), r"expected floats in \[0, 1\], found .*: divide by 255"),
         (COLOUR / 127.5 - 1, "pass the picture as it was before it was normalised"),
         (np.full((4, 4), np.nan), "found nan to nan"),
+        (np.zeros((8, 8, 5), np.uint8), r"of 1 to 4 channels, found the shape \(8, 8, 5\)"),
+        (torch.zeros(3, 0, 8), r"expected a tensor .*found the shape \(3, 0, 8\)"),
+        (torch.zeros(8, 8).to_sparse(), "expected a dense tensor"),
+        (torch.zeros(3, 8, 8, device="meta"), "expected a dense tensor"),
         (torch.zeros(2, 3, 8, 8), r"found the shape \(2, 3, 8, 8\)"),
         (torch.zeros(8, 8, 3), r"permute\(2, 0, 1\) makes it one"),
         (torch.zeros(3, 8, 8, dtype=torch.int32), "found int32"),

@@ -11,7 +11,7 @@ import torch
 
 from softonce.config import EvaluateConfig, ExportConfig, PredictConfig, ServeConfig
 from softonce.config.keywords import config_of
-from softonce.console import visible_notes
+from softonce.console import LOG, visible_notes
 from softonce.data.loader import normalize
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
@@ -172,7 +172,7 @@ class Classifier:
             ArgumentError: if it is no picture, or stands for several.
             DataError: if it cannot be read.
         """
-        items = list(items_of(image))
+        items = list(items_of(image, self.preprocessing.mode))
         if len(items) != 1:
             raise ArgumentError(f"expected one picture, found {len(items)}: pass them one by one")
         pixels = Predictor(self._engine).prepare(items[0].open)
@@ -249,7 +249,11 @@ class Classifier:
         Raises:
             SoftonceError: if an option cannot be used, or the classifier is no artefact.
         """
-        return export(config_of(ExportConfig, self.path, to=to, output=output, **options))
+        exported = export(config_of(ExportConfig, self.path, to=to, output=output, **options))
+        with visible_notes():
+            for failure in exported.parity.failures:
+                LOG.warning("%s: %s", exported.file, failure)
+        return exported
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Answer images over HTTP until Ctrl-C, with a page for people at `/`.

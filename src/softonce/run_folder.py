@@ -317,7 +317,7 @@ def model_file(path: str | Path) -> Path:
             f"found {describe_value(path)}: load takes what train wrote"
         )
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path's raises if a name is too long to be one
         return path
     artefact = RunFolder(path).artefact
     if artefact.is_file():

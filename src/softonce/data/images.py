@@ -118,6 +118,8 @@ def check_size(image: Picture, max_pixels: int = MAX_PIXELS) -> Picture:
         raise ImageError(
             f"{image.format} is not decoded, since that starts a program; save it as PNG"
         )
+    if not image.width or not image.height:
+        raise ImageError(f"{image.width} x {image.height} pixels")
     allowed = min(max_pixels, MAX_PIXELS)
     if image.width * image.height > allowed:
         raise ImageError(f"{image.width} x {image.height} pixels, more than {allowed:,} allowed")

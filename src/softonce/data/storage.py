@@ -165,8 +165,10 @@ class Local:
 
     def kind(self, name: bytes = b"") -> Kind:
         """Say what is there."""
-        path = Path(os.fsdecode(self._path(name)))
-        return "folder" if path.is_dir() else "file" if path.exists() else "nothing"
+        path = self._path(name)  # not a Path, which raises if a name is too long to be one
+        if os.path.isdir(path):  # noqa: PTH112 - as said above
+            return "folder"
+        return "file" if os.path.exists(path) else "nothing"  # noqa: PTH110 - as said above
 
     def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
         """Return the names of the visible folders and files inside, sorted."""

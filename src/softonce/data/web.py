@@ -30,8 +30,8 @@ def fetch_bytes(url: str) -> bytes:
     """
     if not url.lower().startswith(("http://", "https://")):
         raise ImageError("no http or https address")
-    request = urllib.request.Request(url, headers={"User-Agent": _AGENT})  # noqa: S310 - checked above
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": _AGENT})  # noqa: S310 - as checked
         with _OPENER.open(request, timeout=SOCKET_SECONDS) as response:
             return _read(response, time.monotonic() + TOTAL_SECONDS)
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from importlib.util import find_spec
@@ -88,7 +89,7 @@ def open_engine(
 
 def _able(path: Path, name: EngineName) -> list[str]:
     """Return the installed engines that were asked for and run such a file."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises if a name is too long to be one
         raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
     able = RUNS.get(path.suffix)
     if able is None:

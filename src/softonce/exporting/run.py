@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,13 +20,15 @@ from softonce.engines import open_engine
 from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import folded, load
 from softonce.engines.torch_engine import TorchEngine
-from softonce.errors import ConfigError
+from softonce.errors import ConfigError, StorageError
 from softonce.exporting.network import Deployed, to_program
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import data_of, made_up_pictures, pick_samples, read_pictures
-from softonce.files import replacing
+from softonce.files import make_folder, replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from softonce.artefact import Metadata
@@ -40,7 +43,7 @@ _ENGINES: dict[Format, EngineName] = {
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported:
     """What an export came to.
 
@@ -53,6 +56,14 @@ class Exported:
     file: Path
     parity: Parity
     is_written: bool
+
+    def __repr__(self) -> str:
+        state = "" if self.is_written else "not written: "
+        found = (
+            f"{self.parity.agreement:.2%} the same first class, "
+            f"probabilities within {self.parity.largest:.1e}"
+        )
+        return f"Exported({state}{str(self.file)!r}, {found})"
 
 
 def export(config: ExportConfig | str | Path, **options: Any) -> Exported:
@@ -90,8 +101,8 @@ def _export(config: ExportConfig) -> Exported:
     else:
         samples = pick_samples(data, metadata, ("test", "val"), config.samples)
         pictures = read_pictures(samples, metadata.preprocessing)
-    with TemporaryDirectory(dir=config.file.parent, prefix=".softonce-") as folder:
-        made = Path(folder) / config.file.name
+    with _folder_beside(config.file) as folder:
+        made = folder / config.file.name
         with warnings.catch_warnings(action="ignore"):  # torch's parts about one another
             _write(config, model, metadata, data, made)
         exported = open_engine(made, name=_ENGINES[config.to], trust=True)
@@ -101,6 +112,21 @@ def _export(config: ExportConfig) -> Exported:
         if is_written:
             _move(made, config.file)
     return Exported(config.file, parity, is_written)
+
+
+@contextmanager
+def _folder_beside(file: Path) -> Iterator[Path]:
+    """Give a temporary folder on the disk of the file, whose own folder is made if need be."""
+    make_folder(file.parent, purpose="for the exported file")
+    try:
+        folder = TemporaryDirectory(dir=file.parent, prefix=".softonce-")
+    except OSError as error:
+        raise StorageError(
+            f"expected a folder that can be written to at {file.parent}, found: "
+            f"{error.strerror or error}; choose another --output"
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _write(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.data.bands import Picture
+    from softonce.preprocessing import Mode
 
 _PILLOWS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """What so many channels are, unless the network reads them as they are stored."""
@@ -31,42 +32,67 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def picture_of_tensor(tensor: Tensor, place: str = "") -> Picture:
+def picture_of_tensor(tensor: Tensor, mode: Mode = "RGB", place: str = "") -> Picture:
     """Return a tensor (C, H, W) or (H, W) as a picture, from whatever device it is on.
 
     Raises:
         ArgumentError: if shape, dtype or range is another.
     """
     shape = tuple(tensor.shape)
-    if tensor.ndim == 3 and shape[0] > max(_PILLOWS) and shape[-1] in _PILLOWS:
+    swapped = not isinstance(mode, int) and tensor.ndim == 3 and shape[-1] in _PILLOWS
+    if swapped and shape[0] > max(_PILLOWS):
         raise _shape_error("a tensor (C, H, W)", shape, place, "permute(2, 0, 1) makes it one")
-    if tensor.ndim not in (2, 3):
+    if tensor.ndim not in (2, 3) or 0 in shape:
         raise _shape_error("a tensor (C, H, W)", shape, place, _HOW_MANY)
-    tensor = tensor.detach().cpu()
-    if tensor.dtype.is_floating_point:
-        tensor = tensor.float()  # NumPy has no bfloat16
-    array = tensor.numpy()
-    return picture_of_array(array if array.ndim == 2 else array.transpose(1, 2, 0), place)
+    try:
+        tensor = tensor.detach().cpu()
+        # NumPy has no bfloat16.
+        array = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
+    except (TypeError, NotImplementedError, RuntimeError) as error:  # sparse, quantised, no data
+        reason = " ".join(str(error).split())[:200]
+        raise ArgumentError(
+            f"expected a dense tensor with numbers{place}, found another: {reason}"
+        ) from error
+    planes = array if array.ndim == 2 else array.transpose(1, 2, 0)
+    return picture_of_array(planes, mode, place)
 
 
-def picture_of_array(array: NDArray[Any], place: str = "") -> Picture:
+def picture_of_array(array: NDArray[Any], mode: Mode = "RGB", place: str = "") -> Picture:
     """Return an array (H, W) or (H, W, C) as a picture.
+
+    Args:
+        array: of 1 to 4 channels (grey, with alpha, colour, with alpha), or of as many as `mode`.
+        mode: of the preprocessing that the picture is for.
+        place: where it stands, for the message.
 
     Raises:
         ArgumentError: if shape, dtype or range is another.
     """
-    if array.ndim == 3 and array.shape[2] > max(_PILLOWS) and array.shape[0] in _PILLOWS:
+    swapped = not isinstance(mode, int) and array.ndim == 3 and array.shape[0] in _PILLOWS
+    if swapped and array.shape[2] > max(_PILLOWS):
         raise _shape_error(
             "an array (H, W[, C])", array.shape, place, "transpose(1, 2, 0) makes it one"
         )
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise _shape_error("an array (H, W[, C])", array.shape, place, _HOW_MANY)
+    _check_channels(array, mode, place)
     whole = _whole_numbers(array, place)
     planes = whole.reshape(*whole.shape[:2], -1)
     bands = tuple(as_grey(planes[..., number]) for number in range(planes.shape[2]))
-    if mode := _PILLOWS.get(len(bands)):
-        return Image.merge(mode, bands)
-    return Bands(bands)
+    return Bands(bands) if isinstance(mode, int) else Image.merge(_PILLOWS[len(bands)], bands)
+
+
+def _check_channels(array: NDArray[Any], mode: Mode, place: str) -> None:
+    found = array.shape[2] if array.ndim == 3 else 1
+    if isinstance(mode, int):
+        if found != mode:
+            raise _shape_error(
+                f"an array of {mode} channels", array.shape, place, "the network reads all of them"
+            )
+    elif found not in _PILLOWS:
+        raise _shape_error(
+            "an array (H, W[, C]) of 1 to 4 channels", array.shape, place, "choose those to pass"
+        )
 
 
 _HOW_MANY = "pass one picture, or a list of them: list(batch) is one"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.data.bands import Picture
+    from softonce.preprocessing import Mode
 
 STANDARD_INPUT = ("-", "/dev/stdin")
 
@@ -36,10 +37,10 @@ class BinaryFile(Protocol):
         """Return the rest of its bytes."""
 
 
-ImageLike: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image "
-    "| NDArray[Any] | Tensor"
-)
+ImageFile: TypeAlias = bytes | bytearray | memoryview | BinaryFile
+"""The file of a picture, in memory or open."""
+
+ImageLike: TypeAlias = "str | os.PathLike[str] | ImageFile | Image.Image | NDArray[Any] | Tensor"
 """One picture; a text or path may also be a folder or a pattern, which stands for many."""
 
 Images: TypeAlias = "ImageLike | Iterable[ImageLike]"
@@ -71,8 +72,12 @@ def items_of_names(names: Iterable[str | Path]) -> Iterator[Item]:
             yield from _items_of_name(name)
 
 
-def items_of(images: Images) -> Iterator[Item]:
+def items_of(images: Images, mode: Mode = "RGB") -> Iterator[Item]:
     """Yield the items of a Python call: one picture, or any iterable of pictures.
+
+    Args:
+        images: what was passed.
+        mode: of the classifier's preprocessing, which says how many channels arrays may have.
 
     Raises:
         ArgumentError: if there is none, or one is of a kind, shape or range that is not taken; the
@@ -81,7 +86,7 @@ def items_of(images: Images) -> Iterator[Item]:
     is_many = not _is_one(images)
     position = -1
     for position, image in enumerate(images if is_many else [images]):  # type: ignore[arg-type] # as checked
-        yield from _items_of_image(image, f" at position {position}" if is_many else "")
+        yield from _items_of_image(image, mode, f" at position {position}" if is_many else "")
     if position < 0:
         raise ArgumentError(
             "expected images to classify, found none: pass a picture, or a list that is not empty"
@@ -98,23 +103,23 @@ def _is_one(images: object) -> bool:
     return one or is_tensor(images) or not isinstance(images, Iterable)
 
 
-def _items_of_image(image: Any, place: str) -> Iterator[Item]:
+def _items_of_image(image: Any, mode: Mode, place: str) -> Iterator[Item]:
     if isinstance(image, str) or (isinstance(image, os.PathLike) and not hasattr(image, "read")):
         yield from _items_of_name(os.fsdecode(image))
     else:
-        yield _item_of_picture(image, place)
+        yield _item_of_picture(image, mode, place)
 
 
-def _item_of_picture(image: Any, place: str) -> Item:
+def _item_of_picture(image: Any, mode: Mode, place: str) -> Item:
     """Return the item of what is in memory; its path is the name that it carries, if any."""
     if isinstance(image, bytes | bytearray | memoryview):
         return Item(None, cache(partial(open_image, bytes(image))))
     if isinstance(image, Image.Image):
         return Item(_name_of(image, "filename"), partial(check_size, image))
     if isinstance(image, np.ndarray | np.generic):
-        return Item(None, partial(check_size, picture_of_array(np.asarray(image), place)))
+        return Item(None, partial(check_size, picture_of_array(np.asarray(image), mode, place)))
     if is_tensor(image):
-        return Item(None, partial(check_size, picture_of_tensor(image, place)))
+        return Item(None, partial(check_size, picture_of_tensor(image, mode, place)))
     if hasattr(image, "read"):
         return Item(_name_of(image, "name"), cache(partial(open_image, _content(image, place))))
     raise ArgumentError(
@@ -130,7 +135,12 @@ def _name_of(image: object, attribute: str) -> str | None:
 
 def _content(file: BinaryFile, place: str) -> bytes:
     """Return the bytes of an open file, from where it stands."""
-    data = file.read()
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"expected a file that can be read{place}, found: {error}; open it again"
+        ) from error
     if not isinstance(data, bytes):
         raise ArgumentError(
             f"expected a file opened for bytes{place}, found one that gives "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 import numpy as np
 
 from softonce.console.tables import format_table
-from softonce.errors import ImageError, MissingExtraError
+from softonce.errors import ArgumentError, ImageError, MissingExtraError
 from softonce.inference import array_probs
 from softonce.prediction.annotated import draw_answers
 from softonce.prediction.inputs import items_of
@@ -200,10 +200,13 @@ class Predictions(Sequence[Prediction]):
             columns: pictures side by side.
 
         Raises:
+            ArgumentError: if there is no column.
             MissingExtraError: if matplotlib is not installed.
         """
         from softonce.plots import plot_pictures
 
+        if not isinstance(columns, int) or columns < 1:
+            raise ArgumentError(f"expected columns of at least 1, found {columns!r}")
         shown = self.rows[:MAX_SHOWN]
         pictures = [(row.small_picture(_SHOWN_SIDE), self._caption(row)) for row in shown]
         return plot_pictures(pictures, columns=columns)
@@ -285,7 +288,11 @@ def predict_images(
         ArgumentError: if there is nothing to predict, or something that is no picture.
     """
     answers = predict_items(
-        predictor, items_of(images), batch_size=batch_size, top_k=top_k, with_thumbnails=True
+        predictor,
+        items_of(images, predictor.engine.metadata.preprocessing.mode),
+        batch_size=batch_size,
+        top_k=top_k,
+        with_thumbnails=True,
     )
     if pictures is not None:
         answers = draw_answers(answers, pictures, emit=emit)

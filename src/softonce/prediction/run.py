@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from softonce.config import PredictConfig
 from softonce.config.keywords import config_of
+from softonce.console import visible_notes
 from softonce.drawing import PictureFolder
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
@@ -121,12 +122,13 @@ def _records(config: PredictConfig) -> Iterator[Record]:
 
 
 def _open(config: PredictConfig) -> Predictor:
-    engine = open_engine(
-        config.artefact,
-        name=config.engine,
-        device=config.device,
-        precision=config.precision,
-        threads=config.threads,
-        trust=config.trust,
-    )
+    with visible_notes(quiet=config.quiet):
+        engine = open_engine(
+            config.artefact,
+            name=config.engine,
+            device=config.device,
+            precision=config.precision,
+            threads=config.threads,
+            trust=config.trust,
+        )
     return Predictor(with_tta(engine, config.tta))
