@@ -506,15 +506,146 @@ def a_distributed_weight_goes_through_the_ordinary_function():
                 torch.testing.assert_close(grad, theirs.grad)
 
 
+def a_replicated_weight_is_divided_among_the_ranks():
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+
+    features, weight, bias, target = problem()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for rows_placed in (None, [Replicate()], [Shard(0)]):
+        head = [distribute_tensor(t, mesh, [Replicate()]) for t in (weight, bias)]
+        rows = features if rows_placed is None else distribute_tensor(features, mesh, rows_placed)
+        rows, *head = (t.detach().requires_grad_() for t in (rows, *head))
+        loss, pred = linear_cross_entropy(
+            rows, head[0], target, linear_bias=head[1], return_pred=True
+        )
+        loss.backward()
+        true = leaves(features, weight, bias)
+        logits = F.linear(*true)
+        true_loss = reference.cross_entropy(logits, target)
+        true_loss.backward()
+        torch.testing.assert_close(loss, true_loss)
+        assert torch.equal(pred, logits.argmax(1).masked_fill(target == -100, -1))
+        for ours, theirs in zip((rows, *head), true, strict=True):
+            torch.testing.assert_close(full(ours.grad), theirs.grad)
+
+
+def full(tensor):
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def distributed_logits_have_the_loss_of_the_whole():
+    from contextlib import nullcontext
+
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+    from torch.distributed.tensor.parallel import loss_parallel
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    class_weight = torch.linspace(0.3, 2, NUM_CLASSES).double()
+    shapes = {"rows": (NUM_ROWS,), "one row": (), "positions": (3, 2)}
+    grid = itertools.product(
+        shapes.values(),
+        ["index", "probs"],
+        [{}, {"weight": class_weight, "label_smoothing": 0.1, "reduction": "none"},
+         {"reduction": "sum"}],
+        [nullcontext, loss_parallel],
+        ["classes", "rows", "everywhere"],
+    )  # fmt: skip
+    for shape, kind, options, context, placed in grid:
+        scores_shape = (*shape[:1], NUM_CLASSES, *shape[1:])
+        whole = reference.draw(3, *scores_shape)
+        target = reference.draw_target(4, *shape, num_classes=NUM_CLASSES)
+        if target.numel() > 3:
+            target.view(-1)[3] = -100
+        if kind == "probs":
+            target = reference.draw(4, *scores_shape).softmax(min(1, len(shape)))
+        classes = min(1, len(shape))
+        placement = {"classes": Shard(classes), "rows": Shard(0), "everywhere": Replicate()}[placed]
+        leaf = distribute_tensor(whole, mesh, [placement]).detach().requires_grad_()
+        (true,) = leaves(whole)
+        truth = reference.cross_entropy(true, target, **options)
+        (truth * row_factors(truth)).sum().backward()
+        with context():
+            loss = cross_entropy(leaf, target, **options)
+            (loss * row_factors(loss)).sum().backward()
+        torch.testing.assert_close(loss.detach(), truth.detach())
+        assert_same_bits(loss)
+        assert leaf.grad.placements == leaf.placements
+        torch.testing.assert_close(leaf.grad.full_tensor(), true.grad)
+    with pytest.raises(ArgumentError, match=r"no return_lse.*sharded"):
+        cross_entropy(leaf, target, return_lse=True)
+    with pytest.raises(ArgumentError, match=r"expected a target of shape"):
+        cross_entropy(leaf, torch.zeros(5, dtype=torch.int64))
+
+
+def a_tensor_of_the_mesh_beside_a_plain_weight_is_refused():
+    from torch.distributed.tensor import Replicate, distribute_tensor, init_device_mesh
+
+    features, weight, _, target = problem()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for name in ("features", "target"):
+        arguments = {"features": features, "linear_weight": weight, "target": target}
+        arguments[name] = distribute_tensor(arguments[name], mesh, [Replicate()])
+        with pytest.raises(ArgumentError, match=rf"linear_weight that is a DTensor.*{name}"):
+            linear_cross_entropy(**arguments)
+    with pytest.raises(ArgumentError, match=r"logits that is a DTensor.*target"):
+        cross_entropy(features @ weight.T, arguments["target"])
+
+
+def ranks_with_other_features_are_told_so():
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+
+    features, weight, _, target = problem()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    start, stop = cuts()[0][dist.get_rank()]
+    for changed in (features + dist.get_rank(), features.roll(dist.get_rank(), 0)):
+        options = {"class_start": start, "class_stop": stop}
+        message = r"same on every rank, found sum of the features .*gather_rows makes them so"
+        with pytest.raises(ArgumentError, match=message):
+            sharded_linear_cross_entropy(changed, weight[start:stop], target, **options)
+        for placement in (Replicate(), Shard(0)):
+            head = distribute_tensor(weight, mesh, [placement])
+            with pytest.raises(ArgumentError, match=message):
+                linear_cross_entropy(changed, head, target)
+
+
+def a_head_that_is_a_unit_of_fsdp_takes_gathered_rows():
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import init_device_mesh
+
+    _, weight, _, target = problem()
+    true_loss, true_grads = one_process_step()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    bounds = [0, 7, NUM_ROWS] if dist.get_world_size() == 2 else [0, 4, 8, NUM_ROWS]
+    rows = slice(*bounds[dist.get_rank() :][:2])
+    net, head = backbone(), nn.Linear(NUM_FEATURES, NUM_CLASSES, bias=False).double()
+    head.weight.data.copy_(weight)
+    for module in (net, head):
+        fully_shard(module, mesh=mesh)
+    features = net(images()[rows])
+    with pytest.raises(ArgumentError, match="gather_rows"):
+        linear_cross_entropy(features, head.weight, target[rows])
+    loss = linear_cross_entropy(
+        *swap(gather_rows(features, target[rows], averaged=True), head.weight)
+    )
+    loss.backward()
+    grads = [full(parameter.grad) for parameter in (*net.parameters(), head.weight)]
+    assert_close((loss, grads), (true_loss, true_grads), 1e-12)
+
+
+def swap(gathered, weight):
+    """Return features, weight and target, in the order of the loss."""
+    features, target = gathered
+    return features, weight, target
+
+
 def a_weight_distributed_otherwise_is_refused():
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 
     features, weight, bias, target = problem()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for placement in (Replicate(), Shard(1)):
-        other = distribute_tensor(weight, mesh, [placement])
-        with pytest.raises(ArgumentError, match=r"expected a linear_weight.*found.*redistribute"):
-            linear_cross_entropy(features, other, target)
+    other = distribute_tensor(weight, mesh, [Shard(1)])
+    with pytest.raises(ArgumentError, match=r"expected a linear_weight.*found.*redistribute"):
+        linear_cross_entropy(features, other, target)
     head = distribute_tensor(weight, mesh, [Shard(0)])
     with pytest.raises(ArgumentError, match=r"placed as linear_weight.*found a plain tensor"):
         linear_cross_entropy(features, head, target, linear_bias=bias)
@@ -652,6 +783,11 @@ CHECKS = (
     sharded_linear_starts_as_slices_of_linear,
     sharded_linear_trains_and_evaluates_as_linear,
     a_distributed_weight_goes_through_the_ordinary_function,
+    a_replicated_weight_is_divided_among_the_ranks,
+    distributed_logits_have_the_loss_of_the_whole,
+    a_tensor_of_the_mesh_beside_a_plain_weight_is_refused,
+    ranks_with_other_features_are_told_so,
+    a_head_that_is_a_unit_of_fsdp_takes_gathered_rows,
     a_weight_distributed_otherwise_is_refused,
     a_mistake_of_one_rank_is_an_error_on_every_rank,
     rows_that_do_not_fit_are_refused_on_every_rank,

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from softonce import losses
+from softonce.errors import ArgumentError
 
 LN_2 = 0.6931472
 
@@ -211,3 +212,32 @@ def test_the_companion_skips_once_torch_has_mended_a_claim():
     mended = losses.cross_entropy
     with pytest.raises(pytest.skip.Exception, match="has mended it: ignored_rows_may_hold"):
         test_torch_fails(ignored_rows_may_hold_inf_and_nan, None, mended, AssertionError)
+
+
+FLOAT8 = torch.float8_e4m3fn
+PLAIN = {
+    "logits": torch.ones(2, 3),
+    "log_probs": torch.ones(2, 3),
+    "features": torch.ones(2, 4),
+    "linear_weight": torch.ones(3, 4),
+    "linear_bias": torch.ones(3),
+    "weight": torch.ones(3),
+    "target": torch.tensor([0, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        ("cross_entropy", ("logits", "target", "weight")),
+        ("nll_loss", ("log_probs", "target", "weight")),
+        ("linear_cross_entropy", ("features", "linear_weight", "target", "linear_bias", "weight")),
+    ],
+)
+def test_a_tensor_of_eight_bits_is_refused_by_name(loss, names):
+    for name in names:
+        tensors = {key: PLAIN[key] for key in names}
+        tensors[name] = tensors[name].to(FLOAT8)
+        with pytest.raises(ArgumentError, match=f"{name}.*float8_e4m3fn") as raised:
+            getattr(losses, loss)(**tensors)
+        assert "convert" in str(raised.value) or "pass one" in str(raised.value)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from softonce.errors import ArgumentError
 from softonce.losses import chunks, cross_entropy, linear_cross_entropy
-from softonce.losses.predictions import find_largest
+from softonce.losses.predictions import Predictions, find_largest
 
 
 def head_and_batch(num_rows=5, num_features=7, num_classes=4, positions=()):
@@ -52,12 +52,11 @@ def test_it_equals_the_textbook_in_value_and_gradients(
     )
 
 
-@pytest.mark.parametrize("more", ["return_lse", "return_pred"])
-def test_a_sharded_head_refuses_what_it_does_not_know(more):
+def test_a_sharded_head_refuses_what_it_does_not_know():
     features, weight, _, target = head_and_batch()
     weight.placements = weight.device_mesh = ()  # what a DTensor is known by
-    with pytest.raises(ArgumentError, match=f"no {more} with a linear_weight that is sharded"):
-        linear_cross_entropy(features, weight, target, **{more: True})
+    with pytest.raises(ArgumentError, match="no return_lse with classes that are sharded"):
+        linear_cross_entropy(features, weight, target, return_lse=True)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
@@ -89,6 +88,19 @@ def test_large_products_make_the_gradients_of_the_textbook(rows_in_chunk, monkey
 def test_the_largest_logit_is_found_where_argmax_finds_it(num_classes):
     logits = reference.draw(0, 40, num_classes).mul(2).round()  # with many equal ones
     assert torch.equal(find_largest(logits), logits.argmax(1))
+
+
+@pytest.mark.parametrize("place", [(0, 3), (1, 300), (2, 511), (3, 690), (4, 699)])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_it_is_found_beside_what_is_no_number(place, value):
+    logits = reference.draw(0, 6, 700)
+    logits[place] = value
+    logits[5] = value
+    assert torch.equal(find_largest(logits), logits.argmax(1))
+    seen = Predictions(logits)
+    for start in (0, 300, 600):
+        seen.look(logits[:, start : start + 300], slice(None), start)
+    assert torch.equal(seen.classes, logits.argmax(1))
 
 
 def test_positions_share_the_features():

@@ -9,7 +9,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from softonce.losses import chunks, class_blocks, linear, linear_cross_entropy, products
 from softonce.losses.kernels import blocked
-from softonce.losses.reduction import HALF_DTYPES
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
@@ -17,7 +16,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, tor
 @pytest.fixture(params=["rows", "classes"])
 def loop(request, monkeypatch):
     """Cut small problems as if they were large."""
-    monkeypatch.setattr(products, "_NATIVE_HALF", list(HALF_DTYPES))
+    monkeypatch.setattr(products, "is_fast", lambda dtype: True)
     if request.param == "rows":
         monkeypatch.setattr(chunks, "_MIN_ROWS", 3)
         monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
@@ -170,7 +169,7 @@ def test_autocast_sums_the_head_in_single_precision(loop):
 @pytest.mark.parametrize("small", [0, 2**20])
 def test_a_processor_without_half_precision_multiplies_in_single(monkeypatch, small):
     monkeypatch.setattr(linear, "_SMALL", small)
-    monkeypatch.setattr(products, "_NATIVE_HALF", [])
+    monkeypatch.setattr(products, "is_fast", lambda dtype: False)
     (features, weight, _), target = problem(torch.float32)
     exact = linear_cross_entropy(features, weight, target)
     with torch.autocast("cpu", torch.bfloat16):

@@ -83,7 +83,7 @@ def test_half_precision_is_added_up_in_single_where_it_lies(monkeypatch):
         linear_cross_entropy(features, weight, target)  # in two chunks
     first, later = "aten.mm.dtype_out", "aten.addmm.dtype_out"
     wide = [name for name, dtype in made.seen if dtype == torch.float32]
-    assert wide == [first, first, first, later]  # of features and weight, in turn
+    assert wide == [first] * 5 + [later]  # logits, features and weight, in turn
 
 
 def test_a_chunk_has_no_more_bytes_than_it_may(monkeypatch):

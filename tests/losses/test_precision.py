@@ -4,6 +4,7 @@ import pytest
 import reference
 import torch
 import torch.nn.functional as F
+from loss_ways import LOSSES, WAYS, way
 from reference import draw, draw_target
 
 from softonce.losses import cross_entropy, linear_cross_entropy
@@ -64,3 +65,22 @@ def test_confident_rows_of_a_head_keep_loss_and_gradient(num_classes, gap):
     tolerance = 1e-6 if is_exact else 4e-7 + gap * 2**-24
     assert abs(loss.double() / true_loss - 1) < tolerance
     assert abs(grad[1, 1].double() / (true_grad * features[0, 1].double()) - 1) < tolerance
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("label_smoothing", [0.5, 1 - 1e-6, 1.0])
+def test_the_gradient_at_the_target_is_exact_whatever_is_spread(loss, how, label_smoothing):
+    num_classes, target = 50, draw_target(2, 9, num_classes=50)
+    logits = draw(1, 9, num_classes, dtype=torch.float32)
+    gaps = torch.tensor([-30.0, 0.0, 12.0]).repeat(3)  # from nearly impossible to nearly sure
+    logits.scatter_(1, target.unsqueeze(1), gaps.unsqueeze(1))
+    true = logits.double().requires_grad_()
+    options = {"label_smoothing": label_smoothing, "reduction": "sum"}
+    reference.cross_entropy(true, target, **options).backward()
+    with way(how) as run:
+        leaf = logits.clone().requires_grad_()
+        run(LOSSES[loss])(leaf, torch.eye(num_classes), target, **options).backward()
+    at = target.unsqueeze(1)
+    found, wanted = leaf.grad.gather(1, at).double(), true.grad.gather(1, at)
+    assert ((found - wanted).abs() <= 4e-6 * wanted.abs() + 1e-9).all()

@@ -47,11 +47,11 @@ class RowChunks:
         for rows, logits in self._logits():
             if seen is not None:
                 seen.look(logits, rows)
-            dlogits = None if gradients is None else logits
+            dlogits = None if gradients is None else self.head.narrow_place(logits)
             mass = self.mass.narrow(rows)
             found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=dlogits))
-            if gradients is not None:
-                gradients.add_(self.head, logits, rows)
+            if gradients is not None and dlogits is not None:
+                gradients.add_(self.head, dlogits, rows)
         return Rows.concatenate(found)
 
     def differentiate(
@@ -59,22 +59,21 @@ class RowChunks:
     ) -> None:
         """Add the gradients of rows that are `known`, times what is upstream of each, (N,)."""
         for rows, logits in self._logits():
+            dlogits = self.head.narrow_place(logits)
             self.kernel.backward_rows(
                 logits,
                 self.mass.narrow(rows),
                 known.narrow(rows),
-                logits,
+                dlogits,
                 upstream=upstream[rows],
                 upstream_lse=None if upstream_lse is None else upstream_lse[rows],
             )
-            gradients.add_(self.head, logits, rows)
+            gradients.add_(self.head, dlogits, rows)
 
     def _logits(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield each chunk's logits, in the memory of the chunk before."""
-        head = self.head
         for rows in self._chunks():
-            shape = (rows.stop - rows.start, len(head.weight))
-            yield rows, head.logits(rows, head.scratch.place("logits", shape, head.features))
+            yield rows, self.head.logits(rows)
 
     def _chunks(self) -> Iterator[slice]:
         """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""

@@ -152,47 +152,43 @@ class ClassBlocks:
         upstream = torch.as_tensor(upstream, dtype=known.loss.dtype).expand(len(index))
         keep = 1.0 if self.mass.keep is None else self.mass.keep[index]
         total = 0.0 if spread is None else spread.sum()
-        elsewhere = 0.0 if spread is None else total - spread[index]
+        at, elsewhere = (
+            (keep, 0.0) if spread is None else (keep + spread[index], total - spread[index])
+        )
+        at_anchor = -at * upstream * known.others / known.total
+        of_chance = elsewhere * upstream
         factor = (keep + total) * upstream
-        at_anchor = elsewhere * upstream - factor * known.others / known.total
-        factor = factor if upstream_lse is None else factor + upstream_lse
+        if upstream_lse is not None:
+            of_chance, factor = of_chance + upstream_lse, factor + upstream_lse
         for number, classes in enumerate(self._class_blocks(len(index))):
             own, part = _own(index, classes), self.head.narrow(classes)
-            here = at_anchor[own[0]]
             if number < len(kept):
                 dlogits, block = kept[number], blocks[number]
+                chance = known.loss[own[0]].neg().exp_()
             else:
                 dlogits = self._logits(part, rows)
-                if upstream_lse is not None:
-                    chance = (dlogits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
-                    here = here + upstream_lse[own[0]] * chance
+                chance = (dlogits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
                 dlogits[own] = -torch.inf
                 block = _Block(*normalize_others_(dlogits, blocks[number] if blocks else None))
             share = block.sums.squeeze(1) * (block.largest.squeeze(1) - known.largest).exp_()
             dlogits.mul_((factor * share / known.total).unsqueeze(1))
             if spread is not None:
                 dlogits.addcmul_(spread[classes], upstream.unsqueeze(1), value=-1)
-            dlogits[own] = here
+            dlogits[own] = at_anchor[own[0]] + of_chance[own[0]] * chance
             gradients.add_(part, self._narrow(dlogits), rows, classes)
 
     def _logits(self, part: Head, rows: slice, *, is_kept: bool = False) -> Tensor:
         """Return the logits of a block in the precision to sum in, until the next unless kept."""
-        scratch, features = self.head.scratch, self.head.features[rows]
+        if not is_kept:
+            return part.logits(rows)
+        features = self.head.features[rows]
         shape, dtype = (len(features), len(part.weight)), accumulation_dtype(features.dtype)
-        if is_kept:
-            place = in_huge_pages(features.new_empty(shape, dtype=dtype))
-        else:
-            place = scratch.place("logits", shape, features.new_empty((), dtype=dtype))
-        if features.dtype == dtype:
-            return part.logits(rows, place)
-        return place.copy_(part.logits(rows, scratch.place("narrow", shape, features)))
+        return part.logits(rows, in_huge_pages(features.new_empty(shape, dtype=dtype)))
 
     def _narrow(self, dlogits: Tensor) -> Tensor:
         """Return the gradient in the precision to multiply in, until the next logits."""
-        if dlogits.dtype == self.head.dtype:
-            return dlogits
-        place = self.head.scratch.place("narrow", dlogits.shape, self.head.features)
-        return place.copy_(dlogits)
+        place = self.head.narrow_place(dlogits)
+        return place if place is dlogits else place.copy_(dlogits)
 
     def _index(self, rows: slice) -> Tensor:
         assert self.mass.index is not None  # noqa: S101 - `is_faster` asked for it

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from softonce.losses.fused import LogitsProblem, is_eager, is_one, readable_gradient
+from softonce.losses.fused import (
+    LogitsProblem,
+    is_eager,
+    is_one,
+    needs_gradient,
+    readable_gradient,
+)
 from softonce.losses.kernels.blocked import plain_block
 from softonce.losses.objective import objective_of
 from softonce.losses.products import is_for_onednn
@@ -98,10 +104,17 @@ def _loss(logits: Tensor, target: Tensor, reduction: Reduction) -> Tensor | None
     if logits.numel() == 0:
         return None
     try:
-        loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
+        if needs_gradient(logits):
+            loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
+        else:
+            loss = _reduce(plain_block(logits, target.unsqueeze(1)), reduction)
     except RuntimeError:
         return None
     return loss
+
+
+def _reduce(rows: Tensor, reduction: Reduction) -> Tensor:
+    return rows.mean() if reduction == "mean" else rows.sum()
 
 
 def _fits(bias: Tensor, weight: Tensor) -> bool:
@@ -115,7 +128,7 @@ class _Loss(torch.autograd.Function):
         ctx.save_for_backward(logits, target)
         ctx.reduction = reduction
         rows, ctx.dlogits = _rows_and_gradient(logits, target, reduction)
-        return rows.mean() if reduction == "mean" else rows.sum()
+        return _reduce(rows, reduction)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:

@@ -9,12 +9,13 @@ import torch
 from softonce.losses import everyday
 from softonce.losses.fused import loss_of_logits
 from softonce.losses.objective import objective_of
-from softonce.losses.overrides import overridable
+from softonce.losses.overrides import overridable, takes_input
 from softonce.losses.reduction import (
     accumulation_dtype,
     as_batch,
     check_device,
     check_index_target,
+    check_old_names,
     check_options,
     check_scores,
     check_tensors,
@@ -27,6 +28,12 @@ from softonce.losses.reduction import (
     times,
     weight_of_rows,
 )
+from softonce.losses.sharded_tensor import (
+    check_no_lse,
+    check_not_distributed,
+    distributed_cross_entropy,
+    is_distributed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Logits, LogProbs, Probs, Reduction
 
 
+@takes_input
 def softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Return the probabilities along `dim`.
 
@@ -51,6 +59,7 @@ def softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Te
     return torch.softmax(logits, dim, dtype=dtype)
 
 
+@takes_input
 def log_softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Return the log-probabilities along `dim`, in nats.
 
@@ -73,8 +82,9 @@ def nll_loss(
     log_probs: LogProbs,
     target: ClassIndex,
     weight: Tensor | None = None,
-    *,
+    size_average: None = None,
     ignore_index: int = -100,
+    reduce: None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the negative log-likelihood of the target classes.
@@ -85,7 +95,9 @@ def nll_loss(
         log_probs: what `log_softmax` returns, (C,), (N, C) or (N, C, ...); never probabilities.
         target: class indices of any integer dtype, of shape (), (N,) or (N, ...).
         weight: a factor for each class; the mean divides by the sum of the rows' factors.
+        size_average: torch's old name of a reduction; refused with what to write instead.
         ignore_index: rows with this target have loss 0 and gradient 0, whatever they hold.
+        reduce: as `size_average`.
         reduction: `mean` over the rows that are not ignored, `sum`, or `none`.
 
     Returns:
@@ -101,6 +113,7 @@ def nll_loss(
         tensor([0.2877, 0.6931])
     """
     check_tensors(log_probs=log_probs, target=target)
+    check_old_names(size_average, reduce)
     check_options(reduction)
     check_scores("log_probs", log_probs)
     check_index_target("log_probs", log_probs.shape, target)
@@ -119,11 +132,14 @@ def cross_entropy(
     logits: Logits,
     target: ClassIndex | Probs,
     weight: Tensor | None = None,
-    *,
+    size_average: None = None,
     ignore_index: int = -100,
+    reduce: None = None,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    *,
     return_lse: Literal[False] = False,
+    dtype: torch.dtype | None = None,
 ) -> Tensor: ...
 
 
@@ -132,11 +148,14 @@ def cross_entropy(
     logits: Logits,
     target: ClassIndex | Probs,
     weight: Tensor | None = None,
-    *,
+    size_average: None = None,
     ignore_index: int = -100,
+    reduce: None = None,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    *,
     return_lse: Literal[True],
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -145,11 +164,14 @@ def cross_entropy(
     logits: Logits,
     target: ClassIndex | Probs,
     weight: Tensor | None = None,
-    *,
+    size_average: None = None,
     ignore_index: int = -100,
+    reduce: None = None,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    *,
     return_lse: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """Return the cross-entropy between the target and the softmax of the logits.
 
@@ -161,10 +183,14 @@ def cross_entropy(
             probabilities in the shape of the logits, which may carry a gradient.
         weight: a factor for each class; with class indices the mean divides by the sum of the
             target classes' factors, with probabilities by the number of rows.
+        size_average: torch's old name of a reduction; refused with what to write instead.
         ignore_index: rows with this class index have loss 0 and gradient 0, whatever they hold.
+        reduce: as `size_average`.
         reduction: `mean` over the rows that are not ignored, `sum`, or `none`.
         label_smoothing: the share of the target that is spread evenly over all classes.
         return_lse: return the log-sum-exp of each row as well; it carries a gradient.
+        dtype: of the loss, and to compute in; None is that of the logits. With float32 the rows of
+            half-precision logits keep what half precision would round away.
 
     Returns:
         The loss in nats, in the dtype of the logits; half precision is summed in single precision.
@@ -181,11 +207,25 @@ def cross_entropy(
     Source:
         Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", section 7.
     """
-    if weight is None and label_smoothing == 0 and not return_lse:
+    is_plain = weight is None and label_smoothing == 0 and not return_lse and dtype is None
+    if is_plain and size_average is reduce is None:
         loss = everyday.loss_of_logits(logits, target, reduction, ignore_index)
         if loss is not None:
             return loss
     check_tensors(logits=logits, target=target)
+    check_old_names(size_average, reduce)
+    if is_distributed(logits):
+        check_no_lse(return_lse=return_lse)
+        return distributed_cross_entropy(
+            logits,
+            target,
+            weight=weight,
+            reduction=reduction,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            dtype=dtype,
+        )
+    check_not_distributed("tensor of logits", target=target, weight=weight)
     objective = objective_of(
         logits.shape,
         target,
@@ -195,5 +235,6 @@ def cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
         return_lse=return_lse,
+        dtype=dtype,
     )
     return loss_of_logits(as_batch(logits), objective)

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from softonce.losses.kernels import find_kernel, kernel_for
 from softonce.losses.memory import in_huge_pages
-from softonce.losses.reduction import IndexTarget, accumulation_dtype
+from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype, is_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,9 +57,21 @@ class Problem(Protocol):
 
 
 def fused(problem: Problem, *tensors: Tensor | None) -> Loss:
-    """Return the loss of the tensors by its kernels, where `can_fuse` says that they can do it."""
+    """Return the loss of the tensors by its kernels, if `can_fuse` says that they can do it.
+
+    Only a loss that somebody can differentiate becomes a node of the graph: inside of a node torch
+    still says that a Parameter needs a gradient, under `no_grad` too.
+    """
+    if not needs_gradient(*tensors):
+        with without_autocast(problem.objective.device.type):
+            return problem.value(tensors, [False] * len(tensors))[0]
     loss: Loss = _Fused.apply(problem, *tensors)  # type: ignore[no-untyped-call] # torch's own
     return loss
+
+
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Return whether a gradient can be asked for of what is made from the tensors."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
@@ -76,7 +88,7 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
 def is_eager() -> bool:
     """Whether no compiler, no `torch.func` and no forward mode looks at what is computed."""
     is_transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
-    return not is_transformed and not torch.compiler.is_compiling()
+    return not is_transformed and not is_recorded()
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
@@ -88,7 +100,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, problem: Problem, *tensors: Tensor | None) -> Loss:
         ctx.problem = problem
-        ctx.save_for_backward(*tensors)
+        ctx.save_for_backward(*tensors, *problem.objective.given)
         ctx.set_materialize_grads(False)
         with without_autocast(problem.objective.device.type):  # it chose the dtypes
             loss, ctx.kept = problem.value(tensors, ctx.needs_input_grad[1:])
@@ -98,7 +110,8 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
-        tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        needs = ctx.needs_input_grad[1:]
+        tensors = ctx.saved_tensors[: len(needs)]  # raises if one, or the target, was changed since
         if all(gradient is None for gradient in upstream):
             return None, *[None] * len(tensors)
         if torch.is_grad_enabled():  # the gradient shall have one itself
@@ -168,7 +181,12 @@ class LogitsProblem:
         rows, dlogits = self.value(tensors, needs)[1] if kept is None else kept
         if dlogits is not None:
             factor = upstream[0]
-            return [dlogits if factor is None or is_one(factor) else dlogits.mul_(factor)]
+            if factor is None or is_one(factor):
+                return [dlogits]
+            if logits.dtype not in HALF_DTYPES:
+                return [dlogits.mul_(factor)]
+            self._write_scaled(logits, factor, dlogits)
+            return [dlogits]
         dlogits = in_huge_pages(torch.empty_like(logits))
         of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
         mass = self.objective.mass(logits.shape[1])
@@ -176,6 +194,13 @@ class LogitsProblem:
             logits, mass, rows, dlogits, upstream=of_loss, upstream_lse=of_lse
         )
         return [dlogits]
+
+    def _write_scaled(self, logits: Tensor, factor: Tensor, dlogits: Tensor) -> None:
+        """Make the gradient again, times a factor: in half precision it would round twice."""
+        scale = self.objective.scale(logits.numel() // logits.shape[1])
+        scale = factor.to(self.objective.compute_dtype) * (1 if scale is None else scale)
+        mass = self.objective.mass(logits.shape[1])
+        kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
 
 
 def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,14 +15,20 @@ from softonce.losses.fused import is_one, without_autocast
 from softonce.losses.kernels import kernel_for
 from softonce.losses.memory import Scratch, in_huge_pages
 from softonce.losses.predictions import Predictions
-from softonce.losses.products import add_product_, product, replace_by_product_
-from softonce.losses.reduction import IndexTarget, accumulation_dtype
+from softonce.losses.products import (
+    add_product_,
+    product_dtype,
+    replace_by_product_,
+    wide_product,
+)
+from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from softonce.losses.kernels import Factor, Rows
     from softonce.losses.objective import Loss, Objective
 
 _ALL = slice(None)
@@ -57,11 +64,26 @@ class Head:
         return replace(self, weight=weight, bias=bias)
 
     def logits(self, rows: slice, place: Tensor | None = None) -> Tensor:
-        """Return the logits of some rows; where there is a `place` of their shape, it may be there.
+        """Return the logits of some rows in the precision to sum in, until the next.
 
-        The parameters have the precision to multiply in.
+        Where there is a `place` of their shape, it may be there. The parameters have the precision
+        to multiply in.
         """
-        return product(self.features[rows], self.weight, self.bias, place)
+        features = self.features[rows]
+        if place is None:
+            like = features.new_empty((), dtype=accumulation_dtype(self.dtype))
+            place = self.scratch.place("logits", (len(features), len(self.weight)), like)
+        return wide_product(features, self.weight, self.bias, place, self.scratch)
+
+    def places(self, needs: Sequence[bool]) -> Gradients:
+        """Return where the gradients go that are needed."""
+        return Gradients.empty(self, needs)
+
+    def narrow_place(self, logits: Tensor) -> Tensor:
+        """Return where the gradient of the logits goes, in the precision to multiply in."""
+        if logits.dtype == self.dtype:
+            return logits
+        return self.scratch.place("narrow", logits.shape, self.features)
 
 
 class Gradients(NamedTuple):
@@ -71,11 +93,13 @@ class Gradients(NamedTuple):
         features: (N, D).
         weight: (C, D).
         bias: (C,).
+        scale: what the sums have yet to be multiplied with; None is 1.
     """
 
     features: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+    scale: Factor | None = None
 
     @classmethod
     def empty(cls, head: Head, needs: Sequence[bool]) -> Gradients:
@@ -118,13 +142,25 @@ class Gradients(NamedTuple):
             total = dlogits.sum(0, dtype=self.bias.dtype)
             self.bias[classes] = total if not rows.start else self.bias[classes] + total
 
-    def scale_(self, factor: float | Tensor | None) -> None:
-        """Multiply by what is upstream, which is nearly always 1: on a CPU that costs nothing."""
-        if factor is None or is_one(factor):
-            return
-        for part in self:
-            if part is not None:
-                part.mul_(factor)
+    def scaled_(self, upstream: Tensor | None = None) -> list[Tensor | None]:
+        """Return the sums times what is upstream, nearly always 1: on a CPU that costs nothing."""
+        factors = [f for f in (self.scale, upstream) if f is not None and not is_one(f)]
+        sums: list[Tensor | None] = [self.features, self.weight, self.bias]
+        if factors:
+            factor = math.prod(factors[1:], start=factors[0])
+            sums = [part if part is None else part.mul_(factor) for part in sums]
+        return sums
+
+
+def largest_factor(of_rows: Tensor) -> Tensor:
+    """Return the largest factor, by which half precision has them divided; 1 if there is none.
+
+    So the largest is 1, which rounds nowhere, and none is above what half precision can hold.
+    """
+    if len(of_rows) == 0:
+        return of_rows.new_ones(())
+    largest = of_rows.abs().amax()
+    return largest.where(largest > 0, 1)
 
 
 @dataclass(frozen=True)
@@ -133,7 +169,7 @@ class HeadProblem:
 
     Args:
         objective: target and options, for logits (N, C).
-        dtype: to multiply in: autocast's, or the features' own.
+        dtype: of the factors: autocast's, or the features' own.
     """
 
     objective: Objective
@@ -141,18 +177,17 @@ class HeadProblem:
 
     def readable(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Loss:
         """Return the loss by plain maths, with all logits in memory."""
-        target = self.objective.target
-        if isinstance(target, IndexTarget) and target.ignored is not None:
-            features = features.masked_fill(target.ignored, 0)  # 0 * inf would be NaN
-        return self.objective.readable(self.logits(features, weight, bias))
+        return self.objective.readable(self.logits(self._blank(features), weight, bias))
 
     def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return all logits."""
-        bias = None if bias is None else bias.to(self.dtype)
-        with without_autocast(features.device.type):  # it would narrow what `dtype` has widened
-            if features.dtype == weight.dtype == self.dtype:
-                return F.linear(features, weight, bias)
-            return F.linear(features.to(self.dtype), weight.to(self.dtype), bias)
+        """Return all logits, in the precision to sum in."""
+        wide = accumulation_dtype(self.dtype)
+        factors = (
+            factor if factor is None or factor.dtype == wide else factor.to(self.dtype).to(wide)
+            for factor in (features, weight, bias)
+        )
+        with without_autocast(features.device.type):  # it would narrow what was widened
+            return F.linear(*factors)  # type: ignore[arg-type] # the bias alone may be None
 
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
         """Make the gradient with the loss where one number is upstream of it."""
@@ -161,12 +196,11 @@ class HeadProblem:
         if any(needs) and objective.is_plain_sum:
             gradients = Gradients.empty(head, needs)
             scale = objective.scale(len(head.features))
-        # in float16 the share 1 / N of a row would underflow, so the sums are scaled there
-        is_narrow = self.dtype == torch.float16
+        if gradients is not None and head.dtype in HALF_DTYPES:
+            # the share 1 / N of a row would underflow, or round alike in each; 1 itself is exact
+            gradients, scale = gradients._replace(scale=scale), None
         seen = Predictions(head.features) if objective.return_pred else None
-        rows = loop.run(1.0 if scale is None or is_narrow else scale, gradients, seen)
-        if gradients is not None and is_narrow:
-            gradients.scale_(scale)
+        rows = loop.run(1.0 if scale is None else scale, gradients, seen)
         pred = None if seen is None else seen.classes
         return objective.reduce(rows, pred), (rows, gradients)
 
@@ -180,19 +214,42 @@ class HeadProblem:
         """Scale the gradient that is there, or make it."""
         rows, gradients = self.value(tensors, needs)[1] if kept is None else kept
         if gradients is not None:
-            gradients.scale_(upstream[0])
+            sums = gradients.scaled_(upstream[0])
         else:
-            head = self._head(*tensors)
-            gradients = Gradients.empty(head, needs)
-            factors = self.objective.upstream_of_rows(upstream, rows.loss)
-            self._loop(head).differentiate(rows, gradients, *factors)
+            sums = self._gradients(tensors, needs, rows, upstream).scaled_()
         return [
             None if part is None else part.to(tensor.dtype)
-            for part, tensor in zip(gradients, tensors, strict=True)
+            for part, tensor in zip(sums, tensors, strict=True)
         ]
 
+    def _gradients(
+        self,
+        tensors: tuple[Any, ...],
+        needs: Sequence[bool],
+        rows: Rows,
+        upstream: Sequence[Tensor | None],
+    ) -> Gradients:
+        """Return the gradients of rows that each have a factor of their own."""
+        head = self._head(*tensors)
+        gradients = Gradients.empty(head, needs)
+        of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
+        if head.dtype in HALF_DTYPES:
+            unit = largest_factor(of_loss)
+            of_loss, gradients = of_loss / unit, gradients._replace(scale=unit)
+            of_lse = None if of_lse is None else of_lse / unit
+        self._loop(head).differentiate(rows, gradients, of_loss, of_lse)
+        return gradients
+
     def _head(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Head:
-        return Head(features.to(self.dtype), weight, bias)
+        features, dtype = self._blank(features), product_dtype(self.dtype, features.device)
+        if features.dtype != dtype:
+            features = features.to(self.dtype).to(dtype)
+        return Head(features, weight, bias)
+
+    def _blank(self, features: Tensor) -> Tensor:
+        """Write 0 into the features of ignored rows: a gradient of 0 times inf would be NaN."""
+        target = self.objective.target
+        return target.blank(features) if isinstance(target, IndexTarget) else features
 
     def _loop(self, head: Head) -> RowChunks | class_blocks.ClassBlocks:
         mass = self.objective.mass(len(head.weight))

@@ -13,9 +13,18 @@ from softonce.losses.fused import can_fuse, fused, loss_of_logits
 from softonce.losses.head import HeadProblem
 from softonce.losses.objective import objective_of
 from softonce.losses.overrides import overridable
-from softonce.losses.products import product_dtype
-from softonce.losses.reduction import accumulation_dtype, check_device, check_tensors
-from softonce.losses.sharded_tensor import distributed_linear_cross_entropy, is_distributed
+from softonce.losses.reduction import (
+    accumulation_dtype,
+    check_device,
+    check_floating,
+    check_tensors,
+)
+from softonce.losses.sharded_tensor import (
+    check_no_lse,
+    check_not_distributed,
+    distributed_linear_cross_entropy,
+    is_distributed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,7 +149,7 @@ def linear_cross_entropy(
             return loss
     check_tensors(features=features, linear_weight=linear_weight, target=target)
     if is_distributed(linear_weight):  # its classes lie on several devices
-        _check_distributed(return_lse=return_lse, return_pred=return_pred)
+        check_no_lse(return_lse=return_lse)
         return distributed_linear_cross_entropy(
             features,
             linear_weight,
@@ -150,7 +159,11 @@ def linear_cross_entropy(
             reduction=reduction,
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
+            return_pred=return_pred,
         )
+    check_not_distributed(
+        "linear_weight", features=features, target=target, linear_bias=linear_bias
+    )
     _check_head(features, linear_weight, linear_bias)
     _check_torch_options(options)
     num_classes, *positions, _ = linear_weight.shape
@@ -232,12 +245,14 @@ def _of_dtype(features: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _is_operator(features: Tensor, positions: list[int], target: Tensor, *, has_more: bool) -> bool:
     """Whether the operator for compiled programs covers the call; else it is compiled as maths."""
+    if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - an operator has no rules for them
+        return False
     is_covered = features.dim() == 2 and not positions and not has_more
     return is_covered and len(features) > 0 and not target.requires_grad
 
 
 def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
-    """Return the precision of the products: autocast's, or that of features and weight."""
+    """Return the precision of the factors: autocast's, or that of features and weight."""
     device, dtype = features.device.type, features.dtype
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         is_double = torch.float64 in (features.dtype, linear_weight.dtype)
@@ -247,15 +262,7 @@ def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
             f"expected features and linear_weight of one dtype, found {features.dtype} and "
             f"{linear_weight.dtype}: convert one of them, or use torch.autocast"
         )
-    return product_dtype(dtype, features.device)
-
-
-def _check_distributed(**asked: bool) -> None:
-    for name in (name for name, is_asked in asked.items() if is_asked):
-        raise ArgumentError(
-            f"expected no {name} with a linear_weight that is sharded over devices, found True: "
-            "leave it out, or take it from the gathered logits"
-        )
+    return dtype
 
 
 def _check_torch_options(options: LinearCrossEntropyOptions | None) -> None:
@@ -284,16 +291,13 @@ def _check_head(features: Tensor, linear_weight: Tensor, linear_bias: Tensor | N
             "expected a batch of features (N, D) for a linear_weight with positions, "
             f"{_found(features, linear_weight)}: pass features.unsqueeze(0)"
         )
-    for name, tensor in (("features", features), ("linear_weight", linear_weight)):
-        if not tensor.is_floating_point():
-            raise ArgumentError(
-                f"expected floating point {name}, found {tensor.dtype}: convert it with "
-                f"{name}.float()"
-            )
+    check_floating("features", features)
+    check_floating("linear_weight", linear_weight)
     check_device("linear_weight", linear_weight, features)
     if linear_bias is None:
         return
     check_device("linear_bias", linear_bias, features)
+    check_floating("linear_bias", linear_bias)
     if linear_bias.shape != linear_weight.shape[:-1]:
         raise ArgumentError(
             f"expected a linear_bias of shape {tuple(linear_weight.shape[:-1])}, "

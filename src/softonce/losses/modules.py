@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from softonce.losses.functional import cross_entropy, log_softmax, nll_loss, softmax
 from softonce.losses.linear import linear_cross_entropy
-from softonce.losses.reduction import check_options
+from softonce.losses.overrides import takes_input
+from softonce.losses.reduction import check_old_names, check_options
 
 if TYPE_CHECKING:
     import torch
@@ -18,50 +19,51 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Features, Logits, LogProbs, Probs, Reduction
 
 
-class Softmax(nn.Module):
+class Softmax(nn.Softmax):
     """`softmax` along a fixed dimension; never in front of `CrossEntropyLoss`, which holds one.
 
     Args:
         dim: the dimension whose entries shall sum to 1.
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+    dim: int
 
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+
+    @takes_input
     def forward(self, logits: Tensor) -> Tensor:
         """Return `softmax(logits, dim)`."""
         return softmax(logits, self.dim)
 
-    def extra_repr(self) -> str:
-        """Return the options as they stand in the constructor."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(nn.Module):
+class LogSoftmax(nn.LogSoftmax):
     """`log_softmax` along a fixed dimension; what `NLLLoss` wants in front of it.
 
     Args:
         dim: the dimension whose probabilities shall sum to 1.
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+    dim: int
 
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+
+    @takes_input
     def forward(self, logits: Tensor) -> Tensor:
         """Return `log_softmax(logits, dim)`."""
         return log_softmax(logits, self.dim)
 
-    def extra_repr(self) -> str:
-        """Return the options as they stand in the constructor."""
-        return f"dim={self.dim}"
 
+class _Options(nn.Module):
+    """The options that losses store; the class weight is a buffer, and moves with the module.
 
-class _Loss(nn.Module):
-    """The options that losses store; the class weight is a buffer, and moves with the module."""
+    A loss is also an instance of torch's class of its name, so that whoever asks for one takes it;
+    its constructor is not torch's, which would accept what is refused here.
+    """
 
     weight: Tensor | None
+    reduction: Any  # torch's classes declare any string
 
     def __init__(
         self,
@@ -70,11 +72,11 @@ class _Loss(nn.Module):
         reduction: Reduction,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         check_options(reduction, label_smoothing)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
-        self.reduction: Reduction = reduction
+        self.reduction = reduction
         self.label_smoothing = label_smoothing
 
     def extra_repr(self) -> str:
@@ -83,12 +85,14 @@ class _Loss(nn.Module):
         return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}{smoothing}"
 
 
-class NLLLoss(_Loss):
-    """`nll_loss` with fixed options; arguments and state as `torch.nn.NLLLoss`.
+class NLLLoss(_Options, nn.NLLLoss):
+    """`nll_loss` with fixed options; arguments and state as `torch.nn.NLLLoss`, which it is.
 
     Args:
         weight: a factor for each class.
+        size_average: torch's old name of a reduction; refused with what to write instead.
         ignore_index: rows with this target have loss 0 and gradient 0.
+        reduce: as `size_average`.
         reduction: `mean`, `sum` or `none`.
     """
 
@@ -97,12 +101,15 @@ class NLLLoss(_Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
-        *,
+        size_average: None = None,
         ignore_index: int = -100,
+        reduce: None = None,
         reduction: Reduction = "mean",
     ) -> None:
+        check_old_names(size_average, reduce)
         super().__init__(weight, ignore_index, reduction)
 
+    @takes_input
     def forward(self, log_probs: LogProbs, target: ClassIndex) -> Tensor:
         """Return `nll_loss(log_probs, target)` with the stored options."""
         return nll_loss(
@@ -114,14 +121,17 @@ class NLLLoss(_Loss):
         )
 
 
-class CrossEntropyLoss(_Loss):
-    """`cross_entropy` with fixed options; arguments and state as `torch.nn.CrossEntropyLoss`.
+class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
+    """`cross_entropy` with fixed options; as `torch.nn.CrossEntropyLoss`, which it is.
 
     Args:
         weight: a factor for each class.
+        size_average: torch's old name of a reduction; refused with what to write instead.
         ignore_index: rows with this class index have loss 0 and gradient 0.
+        reduce: as `size_average`.
         reduction: `mean`, `sum` or `none`.
         label_smoothing: the share of the target that is spread evenly over all classes.
+        dtype: of the loss, and to compute in; None is that of the logits.
     """
 
     ignore_index: int
@@ -129,13 +139,19 @@ class CrossEntropyLoss(_Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
-        *,
+        size_average: None = None,
         ignore_index: int = -100,
+        reduce: None = None,
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
+        *,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        check_old_names(size_average, reduce)
         super().__init__(weight, ignore_index, reduction, label_smoothing)
+        self.dtype = dtype
 
+    @takes_input
     def forward(self, logits: Logits, target: ClassIndex | Probs) -> Tensor:
         """Return `cross_entropy(logits, target)` with the stored options."""
         return cross_entropy(
@@ -145,10 +161,11 @@ class CrossEntropyLoss(_Loss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
+            dtype=self.dtype,
         )
 
 
-class LinearCrossEntropyLoss(_Loss):
+class LinearCrossEntropyLoss(_Options, nn.LinearCrossEntropyLoss):
     """A `Linear` head and its `linear_cross_entropy`; as `torch.nn.LinearCrossEntropyLoss`.
 
     Args:
@@ -187,6 +204,7 @@ class LinearCrossEntropyLoss(_Loss):
         rows = math.prod(out_features, start=num_classes)
         self.linear = nn.Linear(in_features, rows, bias=bias, device=device, dtype=dtype)
 
+    @takes_input
     def forward(self, features: Features, target: ClassIndex | Probs) -> Tensor:
         """Return `linear_cross_entropy(features, linear.weight, target)` with the options."""
         rows = (self.num_classes, *self.out_features)

@@ -15,6 +15,7 @@ from softonce.losses.reduction import (
     as_batch,
     check_device,
     check_index_target,
+    check_loss_dtype,
     check_options,
     check_probs_target,
     check_scores,
@@ -83,6 +84,11 @@ class Objective:
     def is_plain_sum(self) -> bool:
         """Whether one number follows from the rows, so that the gradient can be made with them."""
         return self.reduction != "none" and not self.return_lse
+
+    @property
+    def given(self) -> tuple[Tensor | None, ...]:
+        """The caller's own tensors that a gradient reads again; class indices are copied."""
+        return (None if isinstance(self.target, IndexTarget) else self.target, self.weight)
 
     def kept_rows(self) -> Tensor | None:
         """Return the indices of the rows that count, where that is cheap and leaves rows out."""
@@ -158,10 +164,15 @@ class Objective:
         return self.reduce_rows(rows, lse, pred)
 
     def scale(self, num_rows: int) -> float | Tensor | None:
-        """Return what the reduction multiplies each row with; None is 1."""
+        """Return what the reduction multiplies each row with; None is 1.
+
+        The mean of nothing is NaN, and its gradient 0.
+        """
         if self.reduction != "mean":
             return None
-        return 1 / max(1, num_rows) if self.total is None else self.total.reciprocal()
+        if self.total is None:
+            return 1 / max(1, num_rows)
+        return self.total.reciprocal().nan_to_num_(torch.nan, 0.0, 0.0)
 
     def upstream_of_rows(
         self, upstream: Sequence[Tensor | None], rows: Tensor
@@ -208,6 +219,7 @@ def objective_of(
     label_smoothing: float,
     return_lse: bool = False,
     return_pred: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Objective:
     """Check the options and the target against logits of a shape, and prepare them.
 
@@ -221,12 +233,15 @@ def objective_of(
         label_smoothing: as in `cross_entropy`.
         return_lse: as in `cross_entropy`.
         return_pred: as in `linear_cross_entropy`.
+        dtype: as in `cross_entropy`.
 
     Raises:
         ArgumentError: where one does not fit.
     """
     check_options(reduction, label_smoothing)
     check_scores("logits", like, logits_shape)
+    if dtype is not None:
+        check_loss_dtype(dtype)
     num_classes = logits_shape[:2][-1]
     check_weight(weight, num_classes, like)
     check_device("target", target, like)
@@ -245,7 +260,7 @@ def objective_of(
         reduction=reduction,
         total=_total(prepared, weight, like) if reduction == "mean" else None,
         shape=row_shape(logits_shape),
-        dtype=result_dtype(like, target),
+        dtype=result_dtype(like, target) if dtype is None else dtype,
         return_lse=return_lse,
         return_pred=return_pred,
     )

@@ -8,13 +8,14 @@ derivative; derivatives of higher order are for eager mode.
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - torch reads the annotations
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from softonce.losses.head import HeadProblem
-from softonce.losses.objective import Objective, objective_of
+from softonce.losses.objective import Loss, Objective, objective_of
 from softonce.losses.reduction import accumulation_dtype
 
 if TYPE_CHECKING:
@@ -56,13 +57,23 @@ def _forward(
     dtype: torch.dtype,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss, and the gradients of features, weight and bias where they are made."""
+    """Return the loss, and the gradients of features, weight and bias if they are made.
+
+    These are the sums, in the accumulation dtype: what is upstream comes before they are rounded.
+    """
     tensors = (features, weight, bias)
     problem = _problem(
         tensors, target, class_weight, ignore_index, label_smoothing, reduction, dtype
     )
-    loss, (_, sums) = problem.value(tensors, needs)
-    return loss, *_in_place_of_none([None] * 3 if sums is None else sums, tensors)
+    kept = problem.objective.kept_rows()
+    if kept is None or len(kept) == 0:
+        found, (_, sums) = problem.value(tensors, needs)
+        return _single(found), *_fill([None] * 3 if sums is None else sums.scaled_(), features)
+    part = replace(problem, objective=problem.objective.rows(kept))
+    found, (_, sums) = part.value((features.index_select(0, kept), weight, bias), needs)
+    parts = [None] * 3 if sums is None else sums.scaled_()
+    parts[0] = _widen(parts[0], kept, features)
+    return _single(problem.objective.widen(found, kept)), *_fill(parts, features)
 
 
 @torch.library.custom_op("softonce::linear_cross_entropy_backward", mutates_args=())
@@ -79,13 +90,19 @@ def _backward(
     dtype: torch.dtype,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients where each row has its own factor upstream."""
+    """Return the gradients if each row has its own factor upstream."""
     tensors = (features, weight, bias)
     problem = _problem(
         tensors, target, class_weight, ignore_index, label_smoothing, reduction, dtype
     )
-    gradients = _in_place_of_none(problem.gradient(tensors, needs, None, [upstream]), tensors)
-    return tuple(gradients)
+    kept = problem.objective.kept_rows()
+    if kept is None or len(kept) == 0:
+        return _fill(problem.gradient(tensors, needs, None, [upstream]), features)
+    part = replace(problem, objective=problem.objective.rows(kept))
+    tensors = (features.index_select(0, kept), weight, bias)
+    upstream = upstream.index_select(0, kept) if upstream.dim() else upstream
+    of_features, *others = part.gradient(tensors, needs, None, [upstream])
+    return _fill([_widen(of_features, kept, features), *others], features)
 
 
 @_forward.register_fake
@@ -93,33 +110,44 @@ def _(features: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> A
     *_, reduction, dtype, needs = options
     shape = (features.shape[0],) if reduction == "none" else ()
     loss = features.new_empty(shape, dtype=accumulation_dtype(dtype))
-    made = [need and reduction != "none" for need in needs]
-    return loss, *_like((features, weight, bias), made)
-
-
-@_backward.register_fake
-def _(*arguments: Any) -> Any:
-    return _like(arguments[1:4], arguments[-1])
-
-
-def _like(tensors: Sequence[Tensor | None], made: Sequence[bool]) -> Any:
-    return tuple(
-        torch.empty_like(tensor) if is_made and tensor is not None else _nothing(tensors)
+    tensors, made = (features, weight, bias), [need and reduction != "none" for need in needs]
+    return loss, *(
+        _nothing(features)
+        if tensor is None or not is_made
+        else torch.empty_like(tensor, dtype=accumulation_dtype(tensor.dtype))
         for tensor, is_made in zip(tensors, made, strict=True)
     )
 
 
-def _nothing(tensors: Sequence[Any]) -> Tensor:
-    """Return what stands where no gradient is made, since an operator cannot return None."""
-    nothing: Tensor = tensors[0].new_empty(0)
-    return nothing
+@_backward.register_fake
+def _(*arguments: Any) -> Any:
+    tensors, needs = arguments[1:4], arguments[-1]
+    return tuple(
+        _nothing(tensors[0]) if tensor is None or not need else torch.empty_like(tensor)
+        for tensor, need in zip(tensors, needs, strict=True)
+    )
 
 
-def _in_place_of_none(parts: Sequence[Tensor | None], tensors: Sequence[Any]) -> Any:
-    return [
-        _nothing(tensors) if part is None else part.to(tensor.dtype)
-        for part, tensor in zip(parts, tensors, strict=True)
-    ]
+def _nothing(features: Tensor) -> Tensor:
+    """Return what stands for a gradient that is not made, since an operator returns no None."""
+    return features.new_empty(0)
+
+
+def _fill(parts: Sequence[Tensor | None], features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    first, second, third = (_nothing(features) if part is None else part for part in parts)
+    return first, second, third
+
+
+def _single(loss: Loss) -> Tensor:
+    assert isinstance(loss, Tensor)  # noqa: S101 - the operator is asked for nothing else
+    return loss
+
+
+def _widen(part: Tensor | None, kept: Tensor, features: Tensor) -> Tensor | None:
+    """Return the gradient of all features: 0 in the rows that are ignored."""
+    if part is None:
+        return None
+    return part.new_zeros(features.shape).index_copy_(0, kept, part)
 
 
 def _problem(
@@ -155,7 +183,10 @@ def _differentiate(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
     if reduction == "none":
         made = _backward(upstream, *inputs, *ctx.options)
     else:
-        made = [part * upstream.to(part.dtype) for part in made]
+        made = [
+            part if tensor is None else (part * upstream).to(tensor.dtype)
+            for part, tensor in zip(made, inputs[:3], strict=True)
+        ]
     wanted = [part if need else None for part, need in zip(made, needs, strict=True)]
     return *wanted, *[None] * (2 + len(ctx.options))
 

@@ -1,9 +1,10 @@
-"""torch's own protocol of overrides, for functions that stand where one of torch's stands."""
+"""What lets a function stand where one of torch's stands: its overrides, and its keyword."""
 
 from __future__ import annotations
 
+import inspect
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
@@ -15,18 +16,43 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def overridable(function: Callable[P, R]) -> Callable[P, R]:
-    """Let tensor subclasses and torch function modes see the call, as they see a call of torch.
-
-    Without it they would see the operations inside, or nothing of an `autograd.Function`.
-    """
+def takes_input(function: Callable[P, R]) -> Callable[P, R]:
+    """Let the first argument be called `input` as well, as torch calls it."""
+    name = _scores(function)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        if has_torch_function(tensors):
-            result: R = handle_torch_function(call, tensors, *args, **kwargs)
-            return result
-        return function(*args, **kwargs)
+        return function(*args, **_renamed(kwargs, name))
 
     return call
+
+
+def overridable(function: Callable[P, R]) -> Callable[P, R]:
+    """Let tensor subclasses and torch function modes see the call, as they see a call of torch.
+
+    Without it they would see the operations inside, or nothing of an `autograd.Function`. The first
+    argument may be called `input` as well.
+    """
+    name = _scores(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        named = _renamed(kwargs, name)
+        tensors = [x for x in (*args, *named.values()) if isinstance(x, Tensor)]
+        if has_torch_function(tensors):
+            result: R = handle_torch_function(call, tensors, *args, **named)
+            return result
+        return function(*args, **named)
+
+    return call
+
+
+def _scores(function: Callable[P, R]) -> str:
+    """Return the name of the first argument, beside `self`."""
+    return next(name for name in inspect.signature(function).parameters if name != "self")
+
+
+def _renamed(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+    if "input" not in kwargs or name in kwargs:
+        return kwargs
+    return {name if key == "input" else key: value for key, value in kwargs.items()}

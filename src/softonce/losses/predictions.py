@@ -28,7 +28,7 @@ class Predictions:
         """Look at the logits of some rows, for the classes from `class_start` on."""
         place = find_largest(logits)
         largest = logits.gather(1, place.unsqueeze(1)).squeeze(1)
-        is_larger = largest > self.largest[rows]
+        is_larger = _is_above(largest, self.largest[rows])
         self.largest[rows] = largest.where(is_larger, self.largest[rows])
         self.classes[rows] = (place + class_start).where(is_larger, self.classes[rows])
 
@@ -53,5 +53,10 @@ def find_largest(logits: Tensor) -> Tensor:
     if rest.shape[1] == 0:
         return found
     later = rest.argmax(1)
-    is_later = rest.gather(1, later.unsqueeze(1)) > logits.gather(1, found.unsqueeze(1))
+    is_later = _is_above(rest.gather(1, later.unsqueeze(1)), logits.gather(1, found.unsqueeze(1)))
     return (later + num_spans * _SPAN).where(is_later.squeeze(1), found)
+
+
+def _is_above(later: Tensor, earlier: Tensor) -> Tensor:
+    """Return whether argmax would take the later one: it is larger, or the first NaN."""
+    return (later > earlier) | (later.isnan() & ~earlier.isnan())

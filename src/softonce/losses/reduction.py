@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HALF_DTYPES = (torch.float16, torch.bfloat16)
+_DTYPES = (*HALF_DTYPES, torch.float32, torch.float64)
+_RECORDS = torch._C._TorchDispatchModeKey.PROXY  # noqa: SLF001 - the dispatch mode of make_fx
 _REDUCTIONS = get_args(Reduction)
 
 
@@ -66,19 +68,48 @@ def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
         )
 
 
+def check_old_names(size_average: bool | None, reduce: bool | None) -> None:
+    """Raise unless torch's old names of a reduction are left out."""
+    if size_average is None and reduce is None:
+        return
+    wanted = "none" if reduce is False else "sum" if size_average is False else "mean"
+    raise ArgumentError(
+        f"expected no size_average and no reduce, which torch has deprecated; found {size_average} "
+        f"and {reduce}: write reduction={wanted!r} instead"
+    )
+
+
 def check_scores(name: str, scores: Tensor, shape: torch.Size | None = None) -> None:
     """Raise unless `scores`, or logits of a `shape` made from them, are floats with a class."""
     shape = scores.shape if shape is None else shape
-    if not scores.is_floating_point():
-        raise ArgumentError(
-            f"expected floating point {name}, found {scores.dtype}: "
-            f"pass the scores themselves, or convert them with {name}.float()"
-        )
+    check_floating(name, scores)
     if len(shape) == 0 or shape[:2][-1] == 0:
         raise ArgumentError(
             f"expected {name} of shape (C,) or (N, C, ...) with at least one class, "
             f"found {tuple(shape)}: pass one score per class"
         )
+
+
+def check_floating(name: str, tensor: Tensor) -> None:
+    """Raise unless the tensor has a floating point dtype that torch computes in."""
+    if tensor.dtype not in _DTYPES:
+        raise ArgumentError(
+            f"expected floating point {name}, found {tensor.dtype}: "
+            f"convert it with {name}.float(), or to one of {_names()}"
+        )
+
+
+def check_loss_dtype(dtype: torch.dtype) -> None:
+    """Raise unless a loss can have this dtype."""
+    if dtype not in _DTYPES:
+        raise ArgumentError(
+            f"expected dtype to be one of {_names()}; found {dtype}: "
+            "leave it out, and the loss has the dtype of the logits"
+        )
+
+
+def _names() -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
 
 
 def check_index_target(name: str, shape: torch.Size, target: Tensor) -> None:
@@ -104,7 +135,7 @@ def check_probs_target(target: Tensor, shape: torch.Size, ignore_index: int) -> 
             f"{target.dtype} of shape {tuple(target.shape)}: pass one probability for each class "
             f"of each row, or class indices of shape {tuple(row_shape(shape))}"
         )
-    if not target.is_floating_point():
+    if target.dtype not in _DTYPES:
         raise ArgumentError(
             f"expected floating point class probabilities in a target of the logits' shape "
             f"{tuple(target.shape)}, found {target.dtype}: pass one class index for each row, "
@@ -137,7 +168,7 @@ def check_weight(weight: Tensor | None, num_classes: int, scores: Tensor) -> Non
     """Raise unless there is one floating point weight for each class, where the scores are."""
     if weight is None:
         return
-    if tuple(weight.shape) != (num_classes,) or not weight.is_floating_point():
+    if tuple(weight.shape) != (num_classes,) or weight.dtype not in _DTYPES:
         raise ArgumentError(
             f"expected a floating point weight of shape ({num_classes},), "
             f"found {weight.dtype} of shape {tuple(weight.shape)}: pass one weight for each class"
@@ -174,14 +205,20 @@ def reduce_rows(rows: Tensor, total: Tensor | None, reduction: str, shape: torch
         return rows.reshape(shape)
     if reduction == "sum":
         return rows.sum()
-    return rows.mean() if total is None else rows.sum() / total
+    if total is None:
+        return rows.mean()
+    is_nothing = total == 0  # its mean is NaN, and its gradient 0
+    return torch.where(is_nothing, torch.nan, rows.sum() / total.masked_fill(is_nothing, 1))
 
 
 def times(mass: Tensor | float | None, differences: Tensor) -> Tensor:
     """Return `mass * differences`, where no mass on an impossible class counts 0, not NaN."""
     if mass is None:
         return differences
-    nothing = differences.isinf() & (mass == 0)
+    if isinstance(mass, float) and mass != 0:
+        return mass * differences
+    nothing = differences.isinf()
+    nothing = nothing if isinstance(mass, float) else nothing & (mass == 0)
     return mass * differences.masked_fill(nothing, 0)
 
 
@@ -220,9 +257,18 @@ def result_dtype(scores: Tensor, target: Tensor) -> torch.dtype:
     return torch.float32 if torch.is_autocast_enabled(device) else dtype
 
 
+def is_recorded() -> bool:
+    """Return whether the operations are recorded, to be run again with other values."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # noqa: SLF001 - in the public way there is a warning
+        return True
+    if torch._C._get_dispatch_mode(_RECORDS) is not None:  # noqa: SLF001 - make_fx has no public question
+        return True
+    return torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch)  # noqa: SLF001 - nor before dispatch
+
+
 def _is_equal(index: Tensor, wanted: Tensor) -> bool | None:
     """Compare values where that costs no device sync and is possible at all, else return None."""
-    if torch.compiler.is_compiling() or wanted.device.type != "cpu":
+    if is_recorded() or wanted.device.type != "cpu":
         return None
     try:
         return torch.equal(index, wanted)

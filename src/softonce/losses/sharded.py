@@ -13,18 +13,18 @@ from torch.autograd import Function
 
 from softonce.errors import ArgumentError
 from softonce.losses.collectives import apply
-from softonce.losses.head import Gradients, Head
+from softonce.losses.head import Head, largest_factor
 from softonce.losses.objective import NO_CLASS
 from softonce.losses.overrides import overridable
 from softonce.losses.products import product_dtype
-from softonce.losses.sharded_rows import run, set_up_rows
+from softonce.losses.sharded_rows import GivenLogits, run, set_up_rows
 from softonce.losses.shards import Arguments, agree_on_shards
 
 if TYPE_CHECKING:
     import torch.distributed as dist
     from torch import Tensor
 
-    from softonce.losses.sharded_rows import ShardedRows
+    from softonce.losses.sharded_rows import ShardedRows, Source
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
 
 
@@ -139,7 +139,6 @@ def sharded_linear_cross_entropy(
         An et al., "Partial FC", section 3 (https://arxiv.org/abs/2010.05222); Shoeybi et al.,
         "Megatron-LM", section 3 (https://arxiv.org/abs/1909.08053).
     """
-    _refuse_transforms()
     features, local_weight, linear_bias = _autocast(features, local_weight, linear_bias)
     arguments = Arguments(
         features=features,
@@ -154,13 +153,8 @@ def sharded_linear_cross_entropy(
         label_smoothing=label_smoothing,
         rows_per_chunk=rows_per_chunk,
     )
-    shards = agree_on_shards(arguments, group)
-    rows = features if features.dim() > 1 else features.unsqueeze(0)
-    plan = set_up_rows(arguments, shards)
-    loss, pred = apply(_ShardedLoss, rows, local_weight, linear_bias, plan, return_pred)
-    shape = features.shape[:-1]
-    loss = loss.reshape(shape) if reduction == "none" else loss
-    return (loss, pred.reshape(shape)) if return_pred else loss
+    loss, pred = sharded_loss(arguments, group, return_pred=return_pred)
+    return loss if pred is None else (loss, pred)
 
 
 class _ShardedLoss(Function):
@@ -170,19 +164,20 @@ class _ShardedLoss(Function):
     def forward(
         ctx: Any,
         features: Tensor,
-        weight: Tensor,
+        weight: Tensor | None,
         bias: Tensor | None,
         plan: ShardedRows,
         has_pred: bool,
     ) -> tuple[Tensor, Tensor | None]:
         wanted = plan.with_gradient and any(ctx.needs_input_grad)
-        head = Head(plan.select(features), weight, bias)
-        gradients = Gradients.empty(head, ctx.needs_input_grad[:3]) if wanted else None
+        head = _head(plan, features, weight, bias)
+        gradients = head.places(ctx.needs_input_grad[:3]) if wanted else None
         pred = plan.total.new_empty(len(head.features), dtype=torch.int64) if has_pred else None
         with torch.autocast(features.device.type, enabled=False):
             rows = run(plan, head, gradients, pred=pred)
         ctx.plan = plan
-        ctx.save_for_backward(features, weight, bias, *(gradients or ()))
+        sums = () if gradients is None else gradients.scaled_()
+        ctx.save_for_backward(features, weight, bias, plan.given, *sums)
         if pred is not None:
             pred = plan.spread_out(pred - NO_CLASS, len(features)) + NO_CLASS
             ctx.mark_non_differentiable(pred)
@@ -192,11 +187,11 @@ class _ShardedLoss(Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, bias, *stash = ctx.saved_tensors
+        features, weight, bias, _, *stash = ctx.saved_tensors  # raises if one was changed since
         plan, scale = ctx.plan, upstream[0]
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             if plan.reduction == "none":
-                head = Head(plan.select(features), weight, bias)
+                head = _head(plan, features, weight, bias)
                 scale, stash = _differentiate_rows(ctx, plan, head, scale)
             elif plan.reduction == "mean":
                 scale = torch.where(plan.total == 0, 0, scale / plan.total)
@@ -216,18 +211,41 @@ class _ShardedLoss(Function):
         _refuse("forward-mode differentiation")
 
 
+def sharded_loss(
+    arguments: Arguments, group: dist.ProcessGroup | None, *, return_pred: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return the loss of checked arguments, and the predicted classes if they are asked for."""
+    _refuse_transforms()
+    shards = agree_on_shards(arguments, group)
+    features = arguments.features
+    rows = features if features.dim() > 1 else features.unsqueeze(0)
+    plan = set_up_rows(arguments, shards)
+    tensors = (rows, arguments.local_weight, arguments.linear_bias)
+    loss, pred = apply(_ShardedLoss, *tensors, plan, return_pred)
+    shape = features.shape[:-1]
+    loss = loss.reshape(shape) if arguments.reduction == "none" else loss
+    return loss, None if pred is None else pred.reshape(shape)
+
+
+def _head(
+    plan: ShardedRows, features: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Source:
+    """Return the head of the rows that count, in the precision to multiply in, or their logits."""
+    rows = plan.select(features)
+    if weight is None:
+        return GivenLogits(rows)
+    return Head(rows.to(product_dtype(rows.dtype, rows.device)), weight, bias).narrow(slice(None))
+
+
 def _differentiate_rows(
-    ctx: Any, plan: ShardedRows, head: Head, upstream: Tensor
-) -> tuple[Tensor, Gradients]:
+    ctx: Any, plan: ShardedRows, head: Source, upstream: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
     """Return the largest upstream gradient, and the gradients over it: half does not underflow."""
-    gradients = Gradients.empty(head, ctx.needs_input_grad[:3])
+    gradients = head.places(ctx.needs_input_grad[:3])
     upstream = plan.select(upstream.reshape(-1))
-    unit = upstream.new_ones(())
-    if head.dtype != upstream.dtype and len(upstream):
-        largest = upstream.abs().amax()
-        unit = largest.where(largest > 0, 1)
+    unit = largest_factor(upstream) if head.dtype != upstream.dtype else upstream.new_ones(())
     run(plan, head, gradients, upstream / unit)
-    return unit, gradients
+    return unit, gradients.scaled_()
 
 
 class _FirstOrder(Function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -21,9 +21,10 @@ from softonce.losses.predictions import find_largest
 from softonce.losses.reduction import accumulation_dtype, as_batch, index_target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
-    from softonce.losses.head import Gradients, Head
     from softonce.losses.parts import BlockMass
     from softonce.losses.shards import Arguments, Shards
     from softonce.shapes import Reduction
@@ -59,6 +60,11 @@ class ShardedRows:
     keep: Tensor
     spread: Tensor
 
+    @property
+    def given(self) -> Tensor | None:
+        """The caller's own tensor that a gradient reads again; class indices are copied."""
+        return self.mass.probs if isinstance(self.mass, ProbsMass) else None
+
     def chunk(self, rows: slice) -> BlockMass:
         """Return the effective target of some of the rows."""
         if isinstance(self.mass, ProbsMass):
@@ -76,6 +82,76 @@ class ShardedRows:
         if self.counted is None:
             return rows
         return rows.new_zeros((num_rows, *rows.shape[1:])).index_copy_(0, self.counted, rows)
+
+
+class Source(Protocol):
+    """What logits come from: a head, or they are given."""
+
+    @property
+    def features(self) -> Tensor:
+        """What has one row for each row of logits."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the gradient of the logits is rounded to."""
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return the logits of some rows, to be worked on in place."""
+
+    def places(self, needs: Sequence[bool], /) -> Sums:
+        """Return where the gradients go that are needed."""
+
+
+class Sums(Protocol):
+    """Where the gradients of a source are added up."""
+
+    @property
+    def features(self) -> Tensor | None:
+        """This rank's part of the gradient that all ranks sum, or None."""
+
+    def add_(self, head: Any, dlogits: Tensor, rows: slice, /) -> None:
+        """Add what the gradient of some rows of logits says."""
+
+    def scaled_(self) -> list[Tensor | None]:
+        """Return the gradients in the order of the tensors of a loss."""
+
+
+@dataclass(frozen=True)
+class GivenLogits:
+    """The logits of this rank's classes, (n, c), in the place of a head that makes them."""
+
+    features: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Their own precision."""
+        return self.features.dtype
+
+    def logits(self, rows: slice) -> Tensor:
+        """Return a copy of some rows, in the precision to sum in."""
+        some = self.features[rows]
+        return some.to(accumulation_dtype(some.dtype), copy=True)
+
+    def places(self, _needs: Sequence[bool]) -> GivenGradients:
+        """Return where their gradient goes."""
+        like = self.features
+        return GivenGradients(torch.empty_like(like, dtype=accumulation_dtype(like.dtype)))
+
+
+@dataclass(frozen=True)
+class GivenGradients:
+    """The gradient of given logits, (n, c), in the precision to sum in."""
+
+    dlogits: Tensor
+    features: None = None
+
+    def add_(self, _head: Any, dlogits: Tensor, rows: slice) -> None:
+        """Write that of some rows."""
+        self.dlogits[rows] = dlogits
+
+    def scaled_(self) -> list[Tensor | None]:
+        """Return it in the order of the tensors of a loss."""
+        return [self.dlogits, None, None]
 
 
 def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
@@ -155,8 +231,8 @@ def _predicted(top: Tensor, place: Tensor, shards: Shards) -> Tensor:
 
 def run(
     plan: ShardedRows,
-    head: Head,
-    gradients: Gradients | None = None,
+    head: Source,
+    gradients: Sums | None = None,
     row_scale: Tensor | None = None,
     pred: Tensor | None = None,
 ) -> Tensor:
@@ -164,16 +240,16 @@ def run(
 
     Args:
         plan: the effective target.
-        head: of this rank's classes.
+        head: of this rank's classes, or their logits.
         gradients: where they are added up; None makes none.
         row_scale: a factor of each row, or None.
         pred: where the class of each row's largest logit is written; None writes none.
     """
-    shards, dtype = plan.shards, plan.keep.dtype
+    shards = plan.shards
     losses = plan.keep.new_empty(len(head.features))
     for start in range(0, len(losses), plan.rows_per_chunk):
         rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
-        logits, mass = head.logits(rows).to(dtype), plan.chunk(rows)
+        logits, mass = head.logits(rows), plan.chunk(rows)
         place = None if pred is None else _largest(logits)
         part, anchor = describe_(logits, mass)
         parts = gather_stacked(torch.stack(part), shards.group)

@@ -1,21 +1,53 @@
-"""linear_cross_entropy of a DTensor weight whose classes are sharded over a device mesh."""
+"""The losses of DTensors: of a head, or of logits, on a device mesh."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from softonce.errors import ArgumentError
-from softonce.losses.sharded import sharded_linear_cross_entropy
+from softonce.losses.reduction import (
+    accumulation_dtype,
+    check_index_target,
+    check_scores,
+    result_dtype,
+    row_shape,
+)
+from softonce.losses.sharded import sharded_linear_cross_entropy, sharded_loss
+from softonce.losses.shards import Arguments
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
+
+    from softonce.losses.objective import Loss
+    from softonce.shapes import Reduction
 
 
 def is_distributed(tensor: Tensor) -> bool:
     """Return whether it is a DTensor; to import that class would take half a second."""
     return hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
+
+
+def check_no_lse(*, return_lse: bool) -> None:
+    """Raise if the log-sum-exp is asked for, which no rank holds with its gradient."""
+    if return_lse:
+        raise ArgumentError(
+            "expected no return_lse with classes that are sharded over devices, found True: "
+            "leave it out, or take it from the gathered logits"
+        )
+
+
+def check_not_distributed(weight_name: str, **tensors: Tensor | None) -> None:
+    """Raise if a tensor is a DTensor where the weight or the logits are none."""
+    for name, tensor in tensors.items():
+        if tensor is not None and is_distributed(tensor):
+            raise ArgumentError(
+                f"expected a {weight_name} that is a DTensor where {name} is one, found a plain "
+                f"tensor: distribute it over the same mesh, with Replicate() if every rank has all "
+                f"of it, or pass {name}.full_tensor()"
+            )
 
 
 def distributed_linear_cross_entropy(
@@ -26,53 +58,132 @@ def distributed_linear_cross_entropy(
     linear_bias: Tensor | None,
     weight: Tensor | None,
     **options: Any,
-) -> Tensor:
-    """Return the loss of a head sharded over classes, a plain tensor, equal on all ranks.
+) -> Loss:
+    """Return the loss of a head on a device mesh, a plain tensor, equal on all ranks.
 
     Args:
         features: plain and equal on all ranks, or a DTensor on the weight's mesh: of any placement,
             it is gathered, and its gradient has its placement.
-        linear_weight: a DTensor, (C, D), placed `Shard(0)` on one dimension of the mesh and
-            `Replicate()` on the others. Its gradient is a DTensor of the same placements.
+        linear_weight: a DTensor, (C, D), placed `Shard(0)` on one dimension of the mesh at most and
+            `Replicate()` on the others: what every rank has is divided among them, so that each
+            computes its share. Its gradient is a DTensor of the same placements.
         target: plain and equal on all ranks, or a DTensor, which is gathered.
         linear_bias: (C,), placed as the weight.
         weight: a factor for each class, plain or a DTensor.
         options: of `sharded_linear_cross_entropy`.
 
     Raises:
-        ArgumentError: where weight or bias is placed in another way, or does not fit.
+        ArgumentError: if weight or bias is placed in another way, or does not fit; or on ranks that
+            have different features or targets.
     """
     mesh, dim = linear_weight.device_mesh, _class_dim(linear_weight)
     if linear_bias is not None:
         _check_placed_alike(linear_bias, linear_weight)
-    start, stop = _own_range(linear_weight, mesh, dim)
-    loss: Tensor = sharded_linear_cross_entropy(
+    start, stop = _own_range(linear_weight.shape[0], mesh, dim)
+    loss: Loss = sharded_linear_cross_entropy(
         _replicated(features, mesh),
-        _local(linear_weight),
+        _divided(linear_weight, mesh, dim),
         _replicated(target, mesh),
         class_start=start,
         class_stop=stop,
         group=mesh.get_group(dim),
-        linear_bias=None if linear_bias is None else _local(linear_bias),
+        linear_bias=None if linear_bias is None else _divided(linear_bias, mesh, dim),
         weight=None if weight is None else _replicated(weight, mesh),
         **options,
     )
     return loss
 
 
+def distributed_cross_entropy(
+    logits: Any,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    reduction: Reduction,
+    ignore_index: int,
+    label_smoothing: float,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Return the loss of logits on a device mesh, a plain tensor, equal on all ranks.
+
+    Args:
+        logits: a DTensor, (C,), (N, C) or (N, C, ...), of any placement: each rank computes some
+            classes of all rows. Sharded over the classes, no logit leaves its rank. The gradient is
+            a DTensor of the same placements.
+        target: plain and equal on all ranks, or a DTensor, which is gathered.
+        weight: a factor for each class, plain or a DTensor.
+        reduction: as in `cross_entropy`.
+        ignore_index: as in `cross_entropy`.
+        label_smoothing: as in `cross_entropy`.
+        dtype: as in `cross_entropy`.
+
+    Raises:
+        ArgumentError: on every rank, if the arguments do not fit, or differ between ranks.
+    """
+    check_scores("logits", logits)
+    classes = 0 if logits.dim() == 1 else 1
+    mesh, dim = logits.device_mesh, _dim_of_classes(logits, classes)
+    local = _divided(logits, mesh, dim, classes)
+    wanted = _replicated(target, mesh)
+    shape = row_shape(logits.shape)
+    has_probs = wanted.shape == logits.shape or wanted.is_floating_point()
+    if not has_probs:
+        check_index_target("logits", logits.shape, wanted)
+    found = result_dtype(local, wanted) if dtype is None else dtype
+    start, stop = _own_range(logits.shape[classes], mesh, dim)
+    arguments = Arguments(
+        features=_as_rows(local.to(accumulation_dtype(found)), classes),
+        local_weight=None,
+        target=_as_rows(wanted, classes) if has_probs else wanted.reshape(-1),
+        linear_bias=None,
+        weight=None if weight is None else _replicated(weight, mesh),
+        class_start=start,
+        class_stop=stop,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        rows_per_chunk=None,
+    )
+    loss, _ = sharded_loss(arguments, mesh.get_group(dim))
+    return (loss.reshape(shape) if reduction == "none" else loss).to(found)
+
+
+def _as_rows(scores: Tensor, classes: int) -> Tensor:
+    """Return (N, C, ...) scores as (rows, C)."""
+    return scores.movedim(classes, -1).reshape(-1, scores.shape[classes])
+
+
 def _class_dim(weight: DTensor) -> int:
-    """Return the dimension of the mesh over which the classes are sharded."""
+    """Return the dimension of the mesh over which the classes of a head are divided."""
     from torch.distributed.tensor import Replicate, Shard
 
-    sharded = [dim for dim, placed in enumerate(weight.placements) if placed == Shard(0)]
     others = [placed for placed in weight.placements if placed not in (Shard(0), Replicate())]
-    if len(sharded) != 1 or others or weight.dim() != 2:
+    if weight.placements.count(Shard(0)) > 1 or others or weight.dim() != 2:
         _raise_placement(
             "a linear_weight of shape (C, D) with Shard(0) on one dimension of the mesh, and "
             "Replicate() on the others",
             weight,
         )
-    return sharded[0]
+    return _dim_of_classes(weight, 0)
+
+
+def _dim_of_classes(tensor: DTensor, classes: int) -> int:
+    """Return the dimension of the mesh over which the classes are, or shall be, divided."""
+    from torch.distributed.tensor import Shard
+
+    sharded = [dim for dim, placed in enumerate(tensor.placements) if placed == Shard(classes)]
+    if len(sharded) > 1:
+        _raise_placement("classes that are sharded over one dimension of the mesh,", tensor)
+    sizes = tensor.device_mesh.shape
+    return sharded[0] if sharded else max(range(len(sizes)), key=sizes.__getitem__)
+
+
+def _divided(tensor: Any, mesh: DeviceMesh, dim: int, classes: int = 0) -> Tensor:
+    """Return this rank's classes; the gradient becomes a DTensor of the tensor's placements."""
+    from torch.distributed.tensor import Replicate, Shard
+
+    places = [Shard(classes) if other == dim else Replicate() for other in range(mesh.ndim)]
+    return _local(tensor.redistribute(mesh, places))
 
 
 def _check_placed_alike(bias: Tensor, weight: DTensor) -> None:
@@ -85,10 +196,9 @@ def _check_placed_alike(bias: Tensor, weight: DTensor) -> None:
         _raise_placement(f"a linear_bias placed as linear_weight, {weight.placements},", bias)
 
 
-def _own_range(weight: DTensor, mesh: DeviceMesh, dim: int) -> tuple[int, int]:
+def _own_range(num_classes: int, mesh: DeviceMesh, dim: int) -> tuple[int, int]:
     """Return the classes of this rank: `Shard` splits as `torch.chunk` does."""
-    num_classes, num_ranks = weight.shape[0], mesh.size(dim)
-    share = -(-num_classes // num_ranks)
+    share = -(-num_classes // mesh.size(dim))
     start = min(num_classes, mesh.get_local_rank(dim) * share)
     return start, min(num_classes, start + share)
 

@@ -9,7 +9,7 @@ import torch
 
 from softonce.errors import ArgumentError
 from softonce.groups import agree, own_rank
-from softonce.losses.reduction import check_options
+from softonce.losses.reduction import check_floating, check_options
 from softonce.shapes import Reduction
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _EQUAL_ON_ALL_RANKS = {  # the facts, and what to do where ranks differ
     "head with a gradient": "let the head require a gradient on every rank, or on none",
     "features with a gradient": "let the features require a gradient on every rank, or on none",
     "sum of the target": "pass the same targets on every rank; gather_rows makes them so",
+    "sum of the features": "pass the same features on every rank; if each has rows of its own, as "
+    "in data parallel training and if FSDP2 has sharded the head, gather_rows makes them so",
 }
 
 
@@ -85,10 +87,13 @@ class Shards:
 
 @dataclass(frozen=True, eq=False)
 class Arguments:
-    """What a rank was called with, as in `sharded_linear_cross_entropy`."""
+    """What a rank was called with, as in `sharded_linear_cross_entropy`.
+
+    Without a `local_weight` the features are the logits of this rank's classes themselves.
+    """
 
     features: Tensor
-    local_weight: Tensor
+    local_weight: Tensor | None
     target: Tensor
     linear_bias: Tensor | None
     weight: Tensor | None
@@ -127,13 +132,16 @@ def agree_on_shards(arguments: Arguments, group: dist.ProcessGroup | None) -> Sh
 def _facts(arguments: Arguments) -> dict[str, float]:
     """Return what the other ranks have to know of this one's arguments, as numbers."""
     features, target = arguments.features, arguments.target
-    head = (arguments.local_weight, arguments.linear_bias)
+    head, has_head = (
+        (arguments.local_weight, arguments.linear_bias),
+        arguments.local_weight is not None,
+    )
     return {
         "class_start": arguments.class_start,
         "class_stop": arguments.class_stop,
         "columns": target.shape[-1] if arguments.has_probs else -1,
         "rows of features": len(features) if features.dim() == 2 else -1,
-        "features": features.shape[-1],
+        "features": features.shape[-1] if has_head else -1,
         "dtype": features.dtype.itemsize + 0.5 * (features.dtype == torch.bfloat16),
         "bias": arguments.linear_bias is not None,
         "probability targets": arguments.has_probs,
@@ -145,6 +153,7 @@ def _facts(arguments: Arguments) -> dict[str, float]:
         "head with a gradient": any(t.requires_grad for t in head if t is not None),
         "features with a gradient": features.requires_grad and torch.is_grad_enabled(),
         "sum of the target": 0 if arguments.has_probs else _checksum(target),
+        "sum of the features": _checksum(_bits(features)) if has_head else 0,
     }
 
 
@@ -152,6 +161,13 @@ def _checksum(target: Tensor) -> int:
     """Return a number that tells most targets apart, and targets in another order too."""
     place = torch.arange(1, target.numel() + 1, device=target.device)
     return int((target.flatten().long() % 2**31 * place).sum() % 2**31)
+
+
+def _bits(features: Tensor) -> Tensor:
+    """Return a whole number for each row, from the bits of its features: no rounding, any order."""
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    whole = features.detach().contiguous().view(kinds[features.itemsize])
+    return whole.sum(-1, dtype=torch.int64)
 
 
 def _problem(arguments: Arguments) -> ArgumentError | None:
@@ -169,6 +185,9 @@ def _problem(arguments: Arguments) -> ArgumentError | None:
 
 def _check_head(arguments: Arguments) -> None:
     features, local_weight = arguments.features, arguments.local_weight
+    if local_weight is None:
+        check_floating("logits", features)
+        return
     start, stop, bias = arguments.class_start, arguments.class_stop, arguments.linear_bias
     expected = f"for the classes [{start}, {stop}) and features {tuple(features.shape)}"
     num_own = stop - start
@@ -177,10 +196,12 @@ def _check_head(arguments: Arguments) -> None:
             f"expected 0 <= class_start <= class_stop, found {start} and {stop}: "
             "pass the half-open range of this rank's classes"
         )
-    if features.dim() not in (1, 2) or not features.is_floating_point():
+    for name, tensor in (("features", features), ("local_weight", local_weight)):
+        check_floating(name, tensor)
+    if features.dim() not in (1, 2):
         raise ArgumentError(
-            f"expected floating point features of shape (D,) or (N, D), found {features.dtype} "
-            f"of shape {tuple(features.shape)}: put the features of each image into one row"
+            f"expected features of shape (D,) or (N, D), found {tuple(features.shape)}: "
+            "put the features of each image into one row"
         )
     if tuple(local_weight.shape) != (num_own, features.shape[-1]):
         raise ArgumentError(

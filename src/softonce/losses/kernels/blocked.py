@@ -46,7 +46,7 @@ def forward_rows(
         moment = None if part.dense is None else part.moment(work, at_anchor)
         rows = describe(at_anchor, *normalize_others_(work.scatter_(1, part.anchor, -torch.inf)))
         if dlogits is not None:
-            chance = None if part.at is None else 1 / rows.total
+            chance = None if part.dense is None else _chance(at_anchor, rows.largest, rows.total)
             part.differentiate_(work, rows.others / rows.total, chance, _at(scale, block))
             _store(work, mass, dlogits, block)
         found.append((block, part.weigh(rows, moment)))
@@ -71,12 +71,17 @@ def backward_rows(
         work = _load(logits, dlogits, block)
         part = _part(work, mass, block)
         chance = None
-        if mass.probs is not None or upstream_lse is not None:
-            chance = (work.gather(1, part.anchor) - top[block]).exp() / total[block]
+        if part.dense is not None or upstream_lse is not None:
+            chance = _chance(work.gather(1, part.anchor), top[block], total[block])
         normalize_others_(work.scatter_(1, part.anchor, -torch.inf))
         of_lse = None if upstream_lse is None else _at(upstream_lse, block)
         part.differentiate_(work, share[block], chance, _at(upstream, block), of_lse)
         _store(work, mass, dlogits, block)
+
+
+def _chance(at_anchor: Tensor, largest: Tensor, total: Tensor) -> Tensor:
+    """Return the probability of the anchor, which 1 minus that of the others would round away."""
+    return (at_anchor - largest).exp_() / total
 
 
 def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> Rows:
@@ -100,45 +105,44 @@ def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> R
     return Rows(loss, nothing, nothing, nothing)
 
 
-def plain_block(logits: Tensor, anchor: Tensor, dlogits: Tensor, scale: Factor) -> Tensor:
-    """Return the losses of a block, (n, 1) or (n, 1, l), and write its gradient.
+def plain_block(
+    logits: Tensor, anchor: Tensor, dlogits: Tensor | None = None, scale: Factor = 1.0
+) -> Tensor:
+    """Return the losses of a block, (n, 1) or (n, 1, l); write its gradient if there is a place.
 
-    The softmax of all classes says it all, but where a row is more sure than not: its sum lost what
-    is small beside the anchor.
+    The softmax of all classes says it all, unless a row is more sure than not: its sum lost what is
+    small beside the anchor.
     """
     dtype = accumulation_dtype(logits.dtype)
-    fits = dlogits.dtype == dtype and dlogits.is_contiguous()
-    gap = _gap(logits, anchor) if dlogits.data_ptr() == logits.data_ptr() else None
-    probs = torch.softmax(
-        logits, 1, dtype, out=dlogits if fits else logits.new_empty(0, dtype=dtype)
-    )
+    fits = dlogits is not None and dlogits.dtype == dtype and dlogits.is_contiguous()
+    in_place = dlogits is not None and dlogits.data_ptr() == logits.data_ptr()
+    gap = _gap(logits, anchor) if in_place else None
+    place = dlogits if fits else logits.new_empty(0, dtype=dtype)
+    probs = torch.softmax(logits, 1, dtype, out=place)
     own = probs.gather(1, anchor)
     low, high = (end.item() for end in own.aminmax()) if own.numel() else (0.0, 1.0)
     if low >= _TINY and high < 0.5:
         loss = own.log().neg_()
-        probs.mul_(scale).scatter_(1, anchor, own.sub_(1).mul_(scale))
+        if dlogits is not None:
+            probs.mul_(scale).scatter_(1, anchor, own.sub_(1).mul_(scale))
     else:
         gap = _gap(logits, anchor) if gap is None and not low >= _TINY else gap  # NaN is not, too
-        loss = _exact_block(probs, own, anchor, scale, gap)
-    if not fits:
+        others = probs.scatter_(1, anchor, 0).sum(1, keepdim=True)
+        loss = _exact_loss(probs, own, others, gap)
+        if dlogits is not None:
+            factor = own.add_(others).reciprocal_().mul_(scale)
+            probs.scatter_(1, anchor, others.neg_()).mul_(factor)
+    if dlogits is not None and not fits:
         dlogits.copy_(probs)
     return loss
 
 
-def _exact_block(
-    probs: Tensor, own: Tensor, anchor: Tensor, scale: Factor, gap: Tensor | None
-) -> Tensor:
-    """Do so where rows may be sure: the others are added up without the anchor, whose share is own.
-
-    Both are divided by what they are together.
-    """
-    others = probs.scatter_(1, anchor, 0).sum(1, keepdim=True)
+def _exact_loss(probs: Tensor, own: Tensor, others: Tensor, gap: Tensor | None) -> Tensor:
+    """Return the losses where rows may be sure: the others are added up without the anchor."""
     loss = (others / own).log1p_()
-    if gap is not None:
-        loss = torch.where(own < _TINY, gap - probs.amax(1, keepdim=True).log(), loss)
-    factor = own.add_(others).reciprocal_().mul_(scale)
-    probs.scatter_(1, anchor, others.neg_()).mul_(factor)
-    return loss
+    if gap is None:
+        return loss
+    return torch.where(own < _TINY, gap - probs.amax(1, keepdim=True).log(), loss)
 
 
 def _gap(logits: Tensor, anchor: Tensor) -> Tensor:
@@ -189,15 +193,15 @@ class _Part(NamedTuple):
         anchor: class of each row that the sums leave out, (n, 1) or (n, 1, l).
         whole: s, the mass of each row.
         dense: mass of each class beside the anchor's own, broadcast to the logits; None is 0.
-        off: the part of `dense` that is not at the anchor.
-        at: the part that is, where it may be small: with probabilities.
+        off: the mass of all classes but the anchor, where there is a `dense`.
+        at: the mass of the anchor, where there is a `dense`.
     """
 
     anchor: Tensor
     whole: Factor
     dense: Tensor | None = None
     off: Factor = 0.0
-    at: Tensor | None = None
+    at: Factor = 1.0
 
     def weigh(self, rows: Rows, moment: Tensor | None) -> Rows:
         """Return the rows with the loss of the whole mass."""
@@ -226,15 +230,14 @@ class _Part(NamedTuple):
         Args:
             q: the softmax of the others, 0 at the anchor.
             share: the probability of all others.
-            chance: the probability of the anchor, where it may be small and matter.
+            chance: the probability of the anchor; needed with `dense` and with `upstream_lse`.
             upstream: factor of each row.
             upstream_lse: factor of each row's log-sum-exp.
         """
         factor = self.whole * upstream
-        at_anchor = factor * -share if self.dense is None else self.off * upstream - factor * share
-        if self.at is not None and chance is not None:  # 1 - share loses a small chance
-            unexpected = 2 * self.at <= self.whole
-            at_anchor = torch.where(unexpected, factor * chance - self.at * upstream, at_anchor)
+        at_anchor = factor * -share
+        if self.dense is not None and chance is not None:
+            at_anchor = (self.off * chance - self.at * share) * upstream
         if upstream_lse is not None and chance is not None:
             at_anchor = at_anchor + upstream_lse * chance
             factor = factor + upstream_lse
@@ -259,8 +262,8 @@ def _part(work: Tensor, mass: Mass, block: Block) -> _Part:
     own = 1.0 if keep is None else keep.expand_as(work).gather(1, anchor)
     if spread is None:
         return _Part(anchor, own)
-    total = spread.sum()
-    return _Part(anchor, own + total, spread, total - spread.expand_as(work).gather(1, anchor))
+    total, at = spread.sum(), spread.expand_as(work).gather(1, anchor)
+    return _Part(anchor, own + total, spread, total - at, own + at)
 
 
 def _blocks(logits: Tensor) -> Iterator[Block]:

@@ -57,7 +57,7 @@ class Sums(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A row's loss, m, S and others; the mass at its index target alone; and s."""
+    """A row's loss, m, S and others; the mass at its index target alone; s; its probability."""
 
     loss: Any
     largest: Any
@@ -65,6 +65,7 @@ class Known(NamedTuple):
     others: Any
     own: Any
     whole: Any
+    chance: Any
 
 
 @triton.jit
@@ -145,7 +146,10 @@ def backward_program(
     largest = tl.load(row_at(rows[1], place), mask=place.live, other=0)
     total = tl.load(row_at(rows[2], place), mask=place.live, other=1)
     others = tl.load(row_at(rows[3], place), mask=place.live, other=0)
-    known = Known(0.0, largest, total, others, own, whole)
+    gap = largest - largest
+    if masses.probs is None:
+        gap = _target_logit(logits, place, block) - largest
+    known = Known(0.0, largest, total, others, own, whole, _exp(gap) / total)
     span = find_span(shape, per_span)
     _differentiate(logits, dlogits, masses, place, known, upstream, upstream_lse, span, block)
 
@@ -201,16 +205,25 @@ def _finish(sums, logits, masses, place, block):
         top, gap = sums.largest, sums.largest - sums.largest
         others = sums.rest + (sums.tops - 1)
     else:
-        at = row_at(Column(logits.pointer, logits.per_batch, logits.per_row), place)
-        z = tl.load(at + place.target * logits.per_class, mask=place.live, other=0)
-        top = tl.maximum(sums.largest, z.to(block.zero.dtype))
-        gap = z.to(block.zero.dtype) - top
+        z = _target_logit(logits, place, block)
+        top = tl.maximum(sums.largest, z)
+        gap = z - top
         others = sums.rest * tl.where(sums.largest == _NONE, 1, _exp(sums.largest - top))
     total = others + tl.exp(gap)
     log_sum = tl.where(gap == 0, _log1p(others), tl.log(total))
     moment = sums.moment + _fallen(sums.whole, sums.largest, top) + _times(own, gap)
     whole = sums.whole + own
-    return Known(whole * log_sum - moment, top, total, others, own, whole)
+    return Known(
+        whole * log_sum - moment, top, total, others, own, whole, _exp(gap) / total
+    )  # fmt: skip
+
+
+@triton.jit
+def _target_logit(logits, place, block):
+    """Return the logit of each row's index target."""
+    at = row_at(Column(logits.pointer, logits.per_batch, logits.per_row), place)
+    z = tl.load(at + place.target * logits.per_class, mask=place.live, other=0)
+    return z.to(block.zero.dtype)
 
 
 @triton.jit
@@ -265,7 +278,7 @@ def _differentiate(
     u, v = _factor(upstream, place, block), _factor(upstream_lse, place, block)
     away = known.others / known.total
     slope = (u * known.whole + v) / known.total
-    at_target = _at_anchor(known.own, known.whole, away, u, v)
+    at_target = _at_anchor(known.own, known.whole, away, known.chance, u, v)
     dead = tl.where(place.wrong, float("nan"), 0.0)
     num_blocks = tl.cdiv(span.stop - span.start, block_size(block))
     for done in tl.range(0, num_blocks):
@@ -277,7 +290,9 @@ def _differentiate(
             a = block_mass(masses, place, classes, mask, block)
             g -= wide(u) * a
             if masses.probs is not None:
-                at_top = _at_anchor(a, wide(known.whole), wide(away), wide(u), wide(v))
+                at_top = _at_anchor(
+                    a, wide(known.whole), wide(away), wide(known.chance), wide(u), wide(v)
+                )
                 g = tl.where(z == wide(known.largest), at_top, g)
         g = tl.where(classes == wide(place.target), wide(at_target), g)
         g = tl.where(wide(place.live), g, wide(dead))
@@ -288,9 +303,12 @@ def _differentiate(
 
 
 @triton.jit
-def _at_anchor(a, whole, away, u, v):
-    """Return the anchor's gradient; `away`, the others' share, is exact where p rounds to 1."""
-    return (u * (whole - a) + v) * (1 - away) - u * a * away
+def _at_anchor(a, whole, away, chance, u, v):
+    """Return the anchor's gradient, from its probability and from that of the others.
+
+    Neither is 1 minus the other: each is exact where it is small.
+    """
+    return (u * (whole - a) + v) * chance - u * a * away
 
 
 @triton.jit

@@ -1,0 +1,79 @@
+"""The ways in which a loss of logits or of a head is computed, each forced on small problems."""
+
+import warnings
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import torch
+
+from softonce.losses import (
+    class_blocks,
+    cross_entropy,
+    everyday,
+    fused,
+    kernels,
+    linear,
+    linear_cross_entropy,
+    products,
+    reduction,
+)
+from softonce.losses.kernels import triton_rows
+from softonce.losses.kernels.triton_rows import Tiling
+from softonce.losses.objective import Objective
+
+LIMITS = {everyday: everyday._SMALL, linear: linear._SMALL}
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+REDUCTIONS = ("mean", "sum", "none")
+WAYS = ("short", "rows", "classes", "compiled", "accelerator")
+TILING = Tiling(height=16, lanes=8, width=4, is_vector=True, num_spans=1, num_warps=1)
+
+
+def compiled(function):
+    """Return the function as one graph that torch has derived, and that runs as it is."""
+    torch._dynamo.reset()
+    return torch.compile(function, backend="aot_eager", fullgraph=True)
+
+
+@contextmanager
+def way(name, *, is_fast=True):
+    """Let the losses take one way, and yield what turns a function into its caller on that way.
+
+    `short` takes what small calls take; `rows` and `classes` the loops of large ones; `compiled` is
+    inside `torch.compile`; `accelerator` runs the Triton programs in their interpreter, and reads
+    no value of a target. `is_fast` says whether the processor multiplies half precision faster.
+    """
+    with ExitStack() as stack:
+
+        def put(place, attribute, value):
+            stack.enter_context(mock.patch.object(place, attribute, value))
+
+        for place, limit in LIMITS.items():
+            put(place, "_SMALL", limit if name == "short" else 0)
+        put(products, "is_fast", lambda dtype: is_fast)
+        if name == "classes":
+            put(class_blocks, "is_faster", _has_plain_rows)
+            put(class_blocks, "_KEPT_BYTES", 100)
+            put(class_blocks, "_MAX_ROWS", 4)
+            put(class_blocks, "_BLOCK_CLASSES", (3, 3))
+        if name == "accelerator":
+            # numpy warns of inf - inf in lanes that a program masks afterwards, as no GPU would
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for place in (kernels, fused):
+                put(place, "find_kernel", lambda _: triton_rows)
+            put(triton_rows, "choose_tiling", lambda *_: TILING)
+            put(reduction, "_is_equal", lambda *_: None)
+            put(Objective, "kept_rows", lambda _: None)
+        yield compiled if name == "compiled" else lambda function: function
+
+
+def _has_plain_rows(head, mass):
+    return mass.index is not None and mass.ignored is None and mass.outside is None
+
+
+def of_logits(features, head, target, **options):
+    """Return the loss of the head's logits, which are made in front of it."""
+    return cross_entropy(features @ head.T, target, **options)
+
+
+LOSSES = {"logits": of_logits, "head": linear_cross_entropy}
