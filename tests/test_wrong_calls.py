@@ -111,9 +111,40 @@ FILES: dict[str, Call] = {
     "pretrained": lambda h: so.create_model("resnet18", pretrained=True),
     "a number as pattern": lambda h: so.list_models(3),
 }
+PREDICT: dict[str, Call] = {
+    "nothing": lambda h: so.predict("nothere", h.photo),
+    "swapped": lambda h: so.predict(h.photo, h.run),
+    "data as artefact": lambda h: so.predict(h.photos, h.photo),
+    "no images": lambda h: so.predict(h.run),
+    "an empty list": lambda h: so.predict(h.run, []),
+    "None": lambda h: so.predict(h.run, None),
+    "a number": lambda h: so.predict(h.run, 3),
+    "a dictionary": lambda h: so.predict(h.run, {"a": 1}),
+    "a number in a list": lambda h: so.predict(h.run, [h.photo, 3]),
+    "a wrong shape": lambda h: so.predict(h.run, np.zeros((2, 3, 4, 5, 6))),
+    "a range of a byte in floats": lambda h: so.predict(h.run, np.full((8, 8, 3), 255.0)),
+    "no classes": lambda h: so.predict(h.run, h.photo, top_k=0),
+    "an option of others": lambda h: so.predict(h.run, h.photo, topk=1),
+    "an unknown engine": lambda h: so.predict(h.run, h.photo, engine="tensorrt"),
+    "a configuration and images": lambda h: so.predict(so.PredictConfig(h.run), h.photo),
+    "another verb's options": lambda h: so.predict(so.EvaluateConfig((h.run, h.photos)), h.photo),
+    "load a classifier from nothing": lambda h: so.Classifier.load("nothere"),
+    "load a classifier from photos": lambda h: so.Classifier.load(h.photos),
+    "load a classifier from a number": lambda h: so.Classifier.load(3),
+    "classify a number": lambda h: so.Classifier.load(h.run)(3),
+    "evaluate a number": lambda h: so.Classifier.load(h.run).evaluate(3),
+    "evaluate a run": lambda h: so.Classifier.load(h.run).evaluate(h.run),
+    "export to a wrong format": lambda h: so.Classifier.load(h.run).export("tflite"),
+    "preprocess two": lambda h: so.Classifier.load(h.run).preprocess([h.photo, h.photo]),
+}
 CALLS = {
     f"{verb}: {name}": call
-    for verb, calls in {"train": TRAIN, "evaluate": EVALUATE, "files": FILES}.items()
+    for verb, calls in {
+        "train": TRAIN,
+        "evaluate": EVALUATE,
+        "predict": PREDICT,
+        "files": FILES,
+    }.items()
     for name, call in calls.items()
 }
 
@@ -188,5 +219,5 @@ def test_what_is_meant_works(here: Here, no_walks: list[str]) -> None:
     assert so.load(here.run)[1].classes == CLASSES
 
 
-def test_there_are_fifty() -> None:
-    assert len(CALLS) > 50
+def test_there_are_dozens() -> None:
+    assert len(CALLS) > 80

@@ -87,14 +87,15 @@ def predict(
         )
     config = config_of(PredictConfig, artefact, **options)
     pictures = _picture_folder(config)
-    return predict_images(
-        _open(config),
-        images,
-        top_k=config.top_k,
-        emit=config.emit,
-        batch_size=config.batch_size,
-        pictures=pictures,
-    )
+    with visible_notes(quiet=config.quiet):
+        return predict_images(
+            _open(config),
+            images,
+            top_k=config.top_k,
+            emit=config.emit,
+            batch_size=config.batch_size,
+            pictures=pictures,
+        )
 
 
 def _picture_folder(config: PredictConfig) -> PictureFolder | None:
@@ -103,8 +104,10 @@ def _picture_folder(config: PredictConfig) -> PictureFolder | None:
 
 def _records(config: PredictConfig) -> Iterator[Record]:
     pictures = _picture_folder(config)  # before an engine is opened, which takes longer
+    with visible_notes(quiet=config.quiet):
+        predictor = _open(config)
     answers = predict_items(
-        _open(config),
+        predictor,
         items_of_names(config.images),
         batch_size=config.batch_size,
         top_k=config.top_k,
