@@ -202,9 +202,10 @@ def normalised_again(call: Call) -> str | None:
         return "SO204"
     if call.op == "sigmoid" and scores.direct:
         return "SO202"
-    made = apply(call) if call.op == "softmax" else None
+    made = apply(call) if call.op in ("softmax", "log_softmax") else None
     same_axis = made is not None and made.axis is not None and made.axis == scores.axis
-    return "SO202" if same_axis or (made and scores.kind == Kind.BP) else None
+    is_softmax_of_single = call.op == "softmax" and scores.kind == Kind.BP
+    return "SO202" if (same_axis and scores.kind == Kind.P) or is_softmax_of_single else None
 
 
 def keeps_values(op: str) -> bool:

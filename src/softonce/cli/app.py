@@ -101,7 +101,9 @@ def _normalized(tokens: list[str]) -> list[str]:
         return ["--version"]
     if tokens[:1] == ["help"]:
         return [*tokens[1:], "--help"]
-    return [STANDARD_INPUT if word == "-" else word for word in tokens]
+    # What follows the script that is watched is the script's own.
+    own = tokens.index("--") + 2 if tokens[:1] == ["watch"] and "--" in tokens else len(tokens)
+    return [STANDARD_INPUT if word == "-" else word for word in tokens[:own]] + tokens[own:]
 
 
 def _run_verb(tokens: list[str]) -> int:

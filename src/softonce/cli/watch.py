@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-
 from softonce.config.watch import WatchConfig
-from softonce.errors import ArgumentError
 
 
 def watch(config: WatchConfig) -> int:
-    """Run a script as Python would, and report at its end which loss is given the wrong kind.
+    """Run a script as Python would, and report which loss is given the wrong kind of scores.
 
-    Everything after the script's name is the script's own. The report goes to standard error, at
-    the end and at Ctrl-C; the exit status is the script's.
+    Everything after the script's name is the script's own. A finding is one line on standard error
+    when it becomes certain, and in the report at the end, whichever end the script takes; child
+    processes are watched too. The exit status is the script's.
     """
-    if not config.script.is_file():
-        raise ArgumentError(f"expected a script at {config.script}, found none: check the path")
-    from softonce.checker.findings import to_json
-    from softonce.checker.runtime.script import run_script
-    from softonce.checker.runtime.session import watch as watched
+    from softonce.checker.runtime.command import watch_program
 
-    session = watched(steps=config.steps, every=config.every, report=False)
-    status = run_script(str(config.script), config.arguments, session)
-    sys.stdout.flush()
-    text = to_json(session.findings) if config.json else session.summary()
-    print(text, file=sys.stderr)  # noqa: T201 - the report
-    return status
+    return watch_program(config)
 
 
 def set_apart(tokens: list[str]) -> list[str]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision_beside import torchvision_or_skip
 
 import softonce.losses
 from softonce import floors
@@ -48,6 +52,16 @@ def one_class(scores: Tensor) -> Tensor:
     return F.cross_entropy(scores[:, :1], torch.zeros(20, dtype=torch.long))
 
 
+def by_hand(scores: Tensor) -> Tensor:
+    exponents = (scores - scores.amax(1, keepdim=True)).exp()
+    return exponents / exponents.sum(1).unsqueeze(1)
+
+
+def two_classes(scores: Tensor) -> Tensor:
+    p = scores[:, 0].sigmoid()
+    return torch.stack([1 - p, p], 1)
+
+
 GUILTY = [
     ("SO101", lambda x: nn.CrossEntropyLoss()(nn.Softmax(dim=1)(x), TARGET)),
     ("SO102", lambda x: F.nll_loss(x.softmax(1), TARGET)),
@@ -69,13 +83,23 @@ GUILTY = [
     ("SO203", lambda x: F.nll_loss(x.log_softmax(0), TARGET)),
     ("SO204", lambda x: -(x.softmax(1).log() * ONEHOT).sum()),
     ("SO206", lambda x: -((x.softmax(1) / 2.0).log_softmax(1) * ONEHOT).sum()),
+    ("SO206", lambda x: F.cross_entropy(x.softmax(1) / 0.5, TARGET)),
+    ("SO101", lambda x: F.nll_loss(F.log_softmax(x.softmax(1), 1), TARGET)),
+    ("SO101", lambda x: F.cross_entropy(x.softmax(1) - 1e-8, TARGET)),
+    ("SO101", lambda x: F.cross_entropy((x.softmax(1) + x.flip(1).softmax(1)) / 2, TARGET)),
+    ("SO101", lambda x: F.cross_entropy(x.exp() / x.exp().sum(1, keepdim=True), TARGET)),
+    ("SO101", lambda x: F.cross_entropy(by_hand(x), TARGET)),
+    ("SO101", lambda x: F.cross_entropy(two_classes(x), TARGET.remainder(2))),
+    ("SO104", lambda x: F.binary_cross_entropy(x.sigmoid().sigmoid(), ONEHOT)),
+    ("SO201", lambda x: F.nll_loss(F.log_softmax(x.relu(), 1), TARGET)),
+    ("SO202", lambda x: -F.log_softmax(x.softmax(1), 1).gather(1, TARGET[:, None]).mean()),
     ("SO302", lambda x: F.cross_entropy(x.log_softmax(1), TARGET)),
     ("SO602", lambda x: F.cross_entropy(x, TARGET + 1)),
     ("SO601", lambda x: F.cross_entropy(x * math.nan, TARGET)),
 ]
 
 
-@pytest.mark.parametrize(("code", "loss_of"), GUILTY, ids=[code for code, _ in GUILTY])
+@pytest.mark.parametrize(("code", "loss_of"), GUILTY)
 def test_rule_is_reported(code: str, loss_of: Callable[[Tensor], Tensor]) -> None:
     session = None
     try:
@@ -103,6 +127,11 @@ INNOCENT = {
     "softmax after the loss": lambda x: F.cross_entropy(x, TARGET) + 0 * x.softmax(1).sum(),
     "a temperature before the softmax": lambda x: F.cross_entropy(x / 2.0, TARGET),
     "half of two": lambda x: ((x.softmax(1) + x.tanh().softmax(1)) / 2.0).log().mean(),
+    "pooled at the end": lambda x: F.cross_entropy(
+        F.adaptive_avg_pool2d(x.relu()[..., None, None], 1).flatten(1), TARGET
+    ),
+    "a number as an index": lambda x: F.cross_entropy(x[: torch.tensor(20)], TARGET),
+    "log_softmax by hand": lambda x: F.nll_loss(x - x.logsumexp(1, keepdim=True), TARGET),
     "attention": lambda x: F.cross_entropy((x @ x.T).softmax(-1) @ x, TARGET),
     "kl of logarithms": lambda x: F.kl_div(x.log_softmax(1), ONEHOT, reduction="batchmean"),
     "changed in place": lambda x: F.cross_entropy(x.softmax(1).clone().mul_(9.0).sub_(3.0), TARGET),
@@ -111,7 +140,9 @@ INNOCENT = {
 
 @pytest.mark.parametrize("name", INNOCENT)
 def test_what_is_right_is_not_reported(name: str) -> None:
-    assert codes(train(INNOCENT[name])) == []
+    session = train(INNOCENT[name])
+    assert codes(session) == []
+    assert session.ledger.num_blind == 0
 
 
 def test_finding_names_both_lines_and_the_floor() -> None:
@@ -122,7 +153,7 @@ def test_finding_names_both_lines_and_the_floor() -> None:
     (finding,) = train(loss_of).findings
     assert finding.made is not None
     assert finding.place.line == finding.made.line + 1
-    assert finding.place.path == finding.made.path == __file__
+    assert {Path(p.path).resolve() for p in (finding.place, finding.made)} == {Path(__file__)}
     assert finding.witness == "tag"
     assert f"{floors.double_softmax_floor(C):.3f}" in finding.message
 
@@ -230,3 +261,44 @@ def test_sums_of_layers_are_followed() -> None:
     assert codes(session) == ["SO103"]
     assert session.findings[0].witness == "tag"
     assert session.ledger.num_blind == 0
+
+
+def test_line_of_a_layer_is_the_one_that_made_it() -> None:
+    with watch(report=False) as session:
+        last = nn.Softmax(dim=1)
+        line = last_line()
+        F.cross_entropy(nn.Sequential(nn.Linear(8, C), last)(IMAGES), TARGET)
+    (finding,) = session.findings
+    assert finding.made is not None
+    assert finding.made.line == line - 1
+
+
+def last_line() -> int:
+    return sys._getframe(1).f_lineno
+
+
+def test_classes_are_counted_over_all_losses_of_a_network() -> None:
+    def loss_of(scores: Tensor) -> Tensor:
+        real = F.cross_entropy(scores, TARGET)
+        return real + F.cross_entropy(scores, torch.full((20,), C))
+
+    assert codes(train(loss_of, classes=C + 1)) == []
+
+
+@pytest.mark.parametrize("name", ["LabelSmoothingCrossEntropy", "SoftTargetCrossEntropy"])
+def test_losses_of_timm_are_followed_into_their_own_softmax(name: str) -> None:
+    torchvision_or_skip()
+    loss: Any = pytest.importorskip("timm.loss", reason="needs timm")
+    target = ONEHOT if name.startswith("Soft") else TARGET
+    criterion = getattr(loss, name)()
+    assert codes(train(lambda x: criterion(x.softmax(1), target), steps=2)) == ["SO101"]
+    assert codes(train(lambda x: criterion(x, target), steps=2)) == []
+
+
+def test_what_could_not_be_looked_at_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a tensor of another maker")
+
+    monkeypatch.setattr("softonce.checker.runtime.mode.call_of", fail)
+    session = train(lambda x: F.cross_entropy(x.relu(), TARGET), steps=1)
+    assert re.search(r"1 call of relu at \S+test_rules.py:\d+ could not", session.summary())

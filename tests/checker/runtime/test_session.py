@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,3 +179,101 @@ def test_plugin_fails_a_test_with_a_second_softmax(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "SO101" in done.stdout
+
+
+def test_certain_finding_is_told_while_the_loop_runs(capsys) -> None:
+    net = nn.Sequential(nn.Linear(6, 4), nn.Softmax(dim=1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    told = []
+    with watch(steps=3) as session:
+        for _ in range(5):
+            F.cross_entropy(net(torch.randn(16, 6)), TARGET).backward()
+            optimizer.step()
+            told.append(capsys.readouterr().err.count("error SO101"))
+    assert told == [1, 0, 0, 0, 0]
+    assert capsys.readouterr().err.count("error SO101") == 1
+    assert "error SO101" in repr(session)
+
+
+def test_mode_leaves_a_loop_without_an_optimizer() -> None:
+    net = nn.Linear(6, 4)
+    sizes = []
+    with watch(report=False, steps=3, every=5) as session:
+        for _ in range(11):
+            F.cross_entropy(net(torch.randn(16, 6)), TARGET).backward()
+            sizes.append(_len_torch_function_stack())
+    # It goes at the first call of a module after the step.
+    assert sizes == [1, 1, 1, 1, 0, 1, 1, 0, 0, 0, 1]
+    assert "looked at 4 of 10 backward calls" in session.summary()
+
+
+def test_mode_leaves_a_loop_that_only_evaluates() -> None:
+    net = nn.Linear(6, 4)
+    with watch(report=False, steps=3) as session, torch.no_grad():
+        for _ in range(9):
+            F.cross_entropy(net(torch.randn(16, 6)), TARGET)
+        assert _len_torch_function_stack() == 0
+    assert session.ledger.num_looks == 3
+
+
+def test_steps_of_an_optimizer_are_counted_over_accumulated_gradients() -> None:
+    net = nn.Linear(6, 4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with watch(report=False, steps=3, every=97) as session:
+        for micro in range(40):
+            F.cross_entropy(net(torch.randn(16, 6)), TARGET).backward()
+            if micro % 10 == 9:
+                optimizer.step()
+    assert session.num_steps == 4
+
+
+def test_warning_names_the_line_that_it_names_without() -> None:
+    def lines() -> list[tuple[str, int]]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            F.softmax(torch.zeros(2, 3))
+            nn.Softmax()(torch.zeros(2, 3))
+            warnings.warn("mine", stacklevel=2)
+        return [(w.filename, w.lineno) for w in caught]
+
+    plain = lines()
+    with watch(report=False):
+        watched = lines()
+    assert watched[:2] == plain[:2]
+    assert watched[2][0] == plain[2][0]
+
+
+def test_fail_makes_an_error_the_status(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.format(last=""))
+    assert main(["watch", "--fail", str(script)]) == 1
+    script.write_text("import torch")
+    assert main(["watch", "--fail", str(script)]) == 0
+
+
+def test_module_and_folder_are_run_as_python_does(
+    tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "watched_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(
+        "import sys; print(__name__, __package__, sys.argv[1:], sys.path[0])"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["watch", "-m", "watched_package", "--steps", "-"]) == 0
+    assert capfd.readouterr().out == f"__main__ watched_package ['--steps', '-'] {tmp_path}\n"
+    assert main(["watch", "watched_package", "-"]) == 0
+    assert capfd.readouterr().out == f"__main__  ['-'] {package}\n"
+    assert main(["watch", "-m", "no_such_module"]) == 2
+    assert main(["watch", str(tmp_path)]) == 2
+
+
+def test_script_comes_through_a_pipe(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SCRIPT.format(last="").encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert main(["watch", "-", "a"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "['a']\n"
+    assert "<stdin>:5: error SO101" in err
+    assert "5 | F.cross_entropy(x.softmax(1)" in err

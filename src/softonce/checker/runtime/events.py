@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
-import sysconfig
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from softonce.checker.findings import Place
 from softonce.checker.flow import ATEN, DIMS, keeps_values
 from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind
 from softonce.checker.moves import after_movedim, swapped, transposed
@@ -22,7 +17,6 @@ from softonce.checker.tags import Call, Operand, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType
 
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "matmul"})
 KEEPS = frozenset(op for op in ROWS if keeps_values(op))
@@ -34,30 +28,26 @@ _BOUNDS = {
     "hardtanh": ("min_val", "max_val"),
 }
 _SWAPPED = frozenset({"rsub", "__rsub__"})
-_TORCH = str(Path(torch.__file__).parent)
-_CHECKER = str(Path(__file__).parents[1])
-_RUNNER = str(Path(__file__).with_name("script.py"))
-_LIBRARIES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), _TORCH, _CHECKER})
-_MAX_FRAMES = 64
 
 
 def name_of(function: Any) -> str:
-    """Return the table's name of a function of torch, or "" where the table does not have it."""
+    """Return the table's name of a function of torch, or "" if the table does not have it."""
     name = getattr(function, "__name__", "")
     if name == "__get__":
         name = function.__self__.__name__
     op = canonical(name)
-    op = ATEN.get(op, op)
+    if not name.startswith("__"):  # `__index__` is a number of Python's, no index of a tensor
+        op = ATEN.get(op, op)
     return op if op in _KNOWN else ""
 
 
 def is_swapped(function: Any) -> bool:
-    """Say whether the first argument stands on the right, as in `1 - x`."""
+    """Return whether the first argument stands on the right, as in `1 - x`."""
     return getattr(function, "__name__", "") in _SWAPPED
 
 
 def is_tempering(call: Call) -> bool:
-    """Say whether a call divides probabilities by a number.
+    """Return whether a call divides probabilities by a number.
 
     Example:
         >>> is_tempering(Call("div", (Scores(Kind.P), 2.0)))
@@ -157,28 +147,3 @@ def _order(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], rank: int)
 
 def _listed(dims: Any) -> tuple[int, ...]:
     return tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
-
-
-def user_lines() -> tuple[Place, ...]:
-    """Return the lines of the user's own files on the stack, the innermost first.
-
-    Where all of the stack is library code, the innermost line outside of torch.
-    """
-    found: list[Place] = []
-    outside: Place | None = None
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - what frames are got by
-    for _ in range(_MAX_FRAMES):
-        name = frame.f_code.co_filename if frame is not None else _RUNNER
-        if frame is None or name == _RUNNER:
-            break  # what runs the script is no line of the script
-        if not _is_library(name):
-            found.append(Place(name, frame.f_lineno))
-        elif outside is None and not name.startswith((_TORCH, _CHECKER)):
-            outside = Place(name, frame.f_lineno)
-        frame = frame.f_back
-    return tuple(found) or ((outside,) if outside else ())
-
-
-@lru_cache(maxsize=4096)
-def _is_library(name: str) -> bool:
-    return name.startswith((*_LIBRARIES, "<frozen")) or "site-packages" in name

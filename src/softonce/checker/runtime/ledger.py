@@ -1,86 +1,30 @@
-"""What was seen at each loss, and the findings that come of it."""
+"""What was seen of a script: its losses, by line, and the calls that normalise again."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from softonce.checker.catalog import RULES, floor_sentence
-from softonce.checker.findings import Finding, Place
+from softonce.checker.catalog import floor_sentence
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
-from softonce.checker.runtime.events import user_lines
-from softonce.checker.runtime.witnesses import Values, agreeing, look_at, recorded
+from softonce.checker.runtime.places import library_class, user_lines
+from softonce.checker.runtime.sites import SOMEWHERE, Seen, Site, count_targets, count_values
+from softonce.checker.runtime.verdicts import finding_of, site_findings
+from softonce.checker.runtime.witnesses import agreeing, look_at, recorded
 from softonce.checker.tags import Call, Scores
-from softonce.floors import double_softmax_floor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-IGNORE_INDEX = -100
-LOOKS_FOR_SUMS = 2
-"""Rows that sum to 1 in so many batches are no accident."""
-LOOKS_FOR_RANGES = 20
-"""Values within [0, 1], or cut at 0, need more batches: small networks start there."""
-SURE = {
-    "tag": "certain: followed from that line, and the values agree",
-    "grad_fn": "certain of the operation, not of its line: read in autograd's record",
-    "value": "likely: so look the values, and what made them was not seen",
-}
-_SOMEWHERE = Place("a line that was not seen")
+    from softonce.checker.findings import Finding, Place
+
 _CLASSIFIES = ("cross_entropy", "nll_loss")
-
-
-@dataclass(slots=True)
-class Site:
-    """One line that calls a loss.
-
-    Attributes:
-        loss: the operation.
-        places: the line, and the user's lines that led to it.
-        losses: what the loss was, at each look.
-        pardoned: rules that a later line explained away.
-    """
-
-    loss: str
-    places: tuple[Place, ...]
-    num_classes: int = 0
-    looks: int = 0
-    losses: list[float] = field(default_factory=list)
-    pardoned: set[str] = field(default_factory=set)
-    found: dict[tuple[str, Place], tuple[Scores, str, bool]] = field(default_factory=dict)
-    values: Counter[Kind] = field(default_factory=Counter)
-    rows: int = 0
-    deviation: float = 0.0
-    has_clean_training: bool = False
-    counts: Tensor | None = None
-    bad_target: int | None = None
-    nan: tuple[str, int, str] | None = None
-    step: int = 0
-    is_input_finite: bool = True
-    scale: str = "mean"
-    log_target: bool = False
-
-    @property
-    def place(self) -> Place:
-        """The innermost line of the user's own."""
-        return self.places[0] if self.places else _SOMEWHERE
-
-    def record_loss(self, result: Any) -> None:
-        """Keep the loss of one look."""
-        if not isinstance(result, Tensor) or result.numel() == 0:
-            return
-        value = float(result.detach().float().mean())
-        if math.isfinite(value):
-            if self.scale != "sum":
-                self.losses.append(value)
-        elif self.nan is None:
-            where = "its input is finite" if self.is_input_finite else "its input already is not"
-            self.nan = (str(value), self.step, where)
+HAND_WRITTEN_LOSSES = frozenset({"LabelSmoothingCrossEntropy", "SoftTargetCrossEntropy"})
+"""Classes of timm that apply log_softmax to scores and pick from it themselves."""
 
 
 class Ledger:
@@ -91,9 +35,16 @@ class Ledger:
         self.calls: dict[tuple[str, Place], Call] = {}
         self.thresholds: dict[Place, tuple[Scores, float]] = {}
         self.trained: set[Place] = set()
-        self.num_blind = 0
+        self.blind: Counter[tuple[str, Place]] = Counter()
         self.num_looks = 0
+        self.num_by_hand = 0
+        self.num_changes = 0
         self.step = 0
+
+    @property
+    def num_blind(self) -> int:
+        """How many calls could not be looked at."""
+        return self.blind.total()
 
     def look(
         self,
@@ -109,7 +60,7 @@ class Ledger:
         if not isinstance(given, Tensor) or given.ndim == 0 or given.numel() == 0:
             return None
         places = user_lines()
-        key = (loss, places[0] if places else _SOMEWHERE)
+        key = (loss, places[0] if places else SOMEWHERE)
         site = self.sites.setdefault(key, Site(loss, places))
         self.num_looks += 1
         site.looks, site.step = site.looks + 1, self.step
@@ -121,7 +72,7 @@ class Ledger:
         return site
 
     def _judge(self, site: Site, given: Tensor, axis: int, tag: Scores | None) -> None:
-        """Say which rules the input breaks, by the strongest witness that there is."""
+        """Keep the rules that the input breaks, by the strongest witness that there is."""
         seen = look_at(given, axis)
         site.num_classes, site.is_input_finite = given.shape[axis], seen.is_finite
         scores, witness = tag, "tag"
@@ -129,26 +80,40 @@ class Ledger:
             walked = recorded(given)
             scores, witness = (walked[0] if walked else None), "grad_fn"
         if scores is None:
-            _count_values(site, seen)
+            count_values(site, seen)
             return
         kind = agreeing(scores, given, axis)
-        rules = broken_rules(site.loss, kind)
-        if not rules:
-            rules = _shape_rules(site, given, axis, scores)
+        rules = dict(broken_rules(site.loss, kind))
+        if not scores.direct:
+            rules.pop("SO201", None)  # averaged since, as some published networks end
+        rules = rules or _shape_rules(site, given, axis, scores)
         if not rules and kind == Kind.LOGITS:
             site.has_clean_training |= given.requires_grad
             if scores.made is not None:
                 self.trained.add(scores.made)
+        entry = Seen(scores, witness, given.requires_grad)
+        nested = _nested(site.loss, kind, scores)
+        if nested is not None:
+            code, inner, outer = nested
+            self._drop("SO202", scores.made)
+            rules = {code: inner.kind}
+            entry = entry._replace(scores=inner, loss=outer)
         for code in rules:
-            self._keep(site, code, scores, witness, is_training=given.requires_grad)
+            self._keep(site, code, entry)
 
-    def _keep(
-        self, site: Site, code: str, scores: Scores, witness: str, *, is_training: bool
-    ) -> None:
-        key = (code, scores.made or _SOMEWHERE)
+    def _keep(self, site: Site, code: str, entry: Seen) -> None:
+        key = (code, entry.scores.made or SOMEWHERE)
         before = site.found.get(key)
-        is_training |= before is not None and before[2]
-        site.found[key] = (scores, witness if before is None else before[1], is_training)
+        if before is None:
+            self.num_changes += 1
+        else:
+            is_training = entry.is_training or before.is_training
+            entry = entry._replace(witness=before.witness, is_training=is_training)
+        site.found[key] = entry
+
+    def _drop(self, code: str, place: Place | None) -> None:
+        """Forget a call that a loss explains better."""
+        self.calls.pop((code, place or SOMEWHERE), None)
 
     def _look_at_target(
         self,
@@ -163,17 +128,26 @@ class Ledger:
             for bit in agreeing(tag, target, -1):
                 code = KL_TARGET_RULES.get((site.log_target, bit))
                 if code is not None:
-                    self._keep(site, code, tag, "tag", is_training=given.requires_grad)
+                    self._keep(site, code, Seen(tag, "tag", given.requires_grad))
         if (
             site.loss in _CLASSIFIES
             and target.dtype == torch.int64
             and target.ndim < given.ndim + 1
         ):
-            _count_targets(site, target.detach().reshape(-1), kwargs)
+            was_right = site.bad_target is None
+            count_targets(site, target.detach().reshape(-1), kwargs)
+            self.num_changes += was_right and site.bad_target is not None
 
     def note_call(self, code: str, call: Call) -> None:
-        """Keep a call that normalises again, whatever becomes of its result."""
-        self.calls.setdefault((code, call.made or _SOMEWHERE), call)
+        """Keep a call that normalises again, whatever becomes of its result.
+
+        In a loss of a library, such as timm's with label smoothing, it is the loss's own softmax.
+        """
+        loss = library_class() if call.op == "log_softmax" else ""
+        if loss in HAND_WRITTEN_LOSSES:
+            code, call = "SO101", call._replace(op=loss)
+        if self.calls.setdefault((code, call.made or SOMEWHERE), call) is call:
+            self.num_changes += 1
 
     def note_threshold(self, call: Call, args: tuple[Any, ...]) -> None:
         """Keep a comparison of raw scores with a number between 0 and 1."""
@@ -181,24 +155,49 @@ class Ledger:
         number = args[1] if len(args) > 1 else None
         is_threshold = isinstance(number, float) and 0 < number < 1
         if is_threshold and isinstance(scores, Scores) and scores.kind == Kind.LOGITS:
-            self.thresholds.setdefault(call.made or _SOMEWHERE, (scores, float(args[1])))
+            self.thresholds.setdefault(call.made or SOMEWHERE, (scores, float(args[1])))
 
     def findings(self) -> list[Finding]:
         """Return what was found, in order of place."""
-        found = [finding for site in self.sites.values() for finding in _site_findings(site, self)]
+        sites = list(self.sites.values())
+        found = [finding for site in sites for finding in site_findings(site, sites)]
         blamed = {finding.made for finding in found}
         for (code, place), call in self.calls.items():
             scores = call.operands[0]
-            assert isinstance(scores, Scores)  # noqa: S101 - as normalised_again saw it
-            if place not in blamed:
-                found.append(_finding(code, place, scores, "tag", loss=call.op))
+            if place not in blamed and isinstance(scores, Scores):
+                floor = floor_sentence(_num_classes(call, scores)) if code == "SO101" else ""
+                found.append(finding_of(code, place, scores, "tag", loss=call.op, floor=floor))
         for place, (scores, number) in self.thresholds.items():
             if scores.made in self.trained:
                 chance = f"{1 / (1 + math.exp(-number)):.3f}"
                 found.append(
-                    _finding("SO205", place, scores, "tag", threshold=number, probability=chance)
+                    finding_of("SO205", place, scores, "tag", threshold=number, probability=chance)
                 )
         return sorted(found, key=lambda finding: finding.sort_key)
+
+
+def _num_classes(call: Call, scores: Scores) -> int | None:
+    shape, axis = call.before, scores.axis
+    return None if shape is None or axis is None or axis < -len(shape) else shape[axis]
+
+
+def _nested(loss: str, kind: Kind, scores: Scores) -> tuple[str, Scores, str] | None:
+    """Look through log_softmax and sigmoid at what they were applied to.
+
+    Returns:
+        The broken rule, what was normalised again, and what did so; None if all is right.
+    """
+    before = scores.before
+    if before is None or not before.kind:
+        return None
+    if scores.op == "log_softmax" and kind == Kind.LOGP and loss in _CLASSIFIES:
+        if before.kind == Kind.P:
+            return "SO101", before, "log_softmax"
+        if not before.kind & ~(Kind.NONNEG | Kind.BOUNDED) and before.direct:
+            return "SO201", before, "log_softmax"
+    elif scores.op == "sigmoid" and loss == "binary_cross_entropy" and before.kind == Kind.BP:
+        return "SO104", before, loss
+    return None
 
 
 def _shape_rules(site: Site, given: Tensor, axis: int, scores: Scores) -> dict[str, Kind]:
@@ -212,130 +211,3 @@ def _shape_rules(site: Site, given: Tensor, axis: int, scores: Scores) -> dict[s
         if site.loss in _CLASSIFIES and scores.axis != axis:
             return {"SO203": scores.kind}
     return {}
-
-
-def _count_values(site: Site, seen: Values) -> None:
-    site.values[seen.kind] += 1
-    if seen.kind is Kind.OTHER and seen.high > 0:
-        site.values[Kind.LOGITS] += 1
-    site.rows += seen.rows
-    site.deviation = max(site.deviation, seen.deviation)
-
-
-def _count_targets(site: Site, target: Tensor, kwargs: Mapping[str, Any]) -> None:
-    ignored = kwargs.get("ignore_index", IGNORE_INDEX)
-    target = target[target != ignored]
-    if target.numel() == 0:
-        return
-    low, high = (int(bound) for bound in target.aminmax())
-    if low < 0 or high >= site.num_classes:
-        site.bad_target = low if low < 0 else high
-        return
-    counts = torch.bincount(target.cpu(), minlength=site.num_classes)
-    is_same = site.counts is not None and len(site.counts) == len(counts)
-    site.counts = site.counts + counts if is_same and site.counts is not None else counts
-
-
-def _site_findings(site: Site, ledger: Ledger) -> Iterator[Finding]:
-    kept = dict(site.found)
-    if not kept:
-        kept = {(code, _SOMEWHERE): entry for code, entry in _by_values(site).items()}
-    clean = any(s.has_clean_training for s in ledger.sites.values() if s.loss == site.loss)
-    for (code, _), (scores, witness, is_training) in kept.items():
-        if code in site.pardoned:
-            continue
-        is_eval = code == "SO101" and not is_training and clean
-        yield _at_loss(site, "SO207" if is_eval else code, scores, witness)
-    yield from _loss_findings(site, blamed=bool(kept))
-
-
-def _by_values(site: Site) -> dict[str, tuple[Scores, str, bool]]:
-    """Return the rules that the values alone show; every look has to agree."""
-    needed = {Kind.P: LOOKS_FOR_SUMS, Kind.LOGP: LOOKS_FOR_SUMS, Kind.LOGITS: LOOKS_FOR_SUMS}
-    for kind in (Kind.P, Kind.LOGP, Kind.BP, Kind.NONNEG, Kind.LOGITS):
-        agreeing_looks = site.values[kind] + (site.values[Kind.P] if kind is Kind.BP else 0)
-        if agreeing_looks < max(site.looks, needed.get(kind, LOOKS_FOR_RANGES)):
-            continue
-        name = f"something whose values look like it ({site.rows} rows"
-        name += f", sums within {site.deviation:.0e} of 1)" if kind is Kind.P else ")"
-        entry = (Scores(kind, None, name), "value", True)
-        return dict.fromkeys(broken_rules(site.loss, kind), entry)
-    return {}
-
-
-def _at_loss(site: Site, code: str, scores: Scores, witness: str) -> Finding:
-    losses = ""
-    if code in ("SO101", "SO106", "SO207") and site.losses:
-        losses = (
-            f" It was {site.losses[0]:.3f} at the first look and {site.losses[-1]:.3f} at the last."
-        )
-    return _finding(
-        code,
-        site.place,
-        scores,
-        witness,
-        path=site.places[1:2],
-        loss=site.loss,
-        floor=floor_sentence(site.num_classes) + losses,
-        dim=scores.axis,
-        log_target=site.log_target,
-    )
-
-
-def _finding(
-    code: str,
-    place: Place,
-    scores: Scores,
-    witness: str,
-    *,
-    path: tuple[Place, ...] = (),
-    **said: object,
-) -> Finding:
-    made = scores.made or _SOMEWHERE
-    message = RULES[code].message.format(**{"op": scores.op, "made": made, **said})
-    via = f" (called from {path[0]})" if path and path[0].path != place.path else ""
-    text = f"{message}{via} [{SURE[witness]}]"
-    return Finding(code, text, place, scores.made, path=path, witness=witness)
-
-
-def _loss_findings(site: Site, *, blamed: bool) -> Iterator[Finding]:
-    """Yield what the loss and its targets say by themselves."""
-
-    def finding(code: str, **said: object) -> Finding:
-        message = RULES[code].message.format(loss=site.loss, classes=site.num_classes, **said)
-        return Finding(code, message, site.place, witness="value")
-
-    if site.nan is not None:
-        value, step, cause = site.nan
-        yield finding("SO601", value=value, step=step, cause=cause)
-    if site.bad_target is not None:
-        yield finding("SO602", value=site.bad_target)
-    absent = _absent(site)
-    if absent:
-        shown = ", ".join(map(str, absent[:10])) + (" and more" if len(absent) > 10 else "")
-        noun = "class" if len(absent) == 1 else "classes"
-        total = int(site.counts.sum()) if site.counts is not None else 0
-        yield finding("SO603", absent=f"{noun} {shown}", seen=total)
-    if not blamed and _is_at_floor(site):
-        floor = double_softmax_floor(site.num_classes)
-        yield finding("SO604", value=f"{site.losses[-1]:.3f}", floor=f"{floor:.3f}")
-
-
-def _absent(site: Site) -> list[int]:
-    """Return the classes without a target, where that is no accident of a small sample."""
-    if site.counts is None or site.num_classes < 2:
-        return []
-    enough = site.num_classes * (math.log(site.num_classes) + 7)
-    if int(site.counts.sum()) < enough:
-        return []
-    return (site.counts == 0).nonzero()[:, 0].tolist()
-
-
-def _is_at_floor(site: Site) -> bool:
-    last = site.losses[-LOOKS_FOR_RANGES:]
-    if site.loss != "cross_entropy" or len(last) < LOOKS_FOR_RANGES or site.num_classes < 2:
-        return False
-    # Probabilities that are sure of themselves look like single ones.
-    within = sum(site.values[kind] for kind in (Kind.P, Kind.BP, Kind.ONEHOT))
-    floor = double_softmax_floor(site.num_classes)
-    return within == site.looks and all(floor * 0.999 <= loss <= floor * 1.01 for loss in last)

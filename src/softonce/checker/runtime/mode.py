@@ -22,14 +22,18 @@ from softonce.checker.runtime.events import (
     is_swapped,
     is_tempering,
     name_of,
-    user_lines,
 )
+from softonce.checker.runtime.places import origin, user_lines
+from softonce.checker.runtime.sites import SOMEWHERE
 from softonce.checker.tags import Call, Scores
 
 if TYPE_CHECKING:
-    from softonce.checker.runtime.ledger import Ledger, Site
+    from collections.abc import Callable
 
-_SPOILT = frozenset({"softmax", "log_softmax", "log"})
+    from softonce.checker.runtime.ledger import Ledger
+    from softonce.checker.runtime.sites import Site
+
+_SPOILT = frozenset({"softmax", "log_softmax", "log", "cross_entropy"})
 """What reads probabilities that were divided by a temperature as if they still were some."""
 _WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
 _CASTS = frozenset({"to", "type", "type_as"})
@@ -38,9 +42,12 @@ _CASTS = frozenset({"to", "type", "type_as"})
 class ScoreMode(TorchFunctionMode):
     """Follows kinds from call to call; what it cannot follow has no tag."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self, ledger: Ledger, before_loss: Callable[[], None], on_close: Callable[[], None]
+    ) -> None:
         super().__init__()
         self.ledger = ledger
+        self._before_loss, self._on_close = before_loss, on_close
         self.is_active = True
         self.num_events = 0
         self._last_event = self._last_look = sys.maxsize
@@ -60,13 +67,14 @@ class ScoreMode(TorchFunctionMode):
         self.num_events += 1
         if self.num_events > self._last_event or self.ledger.num_looks >= self._last_look:
             self.is_active = False
-            self._last_event = self._last_look = sys.maxsize
+            self.stay_open()
+            self._on_close()
         if not op or not self.is_active or _is_tracing():
             return func(*args, **kwargs)
-        seen = self._guarded(self._before, op, func, args, kwargs)
+        seen = self._guarded(op, self._before, op, func, args, kwargs)
         result = func(*args, **kwargs)
         if seen is not None:
-            self._guarded(self._after, seen, args, result)
+            self._guarded(op, self._after, seen, args, result)
         return result
 
     def close_after(self, looks: int, events: int) -> None:
@@ -74,38 +82,54 @@ class ScoreMode(TorchFunctionMode):
         self._last_look = self.ledger.num_looks + looks
         self._last_event = self.num_events + events
 
-    def _guarded(self, look: Any, *arguments: Any) -> Any:
+    def stay_open(self) -> None:
+        """Look without end."""
+        self._last_event = self._last_look = sys.maxsize
+
+    def _guarded(self, op: str, look: Any, *arguments: Any) -> Any:
         """Look, and never let that hurt the script; what could not be looked at is counted."""
         try:
             with torch.no_grad():
                 return look(*arguments)
         except Exception:  # noqa: BLE001 - tensors of other makers raise anything
-            self.ledger.num_blind += 1
+            self.ledger.blind[op, next(iter(user_lines()), SOMEWHERE)] += 1
             return None
 
     def _before(
         self, op: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call | Site | None:
         if op in SINKS:
+            self._before_loss()
+            self._note_tempered(op, args)
             return self.ledger.look(op, args, kwargs, self.scores_of)
         call = call_of(op, args, kwargs, self.tag_of, swapped=is_swapped(func))
         if call.op not in KEEPS:
-            call = call._replace(made=next(iter(user_lines()), None))
+            call = call._replace(made=origin())
         if op in ("add", "sub") and 1.0 in call.operands:
             self._pardon(args)
         code = normalised_again(call)
-        tempered = self._tempered.get(args[0]) if op in _SPOILT and args else None
-        if tempered is not None:
-            self.ledger.note_call("SO206", call._replace(operands=(tempered,)))
-        elif code is not None:
+        if op in _SPOILT and self._note_tempered(op, args):
+            return call
+        if code is not None:
             self.ledger.note_call(code, call)
         elif op in ("gt", "ge", "lt", "le"):
             self.ledger.note_threshold(call, args)
+        self.ledger.num_by_hand += op == "log_softmax" and torch.is_grad_enabled()
         return call
+
+    def _note_tempered(self, op: str, args: tuple[Any, ...]) -> bool:
+        """Keep a call on probabilities that were divided by a temperature."""
+        tempered = self._tempered.get(args[0]) if args and op in _SPOILT else None
+        if tempered is None:
+            return False
+        place = next(iter(user_lines()), None)
+        self.ledger.note_call("SO206", Call(op, (tempered,), made=place))
+        return True
 
     def _after(self, seen: Call | Site, args: tuple[Any, ...], result: Any) -> None:
         if not isinstance(seen, Call):
             seen.record_loss(result)
+            self.ledger.num_changes += seen.nan is not None
             if seen.loss == "nll_loss" and isinstance(result, Tensor):
                 self._negated[result] = seen
             return
