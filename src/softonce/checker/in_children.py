@@ -19,8 +19,6 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from softonce.files import replacing
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
@@ -172,8 +170,10 @@ def _write(shared: Shared, session: watch) -> None:
         return
     found = [to_dict(finding) for finding in session.ledger.findings()]
     record = {"findings": found, "looks": session.ledger.num_looks, "steps": session.num_steps}
-    with replacing(Path(shared.folder, f"{os.getpid()}.json")) as path:
-        path.write_text(json.dumps(record), encoding="utf-8")
+    # The parent may read at any moment: a file is whole or not there.
+    part = Path(shared.folder, f"{os.getpid()}.part")
+    part.write_text(json.dumps(record), encoding="utf-8")
+    part.replace(part.with_suffix(".json"))
 
 
 class _AfterTorch:
