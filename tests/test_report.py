@@ -464,7 +464,9 @@ UP = "\N{UPWARDS ARROW}"
 
 
 def loss_curve(rows: list[dict[str, Any]], floor: float | None = None) -> str:
-    return charts.curve(charts.Lines.of(rows, LOSS), name="loss", label="loss", floor=floor)
+    return charts.curve(
+        charts.Lines.of(rows, LOSS), name="loss", label="loss", floor=floor, cuts_outlier=True
+    )
 
 
 def test_a_curve_without_values_is_nothing() -> None:
@@ -493,7 +495,14 @@ def test_a_first_epoch_that_is_far_off_does_not_hide_the_later_ones() -> None:
     assert max(ticks) < 4
 
 
-@pytest.mark.parametrize("values", [[9.0], [9.0, 9.0], [0.0, 0.0], [5.0, -1.0]])
+def test_only_the_loss_is_cut_off() -> None:
+    rates = [{**row, "lr": 0.1**epoch} for epoch, row in enumerate(only("train"))]
+    curves = page._training(full_report(history=[*rates, *only("val")]))["curves"]
+    assert len(curves) == 3
+    assert not any(UP in svg for svg in curves)
+
+
+@pytest.mark.parametrize("values", [[9.0], [9.0, 9.0], [0.0, 0.0], [5.0, -1.0], [1.0, 9.0]])
 def test_a_short_or_flat_curve_is_drawn_whole(values: list[float]) -> None:
     rows = [{"step": n, "epoch": n, "split": "val", "nll": v} for n, v in enumerate(values)]
     assert charts.Lines.of(rows, LOSS).outlier() is None

@@ -30,7 +30,7 @@ _VARIABLES = {
     TRAIN: "var(--second)",
     VAL: "var(--first)",
 }
-_SQUASHING = 3.0  # from here on the later points share less than a third of the axis
+_SQUASHING = 3.0  # from here on all other points would share less than a third of the axis
 _OF = {"train": TRAIN, "val": VAL}
 _PALETTE = Palette(INK, MUTED, first=VAL, second=TRAIN, paper="none")
 _STYLE = style_of(_PALETTE) | {"svg.fonttype": "none", "svg.hashsalt": "softonce"}
@@ -67,14 +67,11 @@ class Lines:
         return cls(points, x_name)
 
     def outlier(self) -> tuple[int, float] | None:
-        """Return the largest first point if it would squash all later ones, else None.
-
-        Before its statistics have settled, batch normalisation may cost val many nats in the first
-        epoch, and a later rise of half a nat, which is overfitting, would not be seen beside it.
-        """
-        later = [value for line in self.points.values() for _, value in line[1:]]
-        first = max((line[0] for line in self.points.values()), key=lambda point: point[1])
-        return first if later and first[1] > _SQUASHING * max(later) > 0 else None
+        """Return the largest point if it is the first of its line and would squash all others."""
+        ranked = sorted((p for line in self.points.values() for p in line), key=lambda p: p[1])
+        if len(ranked) < 2 or ranked[-1] not in [line[0] for line in self.points.values()]:
+            return None
+        return ranked[-1] if ranked[-1][1] > _SQUASHING * ranked[-2][1] > 0 else None
 
     def reaches(self, floor: float) -> bool:
         """Return whether a line comes near a value from above, so that it is worth marking."""
@@ -84,7 +81,13 @@ class Lines:
 
 
 def curve(
-    lines: Lines, *, name: str, label: str, floor: float | None = None, as_percent: bool = False
+    lines: Lines,
+    *,
+    name: str,
+    label: str,
+    floor: float | None = None,
+    as_percent: bool = False,
+    cuts_outlier: bool = False,
 ) -> str:
     """Draw lines over training.
 
@@ -94,6 +97,7 @@ def curve(
         label: what the vertical axis shows, and its unit.
         floor: a value to mark by a dashed line.
         as_percent: whether the values are fractions to write in percent.
+        cuts_outlier: whether the axis ends below a first point that is far above all others.
 
     Returns:
         The chart, or nothing if there is no line.
@@ -109,7 +113,7 @@ def curve(
         # The unit stands above the axis: beside it, a browser's wider font would be cut off.
         axes.set(xlabel=lines.x_name, title=label)
         axes.locator_params(axis="x", integer=True)
-        if (outlier := lines.outlier()) is not None:
+        if cuts_outlier and (outlier := lines.outlier()) is not None:
             _cut_off(axes, outlier, lines)
         if as_percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -122,7 +126,11 @@ def curve(
 
 
 def _cut_off(axes: Axes, outlier: tuple[int, float], lines: Lines) -> None:
-    """End the axis above the later points, and write the value that lies beyond."""
+    """End the axis above the other points, and write the value that lies beyond.
+
+    Before its statistics have settled, batch normalisation may cost val many nats in the first
+    epoch, and a later rise of half a nat, which is overfitting, would not be seen beside it.
+    """
     rest = [value for line in lines.points.values() for _, value in line if value != outlier[1]]
     low, top = min(rest), 1.25 * max(rest)
     axes.set_ylim(low - 0.05 * (top - low), top)

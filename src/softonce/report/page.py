@@ -186,7 +186,7 @@ def _training(report: Report) -> dict[str, Any]:
     # Any other loss than the plain cross-entropy has another floor.
     floor = least if not report.loss_parts and loss.reaches(least) else None
     drawn = (
-        charts.curve(loss, name="loss", label="loss (nats)", floor=floor),
+        charts.curve(loss, name="loss", label="loss (nats)", floor=floor, cuts_outlier=True),
         charts.curve(top1, name="top1", label="top-1 accuracy", as_percent=True),
         charts.curve(rate, name="lr", label="learning rate"),
     )
