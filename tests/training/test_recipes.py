@@ -165,17 +165,6 @@ def test_an_unknown_layer_is_refused_with_the_ones_there_are() -> None:
 # what is measured
 
 
-def test_the_rate_that_is_found_is_a_tenth_of_the_best_and_is_drawn(
-    photos: Path, tmp_path: Path, caplog
-) -> None:
-    caplog.set_level(logging.INFO, logger="softonce")
-    train(small(photos, tmp_path / "run", lr="find", epochs=1))
-    saved = from_toml(tmp_path / "run" / "config.toml", TrainConfig)
-    assert 1e-6 < saved.lr < 1.0
-    assert f"lr {saved.lr:g}: a tenth of" in caplog.text
-    assert (tmp_path / "run" / "lr_find.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_measuring_changes_nothing_but_the_number(photos: Path, tmp_path: Path) -> None:
     train(small(photos, tmp_path / "run", lr="find", stochastic_depth=0.2))
     found = from_toml(tmp_path / "run" / "config.toml", TrainConfig).lr
