@@ -30,7 +30,8 @@ from torch import Tensor
 from torch.nn import LinearCrossEntropyOptions
 
 import softonce
-from softonce.losses.kernels import Mass, triton_rows
+from softonce.losses.kernels import triton_rows
+from softonce.losses.kernels.interface import Mass
 
 Loss = Callable[..., Tensor]
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from harness import draw_times, hardware, interleaved, report
 
 from softonce import cross_entropy, linear_cross_entropy
-from softonce.losses.products import product_dtype
+from softonce.losses.kernels.products import product_dtype
 
 CPU = torch.device("cpu")
 HEADS = {(64, 512, 10): 200, (256, 512, 1000): 40, (256, 2048, 21843): 5, (1024, 512, 128256): 3}

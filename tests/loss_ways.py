@@ -6,22 +6,14 @@ from unittest import mock
 
 import torch
 
-from softonce.losses import (
-    class_blocks,
-    cross_entropy,
-    everyday,
-    fused,
-    kernels,
-    linear,
-    linear_cross_entropy,
-    products,
-    reduction,
-)
-from softonce.losses.kernels import triton_rows
+from softonce.losses import cross_entropy, linear, linear_cross_entropy
+from softonce.losses.head import class_blocks
+from softonce.losses.kernels import choice, products, triton_rows
 from softonce.losses.kernels.triton_rows import Tiling
-from softonce.losses.objective import Objective
+from softonce.losses.rows import autograd, checks, fast_path
+from softonce.losses.rows.objective import Objective
 
-LIMITS = {everyday: everyday._SMALL, linear: linear._SMALL}
+LIMITS = {fast_path: fast_path._SMALL, linear: linear._SMALL}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 REDUCTIONS = ("mean", "sum", "none")
 WAYS = ("short", "rows", "classes", "compiled", "accelerator")
@@ -59,10 +51,10 @@ def way(name, *, is_fast=True):
             # numpy warns of inf - inf in lanes that a program masks afterwards, as no GPU would
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)
-            for place in (kernels, fused):
+            for place in (choice, autograd):
                 put(place, "find_kernel", lambda _: triton_rows)
             put(triton_rows, "choose_tiling", lambda *_: TILING)
-            put(reduction, "_is_equal", lambda *_: None)
+            put(checks, "_is_equal", lambda *_: None)
             put(Objective, "kept_rows", lambda _: None)
         yield compiled if name == "compiled" else lambda function: function
 

@@ -7,8 +7,9 @@ from loss_ways import REDUCTIONS, WAYS, way
 from reference import draw, draw_target
 
 from softonce.errors import ArgumentError
-from softonce.losses import CrossEntropyLoss, cross_entropy, linear_cross_entropy, products
-from softonce.losses.memory import Scratch
+from softonce.losses import CrossEntropyLoss, cross_entropy, linear_cross_entropy
+from softonce.losses.kernels import products
+from softonce.losses.kernels.memory import Scratch
 
 N, D, C = 96, 64, 200
 HALF = (torch.bfloat16, torch.float16)

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from reference import draw, draw_target
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softonce.losses import chunks, class_blocks, linear, linear_cross_entropy, products
-from softonce.losses.kernels import blocked
+from softonce.losses import linear, linear_cross_entropy
+from softonce.losses.head import class_blocks, row_chunks
+from softonce.losses.kernels import blocked, products
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
@@ -18,8 +19,8 @@ def loop(request, monkeypatch):
     """Cut small problems as if they were large."""
     monkeypatch.setattr(products, "is_fast", lambda dtype: True)
     if request.param == "rows":
-        monkeypatch.setattr(chunks, "_MIN_ROWS", 3)
-        monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
+        monkeypatch.setattr(row_chunks, "_MIN_ROWS", 3)
+        monkeypatch.setattr(row_chunks, "_CHUNK_BYTES", 1)
         monkeypatch.setattr(blocked, "_BLOCK_BYTES", 64)
     else:
         monkeypatch.setattr(class_blocks, "prefers_onednn", lambda: True)

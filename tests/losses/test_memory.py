@@ -5,8 +5,8 @@ import mmap
 import pytest
 import torch
 
-from softonce.losses import memory
-from softonce.losses.memory import Scratch, in_huge_pages
+from softonce.losses.kernels import memory
+from softonce.losses.kernels.memory import Scratch, in_huge_pages
 
 NUM_LARGE = 2**22 + 5
 

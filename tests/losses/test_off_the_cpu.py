@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softonce.losses import chunks, cross_entropy, fused, kernels, linear_cross_entropy, products
-from softonce.losses.kernels import Rows
+from softonce.losses import cross_entropy, linear_cross_entropy
+from softonce.losses.head import row_chunks
+from softonce.losses.kernels import choice, products
+from softonce.losses.kernels.interface import Rows
+from softonce.losses.rows import autograd
 
 META = torch.device("meta")
 
@@ -24,7 +27,7 @@ def forward_rows(logits, mass, *, scale=None, dlogits=None):
 @pytest.fixture
 def _kernel(monkeypatch):
     stub = SimpleNamespace(forward_rows=forward_rows, backward_rows=lambda *_, **__: None)
-    for place in (kernels, fused):
+    for place in (choice, autograd):
         monkeypatch.setattr(place, "find_kernel", lambda _: stub)
     monkeypatch.setattr(products, "is_nvidia", lambda _: True)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # meta has none
@@ -77,7 +80,7 @@ class _Products(TorchDispatchMode):
 
 @pytest.mark.usefixtures("_kernel")
 def test_half_precision_is_added_up_in_single_where_it_lies(monkeypatch):
-    monkeypatch.setattr(chunks, "_GPU_ROWS", (400, 400))
+    monkeypatch.setattr(row_chunks, "_GPU_ROWS", (400, 400))
     (features, weight, _), target = problem(torch.bfloat16)
     with _Products() as made:
         linear_cross_entropy(features, weight, target)  # in two chunks
@@ -87,14 +90,14 @@ def test_half_precision_is_added_up_in_single_where_it_lies(monkeypatch):
 
 
 def test_a_chunk_has_no_more_bytes_than_it_may(monkeypatch):
-    monkeypatch.setattr(chunks, "_GPU_CHUNK_BYTES", 2 * 9 * 200)
+    monkeypatch.setattr(row_chunks, "_GPU_CHUNK_BYTES", 2 * 9 * 200)
     head = SimpleNamespace(
         features=torch.empty(600, 300, device=META),
         weight=torch.empty(9, 300, device=META),
         dtype=torch.bfloat16,
     )
-    loop = chunks.RowChunks(head, mass=None, kernel=None)
+    loop = row_chunks.RowChunks(head, mass=None, kernel=None)
     sizes = [rows.stop - rows.start for rows in loop._chunks()]
     assert sizes == [200, 200, 200]
-    monkeypatch.setattr(chunks, "_GPU_CHUNK_BYTES", 1)
-    assert max(rows.stop - rows.start for rows in loop._chunks()) == chunks._GPU_ROWS[0]
+    monkeypatch.setattr(row_chunks, "_GPU_CHUNK_BYTES", 1)
+    assert max(rows.stop - rows.start for rows in loop._chunks()) == row_chunks._GPU_ROWS[0]

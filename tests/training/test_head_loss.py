@@ -121,8 +121,8 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_logits_of_the_step_are_never_all_there(compiled: bool, monkeypatch) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr("softonce.losses.chunks._MIN_ROWS", 64)
-    monkeypatch.setattr("softonce.losses.chunks._CHUNK_BYTES", 1)
+    monkeypatch.setattr("softonce.losses.head.row_chunks._MIN_ROWS", 64)
+    monkeypatch.setattr("softonce.losses.head.row_chunks._CHUNK_BYTES", 1)
     with Largest() as plain:
         stepped(Objective(), has_loss=False)
     with Largest() as ours:

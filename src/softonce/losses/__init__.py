@@ -1,6 +1,5 @@
 """The losses: the one place that normalises class scores while a network trains."""
 
-from softonce.losses.collectives import gather_rows as gather_rows
 from softonce.losses.functional import cross_entropy as cross_entropy
 from softonce.losses.functional import log_softmax as log_softmax
 from softonce.losses.functional import nll_loss as nll_loss
@@ -11,7 +10,8 @@ from softonce.losses.modules import LinearCrossEntropyLoss as LinearCrossEntropy
 from softonce.losses.modules import LogSoftmax as LogSoftmax
 from softonce.losses.modules import NLLLoss as NLLLoss
 from softonce.losses.modules import Softmax as Softmax
-from softonce.losses.sharded import (
+from softonce.losses.sharding.collectives import gather_rows as gather_rows
+from softonce.losses.sharding.linear import ShardedLinear as ShardedLinear
+from softonce.losses.sharding.loss import (
     sharded_linear_cross_entropy as sharded_linear_cross_entropy,
 )
-from softonce.losses.sharded_linear import ShardedLinear as ShardedLinear

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 
-from softonce.losses import everyday
-from softonce.losses.fused import loss_of_logits
-from softonce.losses.objective import objective_of
 from softonce.losses.overrides import overridable, takes_input
-from softonce.losses.reduction import (
+from softonce.losses.row_maths import (
     accumulation_dtype,
     as_batch,
+    per_class,
+    reduce_rows,
+    result_dtype,
+    row_shape,
+    times,
+    weight_of_rows,
+)
+from softonce.losses.rows import fast_path
+from softonce.losses.rows.autograd import loss_of_logits
+from softonce.losses.rows.checks import (
     check_device,
     check_index_target,
     check_old_names,
@@ -21,14 +28,9 @@ from softonce.losses.reduction import (
     check_tensors,
     check_weight,
     index_target,
-    per_class,
-    reduce_rows,
-    result_dtype,
-    row_shape,
-    times,
-    weight_of_rows,
 )
-from softonce.losses.sharded_tensor import (
+from softonce.losses.rows.objective import objective_of
+from softonce.losses.sharding.dtensor import (
     check_no_lse,
     check_not_distributed,
     distributed_cross_entropy,
@@ -209,7 +211,7 @@ def cross_entropy(
     """
     is_plain = weight is None and label_smoothing == 0 and not return_lse and dtype is None
     if is_plain and size_average is reduce is None:
-        loss = everyday.loss_of_logits(logits, target, reduction, ignore_index)
+        loss = fast_path.loss_of_logits(logits, target, reduction, ignore_index)
         if loss is not None:
             return loss
     check_tensors(logits=logits, target=target)

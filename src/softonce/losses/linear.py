@@ -8,18 +8,15 @@ import torch
 from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
-from softonce.losses import everyday, ops
-from softonce.losses.fused import can_fuse, fused, loss_of_logits
-from softonce.losses.head import HeadProblem
-from softonce.losses.objective import objective_of
+from softonce.losses.head import compiled
+from softonce.losses.head.problem import HeadProblem
 from softonce.losses.overrides import overridable
-from softonce.losses.reduction import (
-    accumulation_dtype,
-    check_device,
-    check_floating,
-    check_tensors,
-)
-from softonce.losses.sharded_tensor import (
+from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.rows import fast_path
+from softonce.losses.rows.autograd import can_fuse, fused, loss_of_logits
+from softonce.losses.rows.checks import check_device, check_floating, check_tensors
+from softonce.losses.rows.objective import objective_of
+from softonce.losses.sharding.dtensor import (
     check_no_lse,
     check_not_distributed,
     distributed_linear_cross_entropy,
@@ -29,7 +26,7 @@ from softonce.losses.sharded_tensor import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from softonce.losses.objective import Loss, Objective
+    from softonce.losses.rows.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
 
 _SMALL = 2**22
@@ -142,7 +139,7 @@ def linear_cross_entropy(
     ignored = -100 if ignore_index is None else ignore_index
     is_plain = weight is None and label_smoothing == 0 and options is None
     if is_plain and not (return_lse or return_pred):
-        loss = everyday.loss_of_head(
+        loss = fast_path.loss_of_head(
             features, linear_weight, linear_bias, target, reduction, ignored
         )
         if loss is not None:
@@ -171,7 +168,7 @@ def linear_cross_entropy(
     if torch.compiler.is_compiling() and _is_operator(
         features, positions, target, has_more=return_lse or return_pred
     ):
-        return ops.linear_cross_entropy(
+        return compiled.linear_cross_entropy(
             features,
             linear_weight,
             linear_bias,

@@ -10,7 +10,7 @@ from torch import nn
 from softonce.losses.functional import cross_entropy, log_softmax, nll_loss, softmax
 from softonce.losses.linear import linear_cross_entropy
 from softonce.losses.overrides import takes_input
-from softonce.losses.reduction import check_old_names, check_options
+from softonce.losses.rows.checks import check_old_names, check_options
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from softonce.losses.kernels import Mass, triton_rows
+from softonce.losses.kernels import triton_rows
+from softonce.losses.kernels.interface import Mass
 
 NUM_PROCESSORS = 132
 

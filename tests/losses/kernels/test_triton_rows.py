@@ -18,8 +18,9 @@ from reference import draw, draw_target
 from torch._subclasses import FakeTensorMode
 
 from softonce import losses
-from softonce.losses import chunks, kernels
-from softonce.losses.kernels import Mass, blocked, triton_rows
+from softonce.losses.head import row_chunks
+from softonce.losses.kernels import blocked, choice, triton_rows
+from softonce.losses.kernels.interface import Mass
 from softonce.losses.kernels.triton_rows import Tiling, backward_rows, choose_tiling, forward_rows
 
 pytest.importorskip("triton", reason="triton is made for Linux")
@@ -338,11 +339,11 @@ def test_a_single_position_leaves_rows_that_one_program_may_share():
 @pytest.mark.parametrize("kind", ["index", "probs"])
 @pytest.mark.parametrize("loss_of", ["head", "logits"])
 def test_the_losses_use_it(monkeypatch, reduction, kind, loss_of):
-    monkeypatch.setattr(kernels, "find_kernel", lambda _: triton_rows)
+    monkeypatch.setattr(choice, "find_kernel", lambda _: triton_rows)
     launches = mock.Mock(wraps=triton_rows._Launch)
     monkeypatch.setattr(triton_rows, "_Launch", launches)
-    monkeypatch.setattr(chunks, "_MIN_ROWS", 4)
-    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(row_chunks, "_MIN_ROWS", 4)
+    monkeypatch.setattr(row_chunks, "_CHUNK_BYTES", 1)
     tensors = [
         draw(seed, *shape).to(DEVICE).requires_grad_() for seed, shape in ((1, (6, 5)), (2, (7, 5)))
     ]
@@ -366,9 +367,9 @@ def test_a_gpu_has_it_where_triton_compiles_for_it(monkeypatch, is_supported):
     monkeypatch.setattr(triton_rows, "_is_supported", lambda _: is_supported)
     with FakeTensorMode():
         logits = torch.empty(2, 3, device="cuda")
-    assert kernels.find_kernel(logits) is (triton_rows if is_supported else None)
-    assert kernels.find_kernel(torch.empty(2, 3)) is blocked
-    assert kernels.find_kernel(torch.empty(2, 3, device="meta")) is None
+    assert choice.find_kernel(logits) is (triton_rows if is_supported else None)
+    assert choice.find_kernel(torch.empty(2, 3)) is blocked
+    assert choice.find_kernel(torch.empty(2, 3, device="meta")) is None
 
 
 def test_a_cpu_is_left_alone():

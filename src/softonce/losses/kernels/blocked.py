@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 
-from softonce.losses.kernels import Mass, Rows
-from softonce.losses.reduction import accumulation_dtype, per_class, times
+from softonce.losses.kernels.interface import Mass, Rows
+from softonce.losses.row_maths import accumulation_dtype, per_class, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import TypeIs
 
-    from softonce.losses.kernels import Factor
+    from softonce.losses.kernels.interface import Factor
 
     Block: TypeAlias = tuple[slice, ...]
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 
-from softonce.losses.kernels import Mass, Rows
-from softonce.losses.reduction import accumulation_dtype
+from softonce.losses.kernels.interface import Mass, Rows
+from softonce.losses.row_maths import accumulation_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor

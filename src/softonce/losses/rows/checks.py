@@ -1,48 +1,21 @@
-"""What every loss decides about options, target, class weights and reduction: decided once, here.
-
-Scores are logits or log-probabilities; their classes lie on dimension 1, or on 0 without a batch.
-"""
+"""What is wrong with the arguments of a loss, said before anything is computed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 import torch
 
 from softonce.errors import ArgumentError
+from softonce.losses.row_maths import HALF_DTYPES, IndexTarget, as_batch_of_indices, row_shape
 from softonce.shapes import Reduction
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HALF_DTYPES = (torch.float16, torch.bfloat16)
 _DTYPES = (*HALF_DTYPES, torch.float32, torch.float64)
 _RECORDS = torch._C._TorchDispatchModeKey.PROXY  # noqa: SLF001 - the dispatch mode of make_fx
 _REDUCTIONS = get_args(Reduction)
-
-
-class IndexTarget(NamedTuple):
-    """An index target, (N, 1, ...): `safe` may be gathered with, the masks name the other rows."""
-
-    safe: Tensor
-    ignored: Tensor | None = None
-    outside: Tensor | None = None
-
-    def blank(self, scores: Tensor) -> Tensor:
-        """Write 0 into the scores of ignored rows, which may hold anything."""
-        return scores if self.ignored is None else scores.masked_fill(self.ignored, 0)
-
-    def write(self, rows: Tensor) -> Tensor:
-        """Write 0 into ignored rows; make NaN, the gradient too, of rows whose class is outside."""
-        if self.outside is not None:
-            rows = rows * torch.ones_like(rows).masked_fill(self.outside, torch.nan)
-        return self.blank(rows)
-
-    def total(self, row_weight: Tensor | None) -> Tensor | None:
-        """Sum the weights of the rows that count; None where each row counts 1."""
-        if row_weight is None:
-            return None if self.ignored is None else (~self.ignored).sum()
-        return self.blank(row_weight).sum()
 
 
 def check_tensors(**values: object) -> None:
@@ -183,78 +156,6 @@ def check_device(name: str, tensor: Tensor, scores: Tensor) -> None:
             f"expected {name} on {scores.device}, where the scores are, found it on "
             f"{tensor.device}: move it with {name}.to({str(scores.device)!r})"
         )
-
-
-def per_class(values: Tensor | None, scores: Tensor) -> Tensor | None:
-    """Return one value for each class, (C,), in a shape that broadcasts to batched scores."""
-    if values is None:
-        return None
-    return values.to(scores.dtype).view(1, -1, *[1] * (scores.dim() - 2))
-
-
-def weight_of_rows(weight: Tensor | None, index: Tensor) -> Tensor | None:
-    """Return the weight of each row's class, (N, 1, ...), from weights (1, C, ...)."""
-    if weight is None:
-        return None
-    return weight.expand(index.shape[0], -1, *index.shape[2:]).gather(1, index)
-
-
-def reduce_rows(rows: Tensor, total: Tensor | None, reduction: str, shape: torch.Size) -> Tensor:
-    """Return the rows in the `shape` of their target, summed, or averaged over their `total`."""
-    if reduction == "none":
-        return rows.reshape(shape)
-    if reduction == "sum":
-        return rows.sum()
-    if total is None:
-        return rows.mean()
-    is_nothing = total == 0  # its mean is NaN, and its gradient 0
-    return torch.where(is_nothing, torch.nan, rows.sum() / total.masked_fill(is_nothing, 1))
-
-
-def times(mass: Tensor | float | None, differences: Tensor) -> Tensor:
-    """Return `mass * differences`, where no mass on an impossible class counts 0, not NaN."""
-    if mass is None:
-        return differences
-    if isinstance(mass, float) and mass != 0:
-        return mass * differences
-    nothing = differences.isinf()
-    nothing = nothing if isinstance(mass, float) else nothing & (mass == 0)
-    return mass * differences.masked_fill(nothing, 0)
-
-
-def row_shape(shape: torch.Size) -> torch.Size:
-    """Return the shape of one loss for each row: that of the scores without their classes."""
-    return shape[:1] + shape[2:] if len(shape) > 1 else torch.Size()
-
-
-def as_batch(scores: Tensor) -> Tensor:
-    """Return scores, or probabilities, as (N, C) or (N, C, L)."""
-    if scores.dim() == 1:
-        return scores.unsqueeze(0)
-    return scores if scores.dim() < 4 else scores.flatten(2)
-
-
-def as_batch_of_indices(target: Tensor) -> Tensor:
-    """Return an index target as (N,) or (N, L)."""
-    if target.dim() == 0:
-        return target.unsqueeze(0)
-    return target if target.dim() < 3 else target.flatten(1)
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to compute in: half precision is summed in single precision."""
-    return torch.float32 if dtype in HALF_DTYPES else dtype
-
-
-def result_dtype(scores: Tensor, target: Tensor) -> torch.dtype:
-    """Return the loss's dtype, which is torch's: the scores' own, single precision in autocast."""
-    dtype = scores.dtype
-    if target.is_floating_point():
-        dtype = torch.promote_types(dtype, target.dtype)
-    device = scores.device.type
-    if dtype not in HALF_DTYPES or not torch.amp.is_autocast_available(device):
-        return dtype
-    return torch.float32 if torch.is_autocast_enabled(device) else dtype
 
 
 def is_recorded() -> bool:

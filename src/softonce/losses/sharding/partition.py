@@ -9,7 +9,7 @@ import torch
 
 from softonce.errors import ArgumentError
 from softonce.groups import agree, own_rank
-from softonce.losses.reduction import check_floating, check_options
+from softonce.losses.rows.checks import check_floating, check_options
 from softonce.shapes import Reduction
 
 if TYPE_CHECKING:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from softonce.groups import gather_stacked
-from softonce.losses.collectives import sum_parts_
-from softonce.losses.parts import (
+from softonce.losses.head.predictions import find_largest
+from softonce.losses.row_maths import accumulation_dtype, as_batch
+from softonce.losses.rows.checks import index_target
+from softonce.losses.sharding.collectives import sum_parts_
+from softonce.losses.sharding.row_parts import (
     Anchor,
     IndexMass,
     ProbsMass,
@@ -17,16 +20,14 @@ from softonce.losses.parts import (
     describe_,
     differentiate_,
 )
-from softonce.losses.predictions import find_largest
-from softonce.losses.reduction import accumulation_dtype, as_batch, index_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from softonce.losses.parts import BlockMass
-    from softonce.losses.shards import Arguments, Shards
+    from softonce.losses.sharding.partition import Arguments, Shards
+    from softonce.losses.sharding.row_parts import BlockMass
     from softonce.shapes import Reduction
 
 LOGITS_PER_CHUNK = 2**23

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from softonce.losses.fused import (
+from softonce.losses.kernels.blocked import plain_block
+from softonce.losses.kernels.products import is_for_onednn
+from softonce.losses.rows.autograd import (
     LogitsProblem,
     is_eager,
     is_one,
     needs_gradient,
     readable_gradient,
 )
-from softonce.losses.kernels.blocked import plain_block
-from softonce.losses.objective import objective_of
-from softonce.losses.products import is_for_onednn
+from softonce.losses.rows.objective import objective_of
 
 if TYPE_CHECKING:
     from torch import Tensor

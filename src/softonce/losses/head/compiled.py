@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from softonce.losses.head import HeadProblem
-from softonce.losses.objective import Loss, Objective, objective_of
-from softonce.losses.reduction import accumulation_dtype
+from softonce.losses.head.problem import HeadProblem
+from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.rows.objective import Loss, Objective, objective_of
 
 if TYPE_CHECKING:
     from softonce.shapes import Reduction

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from softonce.losses.kernels import Mass, Rows
 from softonce.losses.kernels.blocked import describe, normalize_others_
-from softonce.losses.memory import in_huge_pages
-from softonce.losses.products import prefers_onednn
-from softonce.losses.reduction import HALF_DTYPES, accumulation_dtype, times
+from softonce.losses.kernels.interface import Mass, Rows
+from softonce.losses.kernels.memory import in_huge_pages
+from softonce.losses.kernels.products import prefers_onednn
+from softonce.losses.row_maths import HALF_DTYPES, accumulation_dtype, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from softonce.losses.head import Gradients, Head
-    from softonce.losses.kernels import Factor
-    from softonce.losses.predictions import Predictions
+    from softonce.losses.head.parameters import Gradients, Head
+    from softonce.losses.head.predictions import Predictions
+    from softonce.losses.kernels.interface import Factor
 
 _MIN_CLASSES = 32768
 _MIN_CLASSES_OF_HALF = 8192

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from softonce.losses.reduction import IndexTarget, times, weight_of_rows
+from softonce.losses.row_maths import IndexTarget, times, weight_of_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

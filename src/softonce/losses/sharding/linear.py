@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from softonce.groups import gather_rows, num_processes, own_rank
-from softonce.losses.collectives import gather_columns, to_parts
-from softonce.losses.sharded import sharded_linear_cross_entropy
-from softonce.losses.shards import class_range
+from softonce.losses.sharding.collectives import gather_columns, to_parts
+from softonce.losses.sharding.loss import sharded_linear_cross_entropy
+from softonce.losses.sharding.partition import class_range
 
 if TYPE_CHECKING:
     import torch.distributed as dist

@@ -12,19 +12,19 @@ import torch
 from torch.autograd import Function
 
 from softonce.errors import ArgumentError
-from softonce.losses.collectives import apply
-from softonce.losses.head import Head, largest_factor
-from softonce.losses.objective import NO_CLASS
+from softonce.losses.head.parameters import Head, largest_factor
+from softonce.losses.kernels.products import product_dtype
 from softonce.losses.overrides import overridable
-from softonce.losses.products import product_dtype
-from softonce.losses.sharded_rows import GivenLogits, run, set_up_rows
-from softonce.losses.shards import Arguments, agree_on_shards
+from softonce.losses.rows.objective import NO_CLASS
+from softonce.losses.sharding.collectives import apply
+from softonce.losses.sharding.partition import Arguments, agree_on_shards
+from softonce.losses.sharding.rows import GivenLogits, run, set_up_rows
 
 if TYPE_CHECKING:
     import torch.distributed as dist
     from torch import Tensor
 
-    from softonce.losses.sharded_rows import ShardedRows, Source
+    from softonce.losses.sharding.rows import ShardedRows, Source
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
 
 

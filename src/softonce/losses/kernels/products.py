@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from softonce.losses.reduction import HALF_DTYPES
+from softonce.losses.row_maths import HALF_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from softonce.losses.memory import Scratch
+    from softonce.losses.kernels.memory import Scratch
 
 _BLOCK_BYTES = 2**24
 _BLOCK_COLUMNS = 1024

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.autograd import forward_ad
 
-from softonce.losses.kernels import find_kernel, kernel_for
-from softonce.losses.memory import in_huge_pages
-from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype, is_recorded
+from softonce.losses.kernels.choice import find_kernel, kernel_for
+from softonce.losses.kernels.memory import in_huge_pages
+from softonce.losses.row_maths import HALF_DTYPES, IndexTarget, accumulation_dtype
+from softonce.losses.rows.checks import is_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from softonce.losses.objective import Loss, Objective
+    from softonce.losses.rows.objective import Loss, Objective
 
 
 class Problem(Protocol):

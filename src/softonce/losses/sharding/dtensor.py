@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from softonce.errors import ArgumentError
-from softonce.losses.reduction import (
-    accumulation_dtype,
-    check_index_target,
-    check_scores,
-    result_dtype,
-    row_shape,
-)
-from softonce.losses.sharded import sharded_linear_cross_entropy, sharded_loss
-from softonce.losses.shards import Arguments
+from softonce.losses.row_maths import accumulation_dtype, result_dtype, row_shape
+from softonce.losses.rows.checks import check_index_target, check_scores
+from softonce.losses.sharding.loss import sharded_linear_cross_entropy, sharded_loss
+from softonce.losses.sharding.partition import Arguments
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +16,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
 
-    from softonce.losses.objective import Loss
+    from softonce.losses.rows.objective import Loss
     from softonce.shapes import Reduction
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from softonce.losses.kernels import Mass, Rows
+from softonce.losses.kernels.interface import Mass, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from softonce.losses.head import Gradients, Head
-    from softonce.losses.kernels import Factor, Kernel
-    from softonce.losses.predictions import Predictions
+    from softonce.losses.head.parameters import Gradients, Head
+    from softonce.losses.head.predictions import Predictions
+    from softonce.losses.kernels.interface import Factor, Kernel
 
 _CHUNK_BYTES = 2**25
 _MIN_ROWS = 256

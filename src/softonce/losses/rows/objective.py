@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from softonce.losses.kernels import Mass
-from softonce.losses.readable import cross_entropy_rows
-from softonce.losses.reduction import (
+from softonce.losses.kernels.interface import Mass
+from softonce.losses.row_maths import (
     IndexTarget,
     accumulation_dtype,
     as_batch,
+    per_class,
+    reduce_rows,
+    result_dtype,
+    row_shape,
+    weight_of_rows,
+)
+from softonce.losses.rows.checks import (
     check_device,
     check_index_target,
     check_loss_dtype,
@@ -21,19 +27,15 @@ from softonce.losses.reduction import (
     check_scores,
     check_weight,
     index_target,
-    per_class,
-    reduce_rows,
-    result_dtype,
-    row_shape,
-    weight_of_rows,
 )
+from softonce.losses.rows.readable import cross_entropy_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from softonce.losses.kernels import Rows
+    from softonce.losses.kernels.interface import Rows
     from softonce.shapes import Reduction
 
 

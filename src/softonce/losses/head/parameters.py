@@ -1,35 +1,28 @@
-"""A linear head and its loss as one problem: logits of a chunk, gradients of the whole."""
+"""The parameters of a linear head: logits of a block, and the sums of its gradients."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from softonce.losses import class_blocks
-from softonce.losses.chunks import RowChunks
-from softonce.losses.fused import is_one, without_autocast
-from softonce.losses.kernels import kernel_for
-from softonce.losses.memory import Scratch, in_huge_pages
-from softonce.losses.predictions import Predictions
-from softonce.losses.products import (
+from softonce.losses.kernels.memory import Scratch, in_huge_pages
+from softonce.losses.kernels.products import (
     add_product_,
-    product_dtype,
     replace_by_product_,
     wide_product,
 )
-from softonce.losses.reduction import HALF_DTYPES, IndexTarget, accumulation_dtype
+from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.rows.autograd import is_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from softonce.losses.kernels import Factor, Rows
-    from softonce.losses.objective import Loss, Objective
+    from softonce.losses.kernels.interface import Factor
 
 _ALL = slice(None)
 
@@ -161,98 +154,3 @@ def largest_factor(of_rows: Tensor) -> Tensor:
         return of_rows.new_ones(())
     largest = of_rows.abs().amax()
     return largest.where(largest > 0, 1)
-
-
-@dataclass(frozen=True)
-class HeadProblem:
-    """The loss of features (N, D) through a weight (C, D) and a bias (C,) or None.
-
-    Args:
-        objective: target and options, for logits (N, C).
-        dtype: of the factors: autocast's, or the features' own.
-    """
-
-    objective: Objective
-    dtype: torch.dtype
-
-    def readable(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Loss:
-        """Return the loss by plain maths, with all logits in memory."""
-        return self.objective.readable(self.logits(self._blank(features), weight, bias))
-
-    def logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return all logits, in the precision to sum in."""
-        wide = accumulation_dtype(self.dtype)
-        factors = (
-            factor if factor is None or factor.dtype == wide else factor.to(self.dtype).to(wide)
-            for factor in (features, weight, bias)
-        )
-        with without_autocast(features.device.type):  # it would narrow what was widened
-            return F.linear(*factors)  # type: ignore[arg-type] # the bias alone may be None
-
-    def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
-        """Make the gradient with the loss where one number is upstream of it."""
-        objective, head = self.objective, self._head(*tensors)
-        loop, gradients, scale = self._loop(head), None, None
-        if any(needs) and objective.is_plain_sum:
-            gradients = Gradients.empty(head, needs)
-            scale = objective.scale(len(head.features))
-        if gradients is not None and head.dtype in HALF_DTYPES:
-            # the share 1 / N of a row would underflow, or round alike in each; 1 itself is exact
-            gradients, scale = gradients._replace(scale=scale), None
-        seen = Predictions(head.features) if objective.return_pred else None
-        rows = loop.run(1.0 if scale is None else scale, gradients, seen)
-        pred = None if seen is None else seen.classes
-        return objective.reduce(rows, pred), (rows, gradients)
-
-    def gradient(
-        self,
-        tensors: tuple[Any, ...],
-        needs: Sequence[bool],
-        kept: Any,
-        upstream: Sequence[Tensor | None],
-    ) -> list[Tensor | None]:
-        """Scale the gradient that is there, or make it."""
-        rows, gradients = self.value(tensors, needs)[1] if kept is None else kept
-        if gradients is not None:
-            sums = gradients.scaled_(upstream[0])
-        else:
-            sums = self._gradients(tensors, needs, rows, upstream).scaled_()
-        return [
-            None if part is None else part.to(tensor.dtype)
-            for part, tensor in zip(sums, tensors, strict=True)
-        ]
-
-    def _gradients(
-        self,
-        tensors: tuple[Any, ...],
-        needs: Sequence[bool],
-        rows: Rows,
-        upstream: Sequence[Tensor | None],
-    ) -> Gradients:
-        """Return the gradients of rows that each have a factor of their own."""
-        head = self._head(*tensors)
-        gradients = Gradients.empty(head, needs)
-        of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
-        if head.dtype in HALF_DTYPES:
-            unit = largest_factor(of_loss)
-            of_loss, gradients = of_loss / unit, gradients._replace(scale=unit)
-            of_lse = None if of_lse is None else of_lse / unit
-        self._loop(head).differentiate(rows, gradients, of_loss, of_lse)
-        return gradients
-
-    def _head(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Head:
-        features, dtype = self._blank(features), product_dtype(self.dtype, features.device)
-        if features.dtype != dtype:
-            features = features.to(self.dtype).to(dtype)
-        return Head(features, weight, bias)
-
-    def _blank(self, features: Tensor) -> Tensor:
-        """Write 0 into the features of ignored rows: a gradient of 0 times inf would be NaN."""
-        target = self.objective.target
-        return target.blank(features) if isinstance(target, IndexTarget) else features
-
-    def _loop(self, head: Head) -> RowChunks | class_blocks.ClassBlocks:
-        mass = self.objective.mass(len(head.weight))
-        if class_blocks.is_faster(head, mass):
-            return class_blocks.ClassBlocks(head, mass)
-        return RowChunks(head.narrow(_ALL), mass, kernel_for(head.features))

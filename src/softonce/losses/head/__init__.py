@@ -1,0 +1,1 @@
+"""The loss of a linear head: its parameters, the loops over its logits, and their gradients."""

@@ -1,0 +1,1 @@
+"""The loss of classes that are divided among processes."""
