@@ -58,7 +58,7 @@ class Metadata:
         """Read the record back.
 
         Raises:
-            ArgumentError: where the format is newer than this version, a field is missing, or the
+            ArgumentError: if the format is newer than this version, a field is missing, or the
                 output is not logits.
         """
         values = dict(record)
@@ -84,7 +84,7 @@ class Metadata:
         """Read the record of an exported file.
 
         Raises:
-            ArtefactError: where there is none, or it cannot be used.
+            ArtefactError: if there is none, or it cannot be used.
         """
         if text is None:
             raise ArtefactError(
@@ -94,11 +94,11 @@ class Metadata:
         try:
             return cls.from_dict(json.loads(text))
         except (ValueError, TypeError, AttributeError) as error:
-            raise ArtefactError(f"{path} is no model that can be used: {error}") from error
+            raise ArtefactError(f"{path} is not a usable model: {error}") from error
 
 
 def _check_kinds(values: dict[str, Any]) -> None:
-    """Raise an `ArgumentError` where a field of the record is of another kind than it must be."""
+    """Raise an `ArgumentError` if a field of the record is of another kind than it must be."""
     kinds: dict[str, Any] = {
         "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
         "temperature": (int, float), "training": dict,
@@ -116,7 +116,7 @@ def write_artefact(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata
     """Write an artefact, whole or not at all.
 
     Raises:
-        StorageError: where the disk is full or the folder cannot be written.
+        StorageError: if the disk is full or the folder cannot be written.
     """
     from softonce.tensors import write_tensors
 
@@ -127,7 +127,7 @@ def read_artefact(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     """Read an artefact's tensors and metadata.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or no artefact.
+        ArtefactError: if the file is missing, damaged, or no artefact.
     """
     from softonce.tensors import read_tensors
 
@@ -139,7 +139,7 @@ def read_metadata(path: Path) -> Metadata:
     """Read an artefact's metadata, without its tensors.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or no artefact.
+        ArtefactError: if the file is missing, damaged, or no artefact.
     """
     from softonce.tensors import read_record
 
@@ -150,4 +150,4 @@ def _metadata(path: Path, record: dict[str, Any]) -> Metadata:
     try:
         return Metadata.from_dict(record)
     except (ValueError, TypeError) as error:
-        raise ArtefactError(f"{path} is no artefact that can be used: {error}") from error
+        raise ArtefactError(f"{path} is not a usable artefact: {error}") from error

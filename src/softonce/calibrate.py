@@ -41,7 +41,7 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
         The temperature; more than 1 for a network that is too confident.
 
     Raises:
-        ArgumentError: where there are no rows, where shapes, dtypes or indices do not fit, or where
+        ArgumentError: if there are no rows, where shapes, dtypes or indices do not fit, or where
             a row of logits is not finite.
 
     Example:

@@ -256,7 +256,7 @@ class Classifier:
         return exported
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
-        """Answer images over HTTP until Ctrl-C, with a page for people at `/`.
+        """Answer requests with images over HTTP until Ctrl-C, with a web page at `/`.
 
         In a notebook, interrupt the kernel to stop it.
 

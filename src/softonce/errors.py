@@ -11,7 +11,7 @@
     ├── WeightsError              a state dict that does not fit, or cannot be had
     ├── ArtefactError             a model file that is not, or no longer, what it should be
     ├── CheckpointError           a training state that cannot be resumed
-    ├── TrainingError             the loss is no number any more
+    ├── TrainingError             the loss has become infinite or NaN
     ├── StorageError              a file cannot be written
     └── MissingExtraError         an optional package is not installed (also an ImportError)
 """
@@ -80,7 +80,7 @@ class DataError(SoftonceError):
 
 
 class ImageError(DataError):
-    """One file cannot be read as an image; the message is the reason alone."""
+    """One file cannot be read as an image; the message is only the reason."""
 
 
 class WeightsError(SoftonceError):
@@ -96,7 +96,7 @@ class CheckpointError(SoftonceError):
 
 
 class TrainingError(SoftonceError):
-    """Training cannot go on: the loss is infinite or no number."""
+    """Training cannot continue: the loss is infinite or NaN."""
 
 
 class StorageError(SoftonceError):

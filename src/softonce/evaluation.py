@@ -343,7 +343,10 @@ def _samples(
         shown = _shown(samples.classes)
         LOG.info("class names come from %s, in order: %s", samples.place, shown)
     if split == WHOLE and config.split is None and samples.listing() == training.get("listing"):
-        LOG.info("%s is what the classifier learned from: its val part is evaluated", samples.place)
+        LOG.info(
+            "%s is what the classifier was trained on: only its val part is evaluated",
+            samples.place,
+        )
         split = "val"
     if split in splits or split == WHOLE:
         return split, samples

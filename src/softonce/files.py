@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: the file that appears whole, or stays as it was.
 
     Raises:
-        StorageError: where the disk is full or the folder cannot be written.
+        StorageError: if the disk is full or the folder cannot be written.
 
     Example:
         >>> import tempfile
@@ -58,7 +58,7 @@ def make_folder(
     purpose: str = "to write to",
     remedy: str = "free some space or choose another place",
 ) -> None:
-    """Make a folder, and those above it, where they are not there.
+    """Make a folder and its parents, if they do not exist.
 
     Args:
         path: the folder.
@@ -66,7 +66,7 @@ def make_folder(
         remedy: what the message says to do.
 
     Raises:
-        StorageError: where that cannot be.
+        StorageError: if that cannot be.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def names_in(folder: Path) -> list[str]:
     """Return the names in a folder, sorted.
 
     Raises:
-        StorageError: where it cannot be listed.
+        StorageError: if it cannot be listed.
     """
     try:
         return sorted(path.name for path in folder.iterdir())

@@ -15,7 +15,7 @@ def double_softmax_floor(num_classes: int) -> float:
         num_classes: C, the number of classes.
 
     Raises:
-        ValueError: where `num_classes` is less than 1.
+        ValueError: if `num_classes` is less than 1.
 
     Example:
         >>> [round(double_softmax_floor(c), 3) for c in (2, 10, 1000)]

@@ -41,7 +41,7 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
         Log-probabilities in nats; float64 for float64 logits, float32 for every other dtype.
 
     Raises:
-        ArgumentError: where the shape, the dtype or the temperature does not fit, or where a row
+        ArgumentError: if the shape, the dtype or the temperature does not fit, or where a row
             holds NaN or infinity (not checked while a graph is compiled or exported).
 
     Example:

@@ -37,7 +37,7 @@ class Preprocessing:
         mode: `RGB`, `L` for one grey channel, or the number of channels that are stored.
 
     Raises:
-        ArgumentError: where a value is out of its range.
+        ArgumentError: if a value is out of its range.
 
     Example:
         >>> Preprocessing(size=224, resize=256).in_channels

@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: dict[str, A
     The bytes depend on the tensors and the record alone.
 
     Raises:
-        StorageError: where the disk is full or the folder cannot be written.
+        StorageError: if the disk is full or the folder cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"softonce": json.dumps(record, ensure_ascii=False, sort_keys=True)}
@@ -40,7 +40,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read the JSON record alone.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or carries no record.
+        ArtefactError: if the file is missing, damaged, or carries no record.
     """
     return _read(path, with_tensors=False)[1]
 
@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the JSON record.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or carries no record.
+        ArtefactError: if the file is missing, damaged, or carries no record.
     """
     return _read(path, with_tensors=True)
 
@@ -71,7 +71,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[st
         ) from error
     if text is None:
         raise ArtefactError(
-            f"expected an artefact of softonce at {path}, found tensors alone: "
+            f"expected an artefact of softonce at {path}, found only tensors: "
             "use --model NAME --weights FILE for weights from elsewhere"
         )
     return tensors, _record(path, text)

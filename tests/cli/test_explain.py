@@ -79,7 +79,7 @@ def test_a_pipe_gets_the_same_numbers_as_json(capsys):
         ("--logits 1,nan", "expected two or more finite numbers in --logits"),
         ("--logits 1,2 --temperature 0", "expected --temperature above 0"),
         ("--logits 1,2 --label-smoothing 2", "expected --label-smoothing of 0 to 1"),
-        ("--logits 1 2", "between the logits are commas"),
+        ("--logits 1 2", "separate logits by commas"),
         ("--json", "expected --logits beside --json"),
     ],
 )

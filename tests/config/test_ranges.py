@@ -77,7 +77,7 @@ def test_a_box_is_never_larger_than_the_picture() -> None:
         (
             EvaluateConfig,
             {"paths": PATHS, "model": "resnet18", "weights": "DEFAULT"},
-            "expected DATA alone beside --model and --weights, found 2",
+            "expected only DATA with --model and --weights, found 2",
         ),
         (PredictConfig, {"artefact": PATHS[0], "top_k": 0}, "--top-k of at least 1, found 0"),
         (PredictConfig, {"artefact": PATHS[0], "batch_size": 0}, "--batch-size of at least 1"),

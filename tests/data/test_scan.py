@@ -93,7 +93,7 @@ def test_a_file_that_is_the_only_one_of_its_kind_is_used_and_named(
     gif = photos / "train" / "bees" / "placeholder.gif"
     gif.write_bytes(encoded(noise(20, 20), "GIF"))
     assert len(scanned(photos / "train")) == 37
-    assert f"{gif} is the only GIF among 37 images: used" in caplog.text
+    assert f"{gif} is the only GIF among 37 images: it is used" in caplog.text
 
 
 @pytest.mark.parametrize("kinds", [[], ["GIF", "GIF"]], ids=["one kind", "two of each"])

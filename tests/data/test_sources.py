@@ -123,7 +123,7 @@ def test_a_class_that_val_lacks_keeps_its_place(
     assert samples.classes == MAP
     assert samples.target.tolist() == [1] * 5 + [2] * 5
     assert all(MAP[t] == Path(samples.where(i)).parent.name for i, t in enumerate(samples.target))
-    assert "no image of: 'ants'; the labels keep their places" in caplog.text
+    assert "no image of: 'ants'; the label indices stay the same" in caplog.text
 
 
 def test_unknown_classes_are_listed(photos: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 INTERRUPTED = 130
 EXTRAS = {"sklearn": "demo", "onnx": "export", "onnxscript": "export"}
-"""Which extra has a package, where it is not train."""
+"""The extra that installs a package, if it is not train."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STANDARD_INPUT = "/dev/stdin"  # for a lone hyphen, which the parser would take for an option

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
-    """Check how scores flow from where they are made to where they are used; no code is run.
+    """Find second softmaxes and other score mistakes in source code; no code is run.
 
-    Reads [tool.softonce.check] of the nearest pyproject.toml. Ends with status 1 where an error was
-    found, with --strict where a warning was, too.
+    Reads [tool.softonce.check] of the nearest pyproject.toml. The exit status is 1 if an
+    error was found; with --strict, also if a warning was.
     """
     from softonce.checker.findings import exit_status
     from softonce.verbs import check as run_check

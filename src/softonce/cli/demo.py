@@ -28,7 +28,7 @@ def demo(config: DemoConfig = DemoConfig()) -> None:  # noqa: B008 - frozen
     """Train, evaluate and predict on handwritten digits and on tiles of two photographs.
 
     The data ship with scikit-learn. Prints each command line that it runs, and then trains the
-    network of the digits once more through two softmaxes, to show where its loss gets stuck.
+    network of the digits once more through two softmaxes, to show how its loss gets stuck.
     """
     run = RunFolder(config.output / "run")
     _show_digits(run, config)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def explain(config: ExplainConfig = ExplainConfig()) -> None:  # noqa: B008 - frozen
-    """Explain a rule of the checker, or where the softmax of a row of logits is.
+    """Explain a rule of the checker, or the softmax and loss of a row of logits.
 
     A rule's page says what, why in numbers, guilty and innocent code, the repair. With --logits:
     both routes to the same loss, the gradients, and what a second softmax would make of them.

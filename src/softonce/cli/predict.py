@@ -21,7 +21,7 @@ BAD_IMAGE = 1
 def predict(config: PredictConfig) -> int:
     """Classify images: files, folders, glob patterns, or paths from standard input.
 
-    The exit status is 1 where an image could not be read; the others are predicted all the same.
+    The exit status is 1 if an image could not be read; the others are still predicted.
     """
     from softonce.prediction.run import predict as run_prediction
 

@@ -10,7 +10,7 @@ INTERRUPTED = 130
 
 
 def serve(config: ServeConfig) -> int:
-    """Answer images over HTTP: POST /v1/predict, and a page for people at /.
+    """Answer requests with images over HTTP: POST /v1/predict, and a web page at /.
 
     SIGTERM and Ctrl-C stop it; requests that were taken before are answered.
     """

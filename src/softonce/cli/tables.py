@@ -42,14 +42,14 @@ def print_parity(parity: Parity) -> None:
     """Print how an exported file compares with its artefact."""
     before, after = parity.images_per_second
     rows = {
-        "largest difference of a probability, given the same pixels": f"{parity.same_pixels:.1e}",
-        "from the pictures themselves: largest": f"{parity.largest:.1e}",
-        "from the pictures themselves: median": f"{parity.median:.1e}",
-        "the same first class": f"{parity.agreement:.2%}",
+        "largest probability difference, same pixels": f"{parity.same_pixels:.1e}",
+        "largest probability difference, from files": f"{parity.largest:.1e}",
+        "median probability difference, from files": f"{parity.median:.1e}",
+        "same top-1 class": f"{parity.agreement:.2%}",
     }
     if parity.accuracy is not None:
-        rows["accuracy, artefact and file"] = "{:.2%}, {:.2%}".format(*parity.accuracy)
-    rows["images a second, artefact and file"] = f"{before:.0f}, {after:.0f}"
+        rows["accuracy: artefact, file"] = "{:.2%}, {:.2%}".format(*parity.accuracy)
+    rows["images per second: artefact, file"] = f"{before:.0f}, {after:.0f}"
     table = Table(box=None, pad_edge=False, show_header=False)
     table.title, table.title_justify = f"compared on {format_count(parity.n, 'picture')}", "left"
     for label, text in rows.items():

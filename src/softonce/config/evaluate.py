@@ -101,15 +101,15 @@ class EvaluateConfig:
             raise ConfigError("expected --model and --weights together, found only one of them")
         wanted = 2 if self.model is None else 1
         if len(self.paths) != wanted:
-            shape = "ARTEFACT DATA" if wanted == 2 else "DATA alone beside --model and --weights"
+            shape = "ARTEFACT DATA" if wanted == 2 else "only DATA with --model and --weights"
             raise ConfigError(
                 f"expected {shape}, found {format_count(len(self.paths), 'path')}; "
-                "a file that is no artefact needs --model NAME --weights FILE"
+                "a file that is not an artefact needs --model NAME --weights FILE"
             )
 
     @property
     def artefact(self) -> Path | None:
-        """The artefact, where one is evaluated."""
+        """The artefact, if one is evaluated."""
         return Path(self.paths[0]) if self.model is None else None
 
     @property

@@ -71,7 +71,7 @@ class ExplainConfig:
         if self.rule:
             raise ConfigError(
                 f"expected a rule or --logits, found {self.rule!r} beside --logits: "
-                "between the logits are commas, as in --logits 2.0,0.5,-1"
+                "separate logits by commas, as in --logits 2.0,0.5,-1"
             )
         if len(self.logits) < 2 or not all(map(math.isfinite, self.logits)):
             raise ConfigError(

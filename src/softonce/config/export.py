@@ -80,7 +80,7 @@ class ExportConfig:
         if self.file.suffix != SUFFIXES[self.to]:
             raise ConfigError(
                 f"expected --output to end in {SUFFIXES[self.to]} with --to {self.to}, "
-                f"found {self.file.name}: the ending is how a reader knows the file"
+                f"found {self.file.name}: readers know the format by the suffix"
             )
 
     @property

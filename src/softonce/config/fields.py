@@ -80,7 +80,7 @@ def _is_whole(hint: Any) -> bool:
 
 
 def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:  # noqa: ARG001 - the parser's signature
-    """Raise a `ConfigError` where a fraction is given for a whole number; the parser would round.
+    """Raise a `ConfigError` if a fraction is given for a whole number; the parser would round.
 
     It is one of the parser's `config` functions, and sees the command line and the TOML file.
     """
@@ -97,7 +97,7 @@ def _is_fraction(text: str) -> bool:
     try:
         return not float(text).is_integer()
     except ValueError:
-        return False  # a word, or no number at all: the parser says so
+        return False  # not a number: the parser reports it
 
 
 def preprocessing_from(config: Any, default: Preprocessing) -> Preprocessing:

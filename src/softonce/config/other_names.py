@@ -12,7 +12,7 @@ _SCHEDULE = "--lr-scheduler with --lr-step-size and --lr-gamma"
 _LOSS = (
     _NOTHING + "the loss is cross-entropy, softmax inside; softonce.train(loss=...) takes another"
 )
-_ALWAYS = _NOTHING + "it is always so"
+_ALWAYS = _NOTHING + "it is always on"
 _CONSTANT = _NOTHING + "torch's own constants are used"
 _EACH_ONCE = _NOTHING + "each image is seen once an epoch"
 _TRACK = "--track tensorboard; softonce.train(sinks=...) takes your own"
@@ -114,7 +114,7 @@ OTHER_NAMES = {
     # augmentation
     "--no-aug": "--augment none",
     "--fliplr": "--hflip",
-    "--vflip": _NOTHING + "pictures are mirrored left to right alone",
+    "--vflip": _NOTHING + "images are only flipped left to right",
     "--color-jitter": _POLICY,
     "--color-jitter-prob": _POLICY,
     "--grayscale-prob": _POLICY,
@@ -152,7 +152,7 @@ OTHER_NAMES = {
     "--native-amp": "--amp",
     "--apex-amp": "--amp",
     "--bf16": "--amp",
-    "--pin-mem": _NOTHING + "it is done where it helps",
+    "--pin-mem": _NOTHING + "it is done if it helps",
     "--no-prefetcher": "--workers 0",
     "--use-multi-epochs-loader": _ALWAYS,
     "--dataloader_num_workers": "--workers",
@@ -181,7 +181,7 @@ OTHER_NAMES = {
     "--wandb-tags": _TRACK,
     "--wandb-resume-id": _TRACK,
     "--worker-seeding": _ALWAYS,
-    "--save-images": _NOTHING + "the batch of a loss that is no number is saved by itself",
+    "--save-images": _NOTHING + "the batch of a NaN loss is saved automatically",
     "--tta": "--tta flip of evaluate and predict",
     "--test-only": "the verb evaluate",
     # predict, evaluate

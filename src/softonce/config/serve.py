@@ -92,5 +92,5 @@ class ServeConfig:
         if self.max_images > self.max_queue:
             raise ConfigError(
                 f"expected --max-queue of at least --max-images, found {self.max_queue} below "
-                f"{self.max_images}: a full request would never find room"
+                f"{self.max_images}: the largest request would never fit"
             )

@@ -24,7 +24,7 @@ def read_toml(path: Path, config_class: type) -> dict[str, Any]:
     """Read the file's names and values; a name that is no option is refused with the nearest ones.
 
     Raises:
-        ConfigError: where the file is missing, is no TOML, or holds an unknown name.
+        ConfigError: if the file is missing, is not TOML, or holds an unknown name.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def from_toml(path: Path, config_class: type[Config]) -> Config:
     """Read a configuration from a TOML file.
 
     Raises:
-        ConfigError: as `read_toml`, and where a value is of the wrong type or out of its range.
+        ConfigError: as `read_toml`, and if a value is of the wrong type or out of its range.
     """
     app = App(config=[toml_source(path, config_class), refuse_fractions])
     app.default(config_class)

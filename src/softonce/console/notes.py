@@ -55,7 +55,7 @@ class NoteHandler(logging.Handler):
 
 
 def _fit(line: str, width: int) -> str:
-    r"""Break a line of figures between two of them, where the terminal would break a word.
+    r"""Break a line of figures between two of them, so that no figure is cut.
 
     Example:
         >>> _fit("epoch 1/5  loss 0.52  12 img/s", 24)

@@ -156,7 +156,7 @@ def augment_pixels_(
     epoch: int,
     indices: npt.NDArray[np.int64],
 ) -> Pixels:
-    """Shift, flip and blank a batch, in place where it can be; the draws belong to the indices."""
+    """Shift, flip and erase in a batch, in place if possible; the draws belong to the indices."""
     draws = draw(seed, epoch, indices)
     if augmentation.crop == "pad-crop":
         pixels = _pad_crop(pixels, draws[:, _SHIFT_DRAWS])

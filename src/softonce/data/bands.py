@@ -22,7 +22,7 @@ ARRAY_MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True)
 class Bands:
-    """Channels of one size, where Pillow's own pictures end at four.
+    """Channels of one size; Pillow's own images have at most four.
 
     Args:
         channels: pictures of mode L.
@@ -63,7 +63,7 @@ def open_array(data: bytes) -> Bands:
     """Read a NumPy array, (H, W) or (H, W, channels), uint8 or uint16.
 
     Raises:
-        ImageError: where it is none, or another kind of array.
+        ImageError: if it is none, or another kind of array.
     """
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -91,7 +91,7 @@ def with_count(bands: Bands, count: int) -> Bands:
     """Return the picture, if it has so many channels.
 
     Raises:
-        ImageError: where it has another number.
+        ImageError: if it has another number.
     """
     if len(bands.channels) != count:
         raise ImageError(f"{format_count(len(bands.channels), 'channel')}, not {count}")
@@ -99,7 +99,7 @@ def with_count(bands: Bands, count: int) -> Bands:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Raise an `ImageError` where nobody knows a pixel's range: floats, 32 bits, a sign."""
+    """Raise an `ImageError` if nobody knows a pixel's range: floats, 32 bits, a sign."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         raise ImageError("pixels of 32 bits, or with a sign: save them as 8 or 16 bits without")
 

@@ -73,7 +73,7 @@ class Cached:
     Args:
         digests: (N, 16) uint8, a hash of each file's bytes.
         kinds: the format of each file.
-        errors: why a file cannot be used; empty where it can.
+        errors: why a file cannot be used; empty if it can.
         pictures: one for each sample without an error.
     """
 
@@ -84,7 +84,7 @@ class Cached:
 
 
 def default_folder() -> Path:
-    """Return the folder of `--cache` where no `--cache-dir` is named."""
+    """Return the folder of `--cache` without `--cache-dir`."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "softonce" / "pictures"
 
@@ -92,7 +92,7 @@ def default_folder() -> Path:
 def load_or_build(
     folder: Path, samples: Samples, preprocessing: Preprocessing, *, squares: bool, label: str
 ) -> Cached:
-    """Return the pictures of these files, made now where they, or a file, are new.
+    """Return the decoded images of these files; those of new or changed files are made now.
 
     Args:
         folder: where the cache lies; another process may fill it at the same time.
@@ -103,7 +103,7 @@ def load_or_build(
         label: shown beside the progress.
 
     Raises:
-        StorageError: where the disk is full; what is there already stays.
+        StorageError: if the disk is full; what is there already stays.
     """
     stem = folder / _key(samples, preprocessing, squares)
     found = _load(stem)
@@ -119,7 +119,7 @@ def load_or_build(
 
 
 def _can_read_more(found: Cached, samples: Samples) -> bool:
-    """Say whether a file is readable that was not, as after a change of rights or a network's."""
+    """Return whether a file became readable, as after a change of rights or of a network."""
     for index, error in enumerate(found.errors):
         if error and not found.digests[index].any():
             with contextlib.suppress(ImageError):

@@ -53,7 +53,7 @@ _ORIENTATION = 0x0112
 class _NoWarnings:
     """Silences warnings while any thread is inside.
 
-    All threads share the list of filters that `warnings.catch_warnings` puts back: where two
+    All threads share the list of filters that `warnings.catch_warnings` puts back: if two
     overlapped, the process would stay silent for good.
     """
 
@@ -85,11 +85,11 @@ def open_image(
 
     Args:
         data: the bytes of its file.
-        formats: those of Pillow's that are taken; all, and arrays, where it is None.
+        formats: Pillow's formats to accept; None accepts all of them, and arrays.
         max_pixels: more than these, or than `MAX_PIXELS`, are refused.
 
     Raises:
-        ImageError: where the bytes are no picture, or one with too many pixels.
+        ImageError: if the bytes are no picture, or one with too many pixels.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
@@ -137,7 +137,7 @@ def decode(image: Picture, mode: Mode) -> Picture:
     Where `mode` is a number, the picture has so many channels, and they stay as they are stored.
 
     Raises:
-        ImageError: where the bytes end early or are damaged, or the channels are not so many.
+        ImageError: if the bytes end early or are damaged, or the channels are not so many.
     """
     if isinstance(image, Bands):
         bands = with_count(image, num_channels(mode))
@@ -161,7 +161,7 @@ def shown(image: Picture) -> Image.Image:
     """Decode an opened picture for the eye: of channels that are no colours, the first in grey.
 
     Raises:
-        ImageError: where the bytes end early or are damaged.
+        ImageError: if the bytes end early or are damaged.
     """
     if isinstance(image, Bands):
         return image.channels[0].convert("RGB")

@@ -88,7 +88,7 @@ class Loader(Sized):
         """Iterate over this process's share of an epoch's batches, from batch number `start`.
 
         Raises:
-            DataError: where a file that was readable before is no longer.
+            DataError: if a file that was readable before is no longer.
         """
         parts = self._parts(epoch)[start:]
         if self.scan.pixels is not None and self._fits_memory:

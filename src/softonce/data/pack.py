@@ -36,7 +36,7 @@ MEGABYTE = 10**6
 def pack(config: PackConfig | Data, *output: Data, **options: Any) -> Path:
     """Copy every image file as it is into tar shards, and write their index.
 
-    The bytes of the result depend on the data alone. It appears whole, or not at all.
+    The bytes of the result depend only on the data. It appears whole, or not at all.
 
     Args:
         config: the options of `softonce pack`, or the data.
@@ -85,7 +85,7 @@ def _pack(config: PackConfig) -> Path:
 
 
 def _put(made: Path, out: Path, before: Path) -> None:
-    """Rename the folder to `out`; what was there goes to `before`, or stays where that fails."""
+    """Rename the folder to `out`; the earlier shards go to `before`, or stay if that fails."""
     try:
         if out.exists():
             out.rename(before)
@@ -97,7 +97,7 @@ def _put(made: Path, out: Path, before: Path) -> None:
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
-    """Raise a `ConfigError` where something is that may not be replaced: all but indexed shards."""
+    """Raise a `ConfigError` if something is that may not be replaced: all but indexed shards."""
     if not out.exists():
         return
     found = names_in(out) if out.is_dir() else [out.name]
@@ -125,7 +125,7 @@ class _Writer:
         self.tar: tarfile.TarFile | None = None
 
     def add(self, name: bytes, data: bytes, limit: int) -> None:
-        """Append a member; begin a new shard where this one would grow above the limit."""
+        """Append a member; begin a new shard if this one would exceed the limit."""
         if self.tar is None or self.tar.offset + len(data) > limit:
             self.close()
             path = self.folder / f"{self.split}-{len(self.shards):05d}.tar"
@@ -188,7 +188,7 @@ def _members(samples: Samples) -> Iterator[tuple[int, bytes, bytes]]:
         except ImageError as error:
             raise DataError(
                 f"expected a file of at most {MAX_BYTES:,} bytes at {samples.where(index)}, found: "
-                f"{error}; mend or remove it"
+                f"{error}; repair or remove it"
             ) from error
         folder = as_folder(samples.classes[samples.target[index]])
         last = name.rpartition(b"/")[2]

@@ -49,7 +49,7 @@ class Samples:
         """Return the bytes of one sample, an image file.
 
         Raises:
-            ImageError: where they cannot be read, or are more than any picture should have.
+            ImageError: if they cannot be read, or are more than any picture should have.
         """
         return self.source.read(self.names[index])
 
@@ -82,7 +82,7 @@ def list_samples(
         complete: whether every class must have an image, as in train.
 
     Raises:
-        DataError: where the split has a class that the map lacks, or (complete) an empty one.
+        DataError: if the split has a class that the map lacks, or (complete) an empty one.
     """
     listing = source.list_split(split)
     if classes is None:
@@ -128,7 +128,7 @@ def _check_counts(
     if len(target) == 0:
         raise DataError(f"expected images in the classes of {place}, found none")
     if empty:
-        LOG.info("%s has no image of: %s; the labels keep their places", place, _listed(empty))
+        LOG.info("%s has no image of: %s; the label indices stay the same", place, _listed(empty))
 
 
 def split_off_val(
@@ -139,7 +139,7 @@ def split_off_val(
     Every class keeps at least one image in train; val gets `fraction` of each, rounded.
 
     Raises:
-        DataError: where val would be empty.
+        DataError: if val would be empty.
     """
     order = permutation(seed, -1, len(samples))
     shuffled_target = samples.target[order]

@@ -123,7 +123,7 @@ def scan(
         kept: what an earlier scan has found; only files that have changed since are read.
 
     Raises:
-        DataError: where too many files, or (complete) all of a class, cannot be read.
+        DataError: if too many files, or (complete) all of a class, cannot be read.
     """
     sift = partial(_sift, samples, max_bad_fraction=max_bad_fraction, complete=complete)
     if cache is not None:
@@ -185,7 +185,7 @@ def _read_all(
     shares = np.array_split(left, world_size())
     if len(left) >= MANY_FILES:
         LOG.info(
-            "%s: each of %d files is read once, so that none is broken when its turn comes",
+            "%s: each of %d files is read once, to find broken ones before they are needed",
             label,
             len(left),
         )
@@ -289,7 +289,7 @@ def _check_bad(samples: Samples, bad: tuple[BadFile, ...], max_bad_fraction: flo
         raise DataError(
             f"expected at most {max_bad_fraction:.1%} unreadable files in {samples.place}, found "
             f"{len(bad)} of {len(samples)}, the first: {bad[0].path} ({bad[0].reason}); "
-            "remove or mend them, or raise --max-bad-fraction"
+            "remove or repair them, or raise --max-bad-fraction"
         )
     if len(bad) == len(samples):
         raise DataError(f"expected a readable image in {samples.place}, found none")
@@ -312,7 +312,7 @@ def _warn_of_odd_kinds(samples: Samples, kinds: npt.NDArray[np.bytes_]) -> None:
         return
     for index in sorted(first[is_named & (counts == 1)].tolist()):
         LOG.warning(
-            "%s is the only %s among %d images: used, but look whether it is a real picture",
+            "%s is the only %s among %d images: it is used, but check that it is a real image",
             samples.where(index),
             kinds[index].decode(),
             len(kinds),

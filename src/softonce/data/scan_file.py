@@ -126,7 +126,7 @@ class ScanFile:
             )
 
     def keep(self, samples: Samples, stamps: Stamps, table: FileTable) -> None:
-        """Keep what is known of these samples now, where it can be relied on later."""
+        """Keep what is known of these samples now, if it can be relied on later."""
         rows = np.flatnonzero(stamps.are_settled() & table.were_read())
         self._new.append(_Rows(samples.names.take(rows), stamps.numbers[rows], table.take(rows)))
 
@@ -134,7 +134,7 @@ class ScanFile:
         """Write the file, if anything had to be read.
 
         Raises:
-            StorageError: where it cannot be written.
+            StorageError: if it cannot be written.
         """
         if self.num_known == self.num_files:
             return
@@ -154,7 +154,7 @@ class ScanFile:
 
     @cached_property
     def _before(self) -> _Rows | None:
-        """The rows of the earlier scan; None where there are none that can be relied on."""
+        """The rows of the earlier scan; None if there are none to rely on."""
         if not self.path.exists():
             return None
         try:

@@ -31,9 +31,9 @@ class Listed:
     Args:
         train: to learn from.
         val: to choose the best epoch by, and to fit the temperature on.
-        test: to measure once, at the end; None where DATA has none.
+        test: to measure once, at the end; None if DATA has none.
         split_off: whether val was split off train.
-        listing: a hash of the names of train and val together, where val was split off.
+        listing: a hash of the names of train and val together, if val was split off.
     """
 
     train: Samples
@@ -56,7 +56,7 @@ class Splits:
         listed: the files, before they were read.
         train: to learn from.
         val: to choose the best epoch by, and to fit the temperature on.
-        test: to measure once, at the end; None where DATA has none.
+        test: to measure once, at the end; None if DATA has none.
         leaks: pairs of identical files in train and another split.
     """
 
@@ -77,7 +77,7 @@ def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
     """List train, val and test; the class map is made from train.
 
     Raises:
-        DataError: where DATA, a class or a split cannot be used.
+        DataError: if DATA, a class or a split cannot be used.
     """
     source = open_source(data)
     splits = source.splits()
@@ -97,7 +97,7 @@ def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
 
 
 def cache_folder(config: TrainConfig) -> Path | None:
-    """Return where decoded pictures are kept, where `--cache` or `--cache-dir` asks for it."""
+    """Return the folder of decoded images, if `--cache` or `--cache-dir` asks for one."""
     if config.cache_dir is not None:
         return config.cache_dir
     return default_folder() if config.cache else None
@@ -115,7 +115,7 @@ def read_splits(
         kept: what an earlier scan of the run has found.
 
     Raises:
-        DataError: where too many files cannot be read.
+        DataError: if too many files cannot be read.
     """
     preprocessing = preprocessing_from(config, default)
     read = partial(
@@ -135,7 +135,7 @@ def read_splits(
     if leaks:
         LOG.warning(
             "%s of another split found in train too, the first: %s = %s; "
-            "the figures are too good by that much",
+            "the figures are too good by as much",
             format_count(len(leaks), "file"),
             *leaks[0],
         )

@@ -85,13 +85,13 @@ def open_storage(place: str | Path) -> Storage:
     """Return the storage behind a path or a URL.
 
     Raises:
-        MissingExtraError: where the URL needs a package that is not installed.
+        MissingExtraError: if the URL needs a package that is not installed.
     """
     return Remote(str(place).rstrip("/")) if is_url(place) else Local(Path(place))
 
 
 def is_url(place: str | Path) -> bool:
-    """Say whether it is a URL: `s3://bucket/photos` is one, `photos` is a path."""
+    """Return whether it is a URL: `s3://bucket/photos` is one, `photos` is a path."""
     scheme, separator, _ = str(place).partition("://")
     return bool(separator) and scheme.replace("+", "").isalnum()
 
@@ -104,7 +104,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def is_image(name: bytes) -> bool:
-    """Say whether a file's name is an image's."""
+    """Return whether a file's name is an image's."""
     # A Path a file would cost seconds on a large folder.
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as said above
     return os.fsdecode(suffix) in image_suffixes()
@@ -114,7 +114,7 @@ def check_inside(name: bytes, place: str) -> bytes:
     """Return a name that somebody else wrote, if it cannot lead out of the place that it is in.
 
     Raises:
-        DataError: where it is absolute or climbs up.
+        DataError: if it is absolute or climbs up.
     """
     if name.startswith(b"/") or b"\0" in name or b".." in name.split(b"/"):
         raise DataError(
@@ -128,8 +128,8 @@ def read_bytes(path: str | Path | bytes, *, limit: int = MAX_BYTES) -> bytes:
     """Read a file of this machine.
 
     Raises:
-        ImageError: where it cannot be read, or is larger than the limit.
-        StorageError: where this process may not open any more files.
+        ImageError: if it cannot be read, or is larger than the limit.
+        StorageError: if this process may not open any more files.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - the path may be bytes

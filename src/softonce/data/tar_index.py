@@ -57,11 +57,11 @@ class TarIndex:
     classes: tuple[str, ...]
 
     def fits(self, shards: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> bool:
-        """Say whether the index is of these files."""
+        """Return whether the index is of these files."""
         return tuple(shards) == self.shards and bool((sizes == self.sizes).all())
 
     def says(self, other: TarIndex) -> bool:
-        """Say whether another index has the same members and classes, in whatever order."""
+        """Return whether another index has the same members and classes, in whatever order."""
         if (self.shards, len(self.names)) != (other.shards, len(other.names)):
             return False
         mine, theirs = (np.lexsort((index.offset, index.shard)) for index in (self, other))
@@ -78,7 +78,7 @@ class TarIndex:
         )
 
     def write(self, folder: Path) -> None:
-        """Write the index; its bytes depend on the shards alone."""
+        """Write the index; its bytes depend only on the shards."""
         tensors = {name: torch.from_numpy(getattr(self, name).copy()) for name in _COLUMNS}
         tensors["sizes"] = torch.from_numpy(self.sizes.copy())
         tensors["names"] = torch.from_numpy(self.names.buffer.copy())
@@ -89,7 +89,7 @@ class TarIndex:
 
     @classmethod
     def read(cls, storage: Storage) -> TarIndex | None:
-        """Read the index of a folder; None where it has none that can be used."""
+        """Read the index of a folder; None if it has none that can be used."""
         name = INDEX.encode()
         if storage.kind(name) != "file":
             return None
@@ -101,7 +101,7 @@ class TarIndex:
                 copy.write_bytes(storage.read(name, limit=MAX_INDEX_BYTES))
                 return cls._read(copy)
         except (ArtefactError, DataError, KeyError, TypeError, ValueError) as error:
-            LOG.warning("%s cannot be used, it is made again: %s", storage.where(name), error)
+            LOG.warning("%s cannot be used and is written again: %s", storage.where(name), error)
             return None
 
     @classmethod
@@ -124,7 +124,7 @@ class TarIndex:
         return index
 
     def check(self) -> None:
-        """Raise a `DataError` where a number leads outside of what it points into."""
+        """Raise a `DataError` if a number leads outside of what it points into."""
         ends, num = self.names.offsets, len(self.names)
         columns = [getattr(self, name) for name in _COLUMNS]
         ok = (

@@ -1,4 +1,4 @@
-"""Many files, one after the other: in threads, where these gain anything."""
+"""Many files, one after the other; in threads if these make it faster."""
 
 from __future__ import annotations
 

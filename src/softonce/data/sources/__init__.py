@@ -24,7 +24,7 @@ def open_source(data: str | Path) -> Source:
             machine or behind a URL that fsspec knows; `idx:DIR` for IDX files.
 
     Raises:
-        DataError: where there is nothing of these.
+        DataError: if there is nothing of these.
 
     Example:
         >>> open_source("no_such_folder")

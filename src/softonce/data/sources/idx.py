@@ -55,7 +55,7 @@ class Idx:
         folder: where the files are.
         images: (N, H, W) of each split.
         target: (N,) of each split.
-        classes: class names in index order; the label itself where no name is known.
+        classes: class names in index order; the label itself if no name is known.
 
     Source:
         Format and file names: LeCun, Cortes, Burges, The MNIST database of handwritten digits.
@@ -74,7 +74,7 @@ class Idx:
         """Read every split that the folder has.
 
         Raises:
-            DataError: where a file is missing, damaged, or claims more than it may.
+            DataError: if a file is missing, damaged, or claims more than it may.
         """
         images, target = {}, {}
         for split, prefixes in _SPLITS.items():

@@ -32,7 +32,7 @@ class Manifest:
     """Rows `path,label` or `path,label,split`; paths are relative to the manifest.
 
     A manifest of this machine is its owner's word: its paths may be absolute and climb up. One
-    behind a URL may name files below its own folder alone.
+    behind a URL may name only files below its own folder.
 
     Args:
         storage: the folder that the manifest is in.
@@ -49,7 +49,7 @@ class Manifest:
         """Read all rows.
 
         Raises:
-            DataError: where there is no such file, or a row cannot be used.
+            DataError: if there is no such file, or a row cannot be used.
         """
         place = storage.where(name.encode())
         if storage.kind(name.encode()) != "file":

@@ -69,7 +69,7 @@ class Shards:
         """Read the index, or make it.
 
         Raises:
-            DataError: where a shard or the index cannot be used.
+            DataError: if a shard or the index cannot be used.
         """
         stamps = storage.stamps(shards)
         index = TarIndex.read(storage)
@@ -137,7 +137,7 @@ def _split_of(shard: bytes) -> str:
 
 
 def _is_older(storage: Storage, stamps: npt.NDArray[np.int64]) -> bool:
-    """Say whether a shard was changed after the index; a store elsewhere gives no time to tell."""
+    """Return whether a shard changed after the index; only local storage has a time to compare."""
     changed = stamps[:, 1].max(initial=0)
     return isinstance(storage, Local) and bool(changed > storage.stamps([INDEX.encode()])[0, 1])
 
@@ -160,7 +160,7 @@ def _made(
         except StorageError as error:
             LOG.warning("the index is made again each time: %s", error)
     else:
-        LOG.warning("the index is made again each time: %s cannot be written", storage.where())
+        LOG.warning("the index is made anew each time: %s cannot be written", storage.where())
     return index
 
 

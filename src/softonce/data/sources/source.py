@@ -46,10 +46,10 @@ class Source(Protocol):
     """DATA of one kind. A source is frozen, and what a worker process inherits of it is shared."""
 
     remedy: ClassVar[str]
-    """What to do where there are fewer than two classes."""
+    """What to do if there are fewer than two classes."""
 
     def splits(self) -> tuple[str, ...]:
-        """Return which of `train`, `val` and `test` there are; where none, `all` alone."""
+        """Return which of `train`, `val` and `test` exist; if none does, only `all`."""
 
     def list_split(self, split: str) -> Listing:
         """List a split, in an order that does not change."""
