@@ -435,6 +435,7 @@ SAMPLE = """
     reveal_type((clf.preprocessing.size, clf.metadata.arch, clf.export().file))
     reveal_type(softonce.predict("run", "a.jpg"))
     reveal_type(next(softonce.predict(softonce.PredictConfig(Path("run"), ("a.jpg",))))["pred"])
+    reveal_type(softonce.train("photos", epochs=1).classifier)
     clf(3)
     clf("a.jpg", emit="scores")
     clf("a.jpg", topk=3)
@@ -455,6 +456,7 @@ REVEALED = [
     "tuple[int, str, pathlib.Path]",
     "softonce.prediction.results.Predictions",
     "int | None",
+    "softonce.classifier.Classifier",
 ]
 
 ERRORS = [

@@ -125,13 +125,12 @@ def _records(config: PredictConfig) -> Iterator[Record]:
 
 
 def _open(config: PredictConfig) -> Predictor:
-    with visible_notes(quiet=config.quiet):
-        engine = open_engine(
-            config.artefact,
-            name=config.engine,
-            device=config.device,
-            precision=config.precision,
-            threads=config.threads,
-            trust=config.trust,
-        )
+    engine = open_engine(
+        config.artefact,
+        name=config.engine,
+        device=config.device,
+        precision=config.precision,
+        threads=config.threads,
+        trust=config.trust,
+    )
     return Predictor(with_tta(engine, config.tta))
