@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 from training.runs import planned, rows, small
 
-import softonce.training.run as run_module
+import softonce.training.finish as finish_module
 from softonce import create_model, train
 from softonce.artefact import read_artefact
 from softonce.config.train import Opt
@@ -184,8 +184,10 @@ def test_test_is_measured_once_at_the_end(
 ) -> None:
     make_photos(photos / "test", per_class=3)
     labels: list[str] = []
-    real = run_module.measure
-    monkeypatch.setattr(run_module, "measure", lambda *a, **k: labels.append(a[2]) or real(*a, **k))
+    real = finish_module.measure
+    monkeypatch.setattr(
+        finish_module, "measure", lambda *a, **k: labels.append(a[2]) or real(*a, **k)
+    )
     result = train(small(photos, tmp_path / "run"))
     assert labels == ["test"]
     assert (result.evaluation.split, result.evaluation.figures.n) == ("test", 9)

@@ -76,19 +76,26 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def toml_source(path: Path, config_class: type) -> Dict:
+def toml_source(path: Path, config_class: type, *, without: tuple[str, ...] = ()) -> Dict:
     """Return the file as a source of values for cyclopts, below the command line's own."""
-    return Dict(read_toml(path, config_class), source=str(path), use_commands_as_keys=False)
+    values = read_toml(path, config_class)
+    values = {name: value for name, value in values.items() if name not in without}
+    return Dict(values, source=str(path), use_commands_as_keys=False)
 
 
 def merge_toml(config_class: type, arguments: ArgumentCollection, app: App) -> None:
-    """Fill options in from `--config FILE`, or from the run folder of `--resume RUN`."""
+    """Fill options in from `--config FILE`, or from the run folder of `--resume RUN`.
+
+    Of a run folder all but the epochs: those that are asked for beside `--resume` extend the run.
+    """
     for flag in ("--config", "--resume"):
         argument = arguments.get(flag, None)
         if argument is not None and argument.tokens:
             path = Path(argument.tokens[0].value)
-            if flag == "--resume":
+            if flag == "--config":
+                source = toml_source(path, config_class)
+            else:
                 folder = RunFolder(path)
                 folder.check_exists()
-                path = folder.config
-            toml_source(path, config_class)(app, (), arguments)
+                source = toml_source(folder.config, config_class, without=("epochs",))
+            source(app, (), arguments)

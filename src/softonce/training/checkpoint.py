@@ -41,6 +41,7 @@ class Progress:
         best: epoch, top1 and nll of the best epoch so far.
         plateau: epochs in a row at the floor of a double softmax.
         least_loss: that of the epoch with the smallest one.
+        extended_at: epochs that were complete when more were asked for.
     """
 
     epoch: int = 0
@@ -51,6 +52,7 @@ class Progress:
     best: dict[str, float] = field(default_factory=dict)
     plateau: int = 0
     least_loss: float | None = None
+    extended_at: int = 0
 
 
 @dataclass

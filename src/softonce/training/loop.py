@@ -72,7 +72,10 @@ def fit(job: Job) -> None:
 def _is_out_of_patience(job: Job) -> bool:
     """Say whether `--patience` epochs have passed since the best one."""
     where, patience = job.state.progress, job.plan.patience
-    if patience is None or not where.best or where.epoch - where.best["epoch"] < patience:
+    if patience is None or not where.best:
+        return False
+    since = max(where.best["epoch"], where.extended_at)  # more epochs are a new chance
+    if where.epoch - since < patience:
         return False
     LOG.info("stopping early: no better top-1 on val since epoch %d", where.best["epoch"])
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -12,8 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from softonce.artefact import Metadata, read_artefact, write_artefact
-from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce.artefact import Metadata
 from softonce.config.train_options import TrainOptions, asked_of
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
@@ -21,26 +19,23 @@ from softonce.data.scan_file import ScanFile
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
-    copy_from_first,
     on_first,
     process_group,
     rank,
     together,
     world_size,
 )
-from softonce.engines.networks import as_evaluated, build_network, to_layout
-from softonce.engines.torch_engine import TorchEngine
+from softonce.engines.networks import build_network, to_layout
 from softonce.errors import ConfigError
-from softonce.evaluation import Evaluation, collect_logits, measure, summarise
 from softonce.hardware import pick_device
 from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
 from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
-from softonce.report.run import write_run_report
-from softonce.training.checkpoint import Progress, State, load_checkpoint
+from softonce.training.checkpoint import Progress, State, load_checkpoint, save_checkpoint
 from softonce.training.checks import check_shares, check_statistics
+from softonce.training.finish import finish
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
 from softonce.training.job import Job
 from softonce.training.layers import Layers, layers_of
@@ -58,7 +53,6 @@ from softonce.training.plan import (
     with_head_shards,
 )
 from softonce.training.recipes import has_weights, with_sizes
-from softonce.training.result import TrainResult
 from softonce.training.sinks import TensorBoard
 from softonce.training.start import Start, find_start, own_output
 from softonce.training.step import TrainStep
@@ -68,12 +62,11 @@ from softonce.training.weights import with_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-
     from softonce.config import TrainConfig
     from softonce.config.fields import Data
     from softonce.models import Network
     from softonce.preprocessing import Preprocessing
+    from softonce.training.result import TrainResult
     from softonce.training.sinks import Sink
 
 
@@ -135,7 +128,7 @@ def _run(
         finally:
             for sink in job.sinks:
                 sink.close()
-        return _finish(job, splits, notes)
+        return finish(job, splits, notes)
 
 
 def _tracker(job: Job) -> list[Sink]:
@@ -178,11 +171,31 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     if start.state is not None:
         on_first(kept.save)
         together(partial(load_checkpoint, start.state, job.state))
+        if start.extends:
+            _extend(job)
     elif is_unmeasured(settled):  # claimed before the measurements
         on_first(lambda: start.folder.save(to_text(plan)))
     else:
         claim(plan)
     return job, splits
+
+
+def _extend(job: Job) -> None:
+    """Note in state and configuration that the run has more epochs than it was begun with.
+
+    The state is first: a run that is killed between the two is as if never extended.
+    """
+    where = job.state.progress
+    where.extended_at = where.epoch
+    save_checkpoint(job.run, job.state)
+    on_first(lambda: job.run.save(to_text(job.plan)))
+    LOG.info(
+        "extended to %s, %d of them done: the schedule is planned over all of them, and goes on "
+        "with lr %g",
+        format_count(job.plan.epochs, "epoch"),
+        where.epoch,
+        job.schedule.lr(where.step),
+    )
 
 
 def _build_model(
@@ -317,83 +330,3 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
         preprocessing=plan.preprocessing,
         training=training,
     )
-
-
-def _finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
-    """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
-    made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
-    job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
-    network = job.whole()
-    on_first(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
-    on_first(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
-    copy_from_first(network)
-    engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
-    val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
-    temperature = _fit_temperature(val_logits, val_target)
-    seed = job.plan.seed
-    if splits.test is None:
-        evaluation = summarise(
-            val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
-        )
-    else:
-        with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
-            evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
-    open_ended = dataclasses.replace(evaluation, engine=engine)
-    on_first(lambda: _write_results(job, splits, open_ended, notes))
-    return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
-
-
-def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
-    tensors, metadata = read_artefact(job.run.artefact)
-    metadata = dataclasses.replace(
-        metadata,
-        temperature=evaluation.temperature,
-        training=metadata.training
-        | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
-    )
-    write_artefact(job.run.artefact, tensors, metadata)
-    write_run_report(
-        job.run,
-        evaluation,
-        metadata,
-        splits,
-        loss_parts=_loss_parts(job),
-        notes=notes,
-        history=job.metrics.rows(),
-    )
-
-
-def _loss_parts(job: Job) -> list[str]:
-    """Return what the loss of training holds beside the cross-entropy of one class an image."""
-    if job.step.objective.loss_fn is not None:
-        return ["the terms of a loss function given from Python"]
-    plan = job.plan
-    parts = {
-        f"label smoothing {plan.label_smoothing:g}": plan.label_smoothing,
-        "class weights": job.step.objective.weight is not None,
-        "mixup": plan.mixup_alpha,
-        "cutmix": plan.cutmix_alpha,
-    }
-    return [name for name, is_on in parts.items() if is_on]
-
-
-def _fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """Fit the temperature; where it runs into a bound, val says nothing about it, and 1 is kept."""
-    temperature = fit_temperature(logits, target)
-    if MIN_TEMPERATURE < temperature < MAX_TEMPERATURE:
-        return temperature
-    why = "every one is right" if temperature < 1 else "the logits say nothing of their classes"
-    LOG.warning(
-        "val (%s) does not show how sure to be (%s, and the best temperature is the bound %g): "
-        "the probabilities are left uncalibrated",
-        format_count(len(target), "image"),
-        why,
-        temperature,
-    )
-    return 1.0
-
-
-def _headline(evaluation: Evaluation) -> dict[str, Any]:
-    found = evaluation.figures
-    names = ("n", "top1", "top5", "nll", "brier", "ece")
-    return {"split": evaluation.split, **{name: getattr(found, name) for name in names}}

@@ -19,9 +19,11 @@ from softonce.data.sources import absolute, short_name
 from softonce.distributed import gather_json, is_restartable, is_restarted, on_first, rank
 from softonce.errors import ConfigError
 from softonce.files import write_text
+from softonce.plurals import format_count
 from softonce.run_folder import RUNS, RunFolder, RunLock, new_folder
 from softonce.training.checkpoint import newest_state
 from softonce.training.metrics_file import MetricsFile
+from softonce.training.recipes import in_epochs
 from softonce.training.sinks import import_tensorboard
 from softonce.training.trials import is_unmeasured
 
@@ -50,12 +52,14 @@ class Start:
         data: where the images are.
         folder: the run folder.
         state: the saved state to go on from; None starts at the first step.
+        extends: whether more epochs are asked for than the run was begun with.
     """
 
     config: TrainConfig
     data: str
     folder: RunFolder
     state: Path | None = None
+    extends: bool = False
 
     @cached_property
     def lock(self) -> RunLock:
@@ -160,18 +164,39 @@ def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
     free["output"] = run
     if saved.epochs is not None:  # how many fit has been found
         free["time_budget"] = None
+    extends = config.epochs is not None
+    if config.epochs is not None:
+        saved = _extended(saved, config.epochs, folder)
     config = dataclasses.replace(saved, **free)
     state = None if is_unmeasured(config) else newest_state(folder)
     if state is None:
         _check_unfinished(folder)
         LOG.info("%s has no saved state yet: starting it again", run)
         config = dataclasses.replace(config, resume=None, overwrite=True)
-    return Start(config, _data_of(config), folder, state)
+    return Start(config, _data_of(config), folder, state, extends and state is not None)
+
+
+def _extended(saved: TrainConfig, epochs: int, folder: RunFolder) -> TrainConfig:
+    """Return the configuration of a run that is to have more epochs.
+
+    What the recipe counts in epochs and is over by then, as the warm-up, stays as it was.
+    """
+    if saved.epochs is None or epochs <= saved.epochs:
+        planned = "the time" if saved.epochs is None else format_count(saved.epochs, "epoch")
+        raise ConfigError(
+            f"expected more epochs than the {planned} of {folder.path} with --resume, found "
+            f"--epochs {epochs}: leave it out to go on as planned, or raise it to extend the run"
+        )
+    step_size = in_epochs(saved.recipe, saved.epochs)["lr_step_size"]
+    asked = None if saved.lr_step_size == step_size else saved.lr_step_size
+    return dataclasses.replace(saved, epochs=epochs, lr_step_size=asked)
 
 
 def _check_same(config: TrainConfig, saved: TrainConfig, folder: RunFolder) -> None:
     fields = [
-        field for field in dataclasses.fields(TrainConfig) if field.name not in _FREE_ON_RESUME
+        field
+        for field in dataclasses.fields(TrainConfig)
+        if field.name not in (*_FREE_ON_RESUME, "epochs")
     ]
     rows = [(f, getattr(config, f.name), getattr(saved, f.name)) for f in fields]
     # On the command line the saved options stand in for those that were not given.

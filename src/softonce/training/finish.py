@@ -1,0 +1,104 @@
+"""The end of a run: the temperature, the figures of the best epoch, the artefact and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from softonce.artefact import read_artefact, write_artefact
+from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce.console import LOG
+from softonce.distributed import copy_from_first, on_first
+from softonce.engines.networks import as_evaluated
+from softonce.engines.torch_engine import TorchEngine
+from softonce.evaluation import Evaluation, collect_logits, measure, summarise
+from softonce.plurals import format_count
+from softonce.report.run import write_run_report
+from softonce.training.result import TrainResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from softonce.data.splits import Splits
+    from softonce.training.job import Job
+
+
+def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
+    """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
+    made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
+    job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
+    network = job.whole()
+    on_first(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
+    on_first(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
+    copy_from_first(network)
+    engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
+    val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
+    temperature = _fit_temperature(val_logits, val_target)
+    seed = job.plan.seed
+    if splits.test is None:
+        evaluation = summarise(
+            val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
+        )
+    else:
+        with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
+            evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
+    open_ended = dataclasses.replace(evaluation, engine=engine)
+    on_first(lambda: _write_results(job, splits, open_ended, notes))
+    return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
+
+
+def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
+    tensors, metadata = read_artefact(job.run.artefact)
+    metadata = dataclasses.replace(
+        metadata,
+        temperature=evaluation.temperature,
+        training=metadata.training
+        | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
+    )
+    write_artefact(job.run.artefact, tensors, metadata)
+    write_run_report(
+        job.run,
+        evaluation,
+        metadata,
+        splits,
+        loss_parts=_loss_parts(job),
+        notes=notes,
+        history=job.metrics.rows(),
+    )
+
+
+def _loss_parts(job: Job) -> list[str]:
+    """Return what the loss of training holds beside the cross-entropy of one class an image."""
+    if job.step.objective.loss_fn is not None:
+        return ["the terms of a loss function given from Python"]
+    plan = job.plan
+    parts = {
+        f"label smoothing {plan.label_smoothing:g}": plan.label_smoothing,
+        "class weights": job.step.objective.weight is not None,
+        "mixup": plan.mixup_alpha,
+        "cutmix": plan.cutmix_alpha,
+    }
+    return [name for name, is_on in parts.items() if is_on]
+
+
+def _fit_temperature(logits: Tensor, target: Tensor) -> float:
+    """Fit the temperature; where it runs into a bound, val says nothing about it, and 1 is kept."""
+    temperature = fit_temperature(logits, target)
+    if MIN_TEMPERATURE < temperature < MAX_TEMPERATURE:
+        return temperature
+    why = "every one is right" if temperature < 1 else "the logits say nothing of their classes"
+    LOG.warning(
+        "val (%s) does not show how sure to be (%s, and the best temperature is the bound %g): "
+        "the probabilities are left uncalibrated",
+        format_count(len(target), "image"),
+        why,
+        temperature,
+    )
+    return 1.0
+
+
+def _headline(evaluation: Evaluation) -> dict[str, Any]:
+    found = evaluation.figures
+    names = ("n", "top1", "top5", "nll", "brier", "ece")
+    return {"split": evaluation.split, **{name: getattr(found, name) for name in names}}
