@@ -374,7 +374,9 @@ def test_a_signal_during_the_last_validation_is_obeyed(
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected a TOML file at .*config\.toml"):
+    with pytest.raises(
+        ConfigError, match="expected the folder of a run at --resume .* no config.toml"
+    ):
         train(TrainConfig(resume=tmp_path))
 
 
