@@ -67,6 +67,13 @@ def test_no_word_is_broken_and_nothing_leaks(name: str, width: int, shown) -> No
         assert leak not in text
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_is_one_line_if_there_is_room(name: str, shown) -> None:
+    rows = [line for line in shown(name, width=1000).splitlines() if line.startswith("│")]
+    assert rows
+    assert [row for row in rows if row.startswith("│  ")] == []
+
+
 def test_the_commands_stand_in_the_order_of_work(shown) -> None:
     listed = re.findall(r"^│ (\w+) ", shown(), flags=re.MULTILINE)
     assert listed == list(COMMANDS)

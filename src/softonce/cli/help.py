@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts.help import DefaultFormatter
 from cyclopts.help.specs import ColumnSpec, DescriptionRenderer, NameRenderer
+from rich.text import Text
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry
@@ -60,6 +61,9 @@ def _shorten(entry: HelpEntry) -> HelpEntry:
     """Return the entry without --data beside DATA, and without --no-x of an x that is off."""
     if entry.positional_label:
         entry = entry.copy(positive_names=(), positive_shorts=(), negative_names=())
+    text = getattr(entry.description, "primary_renderable", None)
+    if isinstance(text, Text):  # a docstring of two lines has a line break and an indent
+        entry = entry.copy(description=" ".join(text.plain.split()))
     if entry.default == "False":
         entry = entry.copy(negative_names=())
     return entry.copy(default=None) if entry.default in _OBVIOUS else entry
