@@ -1,28 +1,29 @@
-"""One object for one classifier: predict, evaluate, export, serve, and look inside.
-
-An exported file is loaded and predicts where torch is not installed: it is imported by the methods
-that need it.
-"""
+"""One object for one classifier: predict, evaluate, export, serve, and look inside."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from softonce.config import EvaluateConfig, ExportConfig, PredictConfig, ServeConfig
 from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
+from softonce.data.loader import normalize
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
+from softonce.engines.networks import load
 from softonce.errors import (
     ArgumentError,
     ArtefactError,
     DataError,
     MissingExtraError,
 )
+from softonce.evaluation import Evaluation, evaluate
+from softonce.exporting.run import Exported, export
 from softonce.plurals import format_count
 from softonce.prediction.inputs import items_of
 from softonce.prediction.predictor import Predictor, Unreadable
@@ -30,16 +31,12 @@ from softonce.prediction.results import Predictions, predict_images
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
 
     from softonce.artefact import Metadata
     from softonce.config.export import Format
     from softonce.config.fields import AskedPrecision, Data, Device, EngineName, Tta
     from softonce.engines import Engine
-    from softonce.evaluation import Evaluation
-    from softonce.exporting.run import Exported
     from softonce.prediction.inputs import ImageLike, Images
     from softonce.prediction.table import Emit
     from softonce.preprocessing import Preprocessing
@@ -174,15 +171,10 @@ class Classifier:
         Raises:
             ArgumentError: if it is no picture, or stands for several.
             DataError: if it cannot be read.
-            MissingExtraError: if torch is not installed.
         """
         items = list(items_of(image, self.preprocessing.mode))
         if len(items) != 1:
             raise ArgumentError(f"expected one picture, found {len(items)}: pass them one by one")
-        with _needs("train"):
-            import torch
-
-            from softonce.data.loader import normalize
         pixels = Predictor(self._engine).prepare(items[0].open)
         if isinstance(pixels, Unreadable):
             raise DataError(
@@ -204,8 +196,6 @@ class Classifier:
                 f"expected an artefact, found the exported file {self.path}, which holds a graph "
                 "and no torch module: load the run's model.safetensors"
             )
-        with _needs("train"):
-            from softonce.engines.networks import load
         return load(self.path, device=self._config.device)[0]
 
     @property
@@ -240,10 +230,7 @@ class Classifier:
         Raises:
             SoftonceError: if the options or the data cannot be used.
         """
-        config = config_of(EvaluateConfig, (self.path, data), **self._opened(options))
-        with _needs("train"):
-            from softonce.evaluation import evaluate
-        return evaluate(config)
+        return evaluate(config_of(EvaluateConfig, (self.path, data), **self._opened(options)))
 
     def export(
         self, to: Format = "onnx", output: str | Path | None = None, **options: Any
@@ -262,11 +249,7 @@ class Classifier:
         Raises:
             SoftonceError: if an option cannot be used, or the classifier is no artefact.
         """
-        config = config_of(ExportConfig, self.path, to=to, output=output, **options)
-        with _needs("export"):
-            from softonce.exporting.run import export
-
-            exported = export(config)
+        exported = export(config_of(ExportConfig, self.path, to=to, output=output, **options))
         with visible_notes():
             for failure in exported.parity.failures:
                 LOG.warning("%s: %s", exported.file, failure)
@@ -287,8 +270,10 @@ class Classifier:
             MissingExtraError: if the service is not installed.
         """
         config = config_of(ServeConfig, self.path, host=host, port=port, **self._opened(options))
-        with _needs("serve"):
+        try:
             from softonce.serving.server import serve
+        except ImportError as error:
+            raise MissingExtraError.of(error.name or str(error), "serve") from error
         with visible_notes(quiet=config.quiet):
             serve(self._engine, config)
 
@@ -301,17 +286,6 @@ class Classifier:
         size, arch = self.preprocessing.size, self.metadata.arch
         classes = format_count(len(self.classes), "class")
         return f"Classifier({arch}, {classes}, {size} px, {self._engine.name}, {str(self.path)!r})"
-
-
-@contextmanager
-def _needs(extra: str) -> Iterator[None]:
-    """Turn the import of a package that is not installed into the line that names its extra."""
-    try:
-        yield
-    except MissingExtraError:
-        raise
-    except ImportError as error:
-        raise MissingExtraError.of(error.name or str(error), extra) from error
 
 
 def _checked_path(path: object) -> Path:

@@ -85,6 +85,8 @@ def _logarithm(call: Call) -> Scores | None:
     if not isinstance(scores, Scores) or scores.clue is None or scores.clue.form != "total":
         return None
     total = scores.clue
+    if total.source is None:
+        return None
     clue = total._replace(form="lse", token=total.source)
     return Scores(Kind.LSE, None, "logsumexp", call.made, clue=clue)
 
@@ -95,7 +97,10 @@ def _divided(call: Call) -> Scores | None:
     if isinstance(left, Scores) and isinstance(right, float):
         return _scaled(left, 1 / right if right else math.nan)
     total = _clue_of(right, "total", left, call.before)
-    return None if total is None else Scores(Kind.P, total.axis, BY_HAND, call.made)
+    if total is None:
+        return None
+    name = BY_HAND if isinstance(left, Scores) and left.kind == Kind.OTHER else "x / sum(x)"
+    return Scores(Kind.P, total.axis, name, call.made)
 
 
 def _multiplied(call: Call) -> Scores | None:
@@ -224,6 +229,16 @@ def _last(shapes: tuple[Shape, ...]) -> Shape:
     return shapes[-1] if shapes else None
 
 
+def _normalized(call: Call) -> Scores | None:
+    """Divide what is at least 0 by its sum, in one operation of its own."""
+    scores = call.operands[0] if call.operands else None
+    if not isinstance(scores, Scores) or scores.kind & ~(Kind.P | Kind.BP | Kind.NONNEG):
+        return None
+    if scores.kind == Kind.P and scores.axis == -1:
+        return scores
+    return Scores(Kind.P, -1, scores.op, scores.made, direct=False)
+
+
 _FORMS: dict[str, Callable[[Call], Scores | None]] = {
     "exp": _exponential,
     "sum": _summed,
@@ -235,4 +250,5 @@ _FORMS: dict[str, Callable[[Call], Scores | None]] = {
     "add": _added,
     "cat": _paired,
     "stack": _paired,
+    "l1_normalize": _normalized,
 }

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from softonce.checker.graph import ModelFile, Output
 
 
-def inspect(config: InspectConfig) -> None:
+def inspect(config: InspectConfig) -> int:
     """Show what a model file puts out and says of itself.
 
     For an .onnx, .pt2 (torch.export), .xml (OpenVINO) or .safetensors file: the kind of every
-    output and the node that makes it. Nothing is unpickled and no tensor is read.
+    output and the node that makes it. Nothing is unpickled and no tensor is read. With `--expect`
+    the status is 1 unless an output holds what is expected and no rule is broken.
     """
     from softonce.checker.graph import read_model
 
@@ -26,9 +27,29 @@ def inspect(config: InspectConfig) -> None:
     model = read_model(file)
     if config.json:
         print(json.dumps(_record(model), ensure_ascii=False))  # noqa: T201 - the result
-        return
-    _print_record(file, model)
-    _print_outputs(model)
+    else:
+        _print_record(file, model)
+        _print_outputs(model)
+    return 0 if config.expect is None else _compare(config.expect, model)
+
+
+def _compare(expected: str, model: ModelFile) -> int:
+    """Return 0 if the model is as expected, else print why not and return 1."""
+    from softonce.checker.flow import describe
+    from softonce.checker.kinds import Kind
+    from softonce.console import print_error
+
+    kinds = {
+        "logits": Kind.LOGITS,
+        "probabilities": Kind.P | Kind.BP,
+        "log-probabilities": Kind.LOGP | Kind.BLOGP,
+    }
+    wanted = kinds[expected]
+    if not any(output.kind and not output.kind & ~wanted for output in model.outputs):
+        found = ", ".join(f"{output.name} with {describe(output.kind)}" for output in model.outputs)
+        print_error(f"expected an output with {expected}, found {found}")
+        return 1
+    return 1 if model.findings else 0
 
 
 def _record(model: ModelFile) -> dict[str, object]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from softonce.config.coercion import coerce_fields_
-from softonce.config.fields import OUTPUT, Quiet
+from softonce.config.fields import OUTPUT, RUN, Quiet
+
+Expected = Literal["logits", "probabilities", "log-probabilities"]
 
 
 @Parameter(name="*")
@@ -27,6 +29,8 @@ class InspectConfig:
 
     _: KW_ONLY
 
+    expect: Annotated[Expected | None, Parameter(group=RUN)] = None
+    """Exit with status 1 unless an output holds this and no rule is broken."""
     json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
     """Print one JSON object instead of a table."""
     quiet: Quiet = False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from softonce.artefact import Metadata, write_artefact
@@ -16,9 +17,6 @@ from softonce.checker.kinds import Kind
 from softonce.cli.app import main
 from softonce.errors import ArtefactError
 from softonce.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def test_artefact_puts_out_logits(artefact: Path) -> None:
         (b"", "a header of another kind"),
         (b"\xff" * 64, "a header of another kind"),
         (struct.pack("<Q", 4) + b"{{{{", "a header that is no JSON"),
-        (struct.pack("<Q", 2) + b"{}", "tensors alone"),
+        (struct.pack("<Q", 2) + b"{}", "a plain state dict of 0 tensors"),
     ],
 )
 def test_foreign_header_is_one_clear_error(tmp_path: Path, content: bytes, found: str) -> None:
@@ -101,3 +99,58 @@ def test_inspect_of_a_damaged_file_ends_with_status_2(tmp_path: Path, capsys) ->
     assert main(["inspect", str(tmp_path / "m.onnx")]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert message.startswith("error: expected an ONNX model at")
+
+
+def exported(net: nn.Module, folder: Path) -> str:
+    program = torch.export.export(net, (torch.zeros(5, 3),))
+    torch.export.save(program, folder / "m.pt2")
+    return str(folder / "m.pt2")
+
+
+@pytest.mark.parametrize(
+    ("last", "expected", "status"),
+    [
+        (nn.Identity(), "logits", 0),
+        (nn.Identity(), "probabilities", 1),
+        (nn.Softmax(dim=1), "probabilities", 0),
+        (nn.Softmax(dim=1), "logits", 1),
+        (nn.Sigmoid(), "probabilities", 0),
+        (nn.LogSoftmax(dim=1), "log-probabilities", 0),
+        (nn.Sequential(nn.Softmax(dim=1), nn.Softmax(dim=1)), "probabilities", 1),
+        (nn.Softmax(dim=0), "probabilities", 1),
+    ],
+)
+def test_what_is_expected_decides_the_status(
+    tmp_path: Path, capsys, last, expected, status
+) -> None:
+    file = exported(nn.Sequential(nn.Linear(3, 4), last), tmp_path)
+    assert main(["inspect", file, "--expect", expected]) == status
+    out, err = capsys.readouterr()
+    assert ("expected an output with" in err or "warning SO20" in out) == (status == 1)
+
+
+def test_softmax_over_the_batch_is_a_finding(tmp_path: Path) -> None:
+    file = exported(nn.Sequential(nn.Linear(3, 4), nn.Softmax(dim=0)), tmp_path)
+    (finding,) = read_model(Path(file)).findings
+    assert finding.code == "SO203"
+    file = exported(nn.Sequential(nn.Linear(3, 4), nn.Softmax(dim=1)), tmp_path)
+    assert read_model(Path(file)).findings == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_foreign_file_is_named_for_what_it_is(tmp_path: Path) -> None:
+    net = nn.Linear(3, 4)
+    path = tmp_path / "net.pth"
+    torch.save(net.state_dict(), path)
+    files = {path: r"a checkpoint of torch\.save"}
+    legacy, script = tmp_path / "old.pt", tmp_path / "script.pt"
+    torch.save(net.state_dict(), legacy, _use_new_zipfile_serialization=False)
+    torch.jit.trace(net, torch.zeros(2, 3)).save(str(script))
+    files |= {legacy: "a pickle, which is not opened", script: "a TorchScript program"}
+    weights, tflite = tmp_path / "plain.safetensors", tmp_path / "m.tflite"
+    save_file(dict(net.state_dict()), weights)
+    tflite.write_bytes(b"\x1c\0\0\0TFL3" + bytes(32))
+    files |= {weights: "a plain state dict of 2 tensors", tflite: "a TensorFlow Lite model"}
+    for file, found in files.items():
+        with pytest.raises(ArtefactError, match=found):
+            read_model(file)

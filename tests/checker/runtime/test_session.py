@@ -277,3 +277,13 @@ def test_script_comes_through_a_pipe(capfd, monkeypatch: pytest.MonkeyPatch) -> 
     assert out == "['a']\n"
     assert "<stdin>:5: error SO101" in err
     assert "5 | F.cross_entropy(x.softmax(1)" in err
+
+
+def test_what_is_told_early_is_what_is_reported(capsys) -> None:
+    net = nn.Sequential(nn.Linear(6, 4), nn.Softmax(dim=1))
+    with watch():
+        for _ in range(3):
+            F.nll_loss(F.log_softmax(net(torch.randn(16, 6)), 1), TARGET).backward()
+    told = capsys.readouterr().err
+    assert "SO202" not in told
+    assert told.count("error SO101") == 2

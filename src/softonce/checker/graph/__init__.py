@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from softonce.checker.graph.foreign import recognize
 from softonce.checker.graph.nodes import ModelFile as ModelFile
 from softonce.checker.graph.nodes import Output as Output
-from softonce.checker.graph.nodes import unreadable
+from softonce.checker.graph.nodes import foreign, unreadable
 from softonce.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def read_model(path: Path) -> ModelFile:
     if not path.is_file():
         raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
     suffix = path.suffix.lower()
+    found = recognize(path)
+    if found is not None:
+        raise foreign(path, found)
     if suffix == ".onnx":
         from softonce.checker.graph.onnx_file import read
     elif suffix == ".pt2":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from softonce.checker.graph.foreign import Foreign
+
 Constant: TypeAlias = float
 """A number in the file, or nan for a tensor of them."""
 
@@ -36,6 +38,7 @@ class Node(NamedTuple):
         dim: its axes, where it has any.
         order: the new order of the axes, if it permutes them.
         mask: of a choice between two tensors, the value that decides.
+        kinds: of its outputs, if its own settings tell them whatever goes in.
     """
 
     op: str
@@ -46,6 +49,7 @@ class Node(NamedTuple):
     dim: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
     mask: str = ""
+    kinds: tuple[Kind, ...] = ()
 
     def __str__(self) -> str:
         """Write it as the report does."""
@@ -123,6 +127,14 @@ def unreadable(path: Path, expected: str, found: str) -> ArtefactError:
     )
 
 
+def foreign(path: Path, found: Foreign) -> ArtefactError:
+    """Return the error for a good file of a kind that says nothing of its outputs."""
+    return ArtefactError(
+        f"expected a model file with a graph, or an artefact of softonce, at {path}, "
+        f"found {found.kind}: {found.remedy}"
+    )
+
+
 def walk(graph: Graph) -> tuple[tuple[Output, ...], tuple[Finding, ...]]:
     """Follow the kinds through the graph; return its outputs and what it breaks by itself."""
     values: dict[str, Operand] = dict(graph.constants)
@@ -139,8 +151,25 @@ def walk(graph: Graph) -> tuple[tuple[Output, ...], tuple[Finding, ...]]:
             makers[name] = node
             second = position == 1 and node.canonical in _INDICES_SECOND
             values[name] = Scores(Kind.INDEX, made=Place(str(node))) if second else made
+        for name, kind in zip(node.outputs, node.kinds, strict=False):
+            axis = None if kind == Kind.INDEX else -1
+            values[name] = Scores(kind, axis, node.op, Place(str(node)))
     outputs = tuple(_output(name, value, values, makers) for name, value in graph.outputs.items())
-    return outputs, tuple(findings)
+    over_batch = (_over_batch(value, graph, values.get(value)) for value in graph.outputs.values())
+    return outputs, (*findings, *filter(None, over_batch))
+
+
+def _over_batch(value: str, graph: Graph, scores: Operand) -> Finding | None:
+    """Return a finding if an output is normalised over its first axis, which is the batch."""
+    shape = graph.shapes.get(value)
+    if not isinstance(scores, Scores) or scores.kind & ~(Kind.P | Kind.LOGP) or shape is None:
+        return None
+    # Of a picture without a batch the first axis is that of the classes, and its size is known.
+    is_batch = len(shape) == 2 or (len(shape) > 2 and shape[0] == -1)
+    if not is_batch or scores.axis != -len(shape) or scores.made is None:
+        return None
+    message = RULES["SO203"].message.format(op=scores.op, dim=0)
+    return Finding("SO203", message, scores.made, witness="graph")
 
 
 def _call(graph: Graph, node: Node, operands: tuple[Operand, ...]) -> Call:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from softonce.checker.graph import onnx_ml
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
 from softonce.errors import MissingExtraError
 
@@ -138,6 +139,8 @@ def _node(
     canonical = "unknown"
     if node.domain in ("", "ai.onnx"):
         canonical = OPERATIONS.get(node.op_type, "unknown")
+    elif node.domain == onnx_ml.DOMAIN:
+        canonical = onnx_ml.canonical_of(node)
     dim = _dim(node, attributes, opset, constants)
     if canonical == "to" and "to" in attributes and attributes["to"].i in _WHOLE_NUMBERS:
         canonical = "long"
@@ -152,6 +155,7 @@ def _node(
         dim=dim,
         order=tuple(attributes["perm"].ints) if "perm" in attributes else (),
         mask=node.input[0] if node.op_type == "Where" else "",
+        kinds=onnx_ml.outputs_of(node, constants) if node.domain == onnx_ml.DOMAIN else (),
     )
 
 

@@ -71,7 +71,7 @@ class watch:  # noqa: N801 - used as a function: `with watch():`
         self.findings: list[Finding] = []
         self.num_steps = self.num_looked_at = 0
         self.ledger = Ledger()
-        self.mode = ScoreMode(self.ledger, self._look_over, self._close)
+        self.mode = ScoreMode(self.ledger, self._before_loss, self._close)
         self._cleanup = ExitStack()
         self._is_on = False
         self._windows = WINDOWS
@@ -228,7 +228,13 @@ class watch:  # noqa: N801 - used as a function: `with watch():`
         self.mode.close_after(LOOKS_IN_A_WINDOW, EVENTS_IN_A_WINDOW)
         self._turn(on=True)
 
-    def _look_over(self) -> None:
+    def _before_loss(self) -> None:
+        """Look over what came before, where no steps are counted."""
+        if self.num_steps == 0:
+            # A second softmax just before this loss is the loss's own story, which comes now.
+            self._look_over(frozenset({"SO202"}))
+
+    def _look_over(self, open_rules: frozenset[str] = frozenset()) -> None:
         """Tell what has become certain since the last step, or the last loss without steps."""
         if self.tell is None or self.ledger.num_changes == self._looked_over:
             return
@@ -236,7 +242,8 @@ class watch:  # noqa: N801 - used as a function: `with watch():`
         for finding in self.ledger.findings():
             key = (finding.code, finding.place, finding.made)
             is_sure = finding.witness in ("tag", "grad_fn") or finding.code in _SEEN_AT_ONCE
-            if is_sure and finding.severity is not Severity.NOTE and key not in self._told:
+            is_sure = is_sure and finding.severity is not Severity.NOTE
+            if is_sure and key not in self._told and finding.code not in open_rules:
                 self._told.add(key)
                 self.tell(finding)
 
