@@ -21,7 +21,11 @@ INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
 def interleaved(
-    cases: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 1
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Time each case once a round, so that a noisy moment meets them all.
 
@@ -32,6 +36,7 @@ def interleaved(
         cases: what to run, by name.
         rounds: how often each is timed.
         warmup: how often each runs before.
+        clock: seconds; `time.process_time` leaves out what other processes take.
 
     Returns:
         The median of each case, in seconds.
@@ -44,9 +49,9 @@ def interleaved(
     for _ in range(rounds):
         order.shuffle(turns)
         for name, run in turns:
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 

@@ -5,13 +5,16 @@ torchvision's side is the body of `train_one_epoch` in its references/classifica
 defaults: float32, contiguous, with the two accuracies and the meters that it updates each step.
 timm's is the body of `train_one_epoch` in its train.py: at its defaults (float32, contiguous), and
 with what it offers for speed: --channels-last, and --amp --amp-dtype bfloat16 where the processor
-multiplies bfloat16 natively.
+multiplies bfloat16 natively. Ours is there three times on such a processor: as `softonce train`
+decides by its own measurement, and with each precision fixed by hand. Times are wall-clock seconds,
+or with --cpu-time the CPU seconds of this process, for a machine that others use, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,10 +27,11 @@ from softonce import create_model
 from softonce.config import TrainConfig
 from softonce.engines.networks import to_layout
 from softonce.hardware import has_native_bfloat16
+from softonce.precision import bfloat16_pays
 from softonce.training.layers import layers_of
 from softonce.training.objective import Objective
 from softonce.training.optim import build_optimizer
-from softonce.training.plan import decide, settle
+from softonce.training.plan import decide, default_amp, settle
 from softonce.training.step import TrainStep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -38,23 +42,36 @@ CPU = torch.device("cpu")
 Step = Callable[[], object]
 
 
-def our_step(name: str, images: Tensor, target: Tensor, *, compiled: bool = False) -> Step:
-    """One step with the defaults of `softonce train` on this processor."""
+def our_step(
+    name: str, images: Tensor, target: Tensor, *, amp: bool, compiled: bool = False
+) -> Callable[[int], object]:
+    """One step of `softonce train` on so many of the images, in a fixed precision."""
     model = to_layout(create_model(name), CPU, torch.channels_last).train()
     asked = TrainConfig(
         "photos", output=Path("run"), recipe="none", lr=LR, momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY, opt="sgd",
+        weight_decay=WEIGHT_DECAY, opt="sgd", amp=amp,
     )  # fmt: skip
     plan = decide(settle(asked, model.default_preprocessing, small=False, num_train=len(images)))
-    enabled = has_native_bfloat16(CPU)
     step = TrainStep(
         model=torch.compile(model) if compiled else model,
         optimizer=build_optimizer(layers_of(model), plan),
         objective=Objective(),
-        autocast=partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=enabled),
+        autocast=partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=plan.amp),
     )
     images = images.contiguous(memory_format=torch.channels_last)
-    return lambda: step(images, target, lr=LR)
+    return lambda num: step(images[:num], target[:num], lr=LR)
+
+
+def our_steps(name: str, images: Tensor, target: Tensor) -> dict[str, Step]:
+    """Our step by default, and in each precision that the processor has."""
+    fixed = {"float32": our_step(name, images, target, amp=False)}
+    chosen, num = "float32", len(images)
+    if default_amp(CPU) is None:
+        fixed["bfloat16"] = our_step(name, images, target, amp=True)
+        chosen = "bfloat16" if bfloat16_pays(fixed, num, what="a step") else "float32"
+    default = our_step(name, images, target, amp=chosen == "bfloat16")
+    cases = {"softonce": default} | {f"softonce {key}": step for key, step in fixed.items()}
+    return {case: partial(step, num) for case, step in cases.items()}
 
 
 def torchvisions_step(name: str, images: Tensor, target: Tensor) -> Step:
@@ -112,6 +129,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds, not the wall's")
     parser.add_argument("--compile", action="store_true", help="also time our compiled step")
     asked = parser.parse_args()
     torch.manual_seed(0)
@@ -120,23 +138,28 @@ def main() -> None:
     ratios, figures = {}, {}
     for name in asked.models:
         cases = {
-            "softonce": our_step(name, images, target),
+            **our_steps(name, images, target),
             "torchvision": torchvisions_step(name, images, target),
             "timm": timms_step(name, images, target, best=False),
             "timm at its best": timms_step(name, images, target, best=True),
         }
         if asked.compile:
-            cases["softonce compiled"] = our_step(name, images, target, compiled=True)
-        seconds = interleaved(cases, rounds=asked.rounds, warmup=2)
+            compiled = our_step(name, images, target, amp=has_native_bfloat16(CPU), compiled=True)
+            cases["softonce compiled"] = partial(compiled, asked.batch_size)
+        clock = time.process_time if asked.cpu_time else time.perf_counter
+        seconds = interleaved(cases, rounds=asked.rounds, warmup=2, clock=clock)
         rates = {case: asked.batch_size / value for case, value in seconds.items()}
         ours = [case for case in rates if case.startswith("softonce")]
         others = [case for case in rates if case not in ours]
         found = {f"{name}, {a} to {b}": rates[a] / rates[b] for a in ours for b in others}
+        fixed = [rates[case] for case in ("softonce float32", "softonce bfloat16") if case in rates]
+        found[f"{name}, default to the better precision"] = rates["softonce"] / max(fixed)
         ratios |= found
         figures[name] = {f"{case} img/s": round(rate, 1) for case, rate in rates.items()}
         print(f"{name}: {figures[name]}", *(f"{k} {v:.2f}" for k, v in found.items()), sep="\n  ")
     bfloat16 = has_native_bfloat16(CPU)
     figures |= {"px": asked.size, "batch": asked.batch_size, "native bfloat16": bfloat16}
+    figures["clock"] = "CPU" if asked.cpu_time else "wall"
     report("train_step", ratios=ratios, figures=figures, packages=("torch", "torchvision", "timm"))
 
 
