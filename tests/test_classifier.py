@@ -149,6 +149,32 @@ def test_preprocess_is_what_the_network_sees(clf: Classifier, pictures: list[Pat
         clf.preprocess(pictures[0].parent)
 
 
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import softonce
+clf = softonce.Classifier.load({file!r}, engine="onnxruntime")
+print(clf({picture!r})[0].pred, len(softonce.predict({file!r}, {picture!r}, engine="onnxruntime")))
+for ask in (lambda: clf.preprocess({picture!r}), lambda: clf.evaluate("photos")):
+    try:
+        ask()
+    except softonce.MissingExtraError as error:
+        print(error)
+"""
+
+
+def test_an_exported_file_predicts_without_torch(clf, photos, pictures, tmp_path: Path) -> None:
+    file = clf.export("onnx", tmp_path / "model.onnx", data=photos, samples=2).file
+    code = WITHOUT_TORCH.format(file=str(file), picture=str(pictures[0]))
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, *errors = done.stdout.splitlines()
+    assert first == f"{clf(pictures[0])[0].pred} 1"
+    missing = "'torch' is not installed; install it with: pip install \"softonce[train]\""
+    assert errors == [missing] * 2
+
+
 # predicting
 
 

@@ -1,29 +1,28 @@
-"""One object for one classifier: predict, evaluate, export, serve, and look inside."""
+"""One object for one classifier: predict, evaluate, export, serve, and look inside.
+
+An exported file is loaded and predicts where torch is not installed: it is imported by the methods
+that need it.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from softonce.config import EvaluateConfig, ExportConfig, PredictConfig, ServeConfig
 from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
-from softonce.data.loader import normalize
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
-from softonce.engines.networks import load
 from softonce.errors import (
     ArgumentError,
     ArtefactError,
     DataError,
     MissingExtraError,
 )
-from softonce.evaluation import Evaluation, evaluate
-from softonce.exporting.run import Exported, export
 from softonce.plurals import format_count
 from softonce.prediction.inputs import items_of
 from softonce.prediction.predictor import Predictor, Unreadable
@@ -31,12 +30,16 @@ from softonce.prediction.results import Predictions, predict_images
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from softonce.artefact import Metadata
     from softonce.config.export import Format
     from softonce.config.fields import AskedPrecision, Data, Device, EngineName, Tta
     from softonce.engines import Engine
+    from softonce.evaluation import Evaluation
+    from softonce.exporting.run import Exported
     from softonce.prediction.inputs import ImageLike, Images
     from softonce.prediction.table import Emit
     from softonce.preprocessing import Preprocessing
@@ -171,10 +174,15 @@ class Classifier:
         Raises:
             ArgumentError: if it is no picture, or stands for several.
             DataError: if it cannot be read.
+            MissingExtraError: if torch is not installed.
         """
         items = list(items_of(image, self.preprocessing.mode))
         if len(items) != 1:
             raise ArgumentError(f"expected one picture, found {len(items)}: pass them one by one")
+        with _needs("train"):
+            import torch
+
+            from softonce.data.loader import normalize
         pixels = Predictor(self._engine).prepare(items[0].open)
         if isinstance(pixels, Unreadable):
             raise DataError(
@@ -196,6 +204,8 @@ class Classifier:
                 f"expected an artefact, found the exported file {self.path}, which holds a graph "
                 "and no torch module: load the run's model.safetensors"
             )
+        with _needs("train"):
+            from softonce.engines.networks import load
         return load(self.path, device=self._config.device)[0]
 
     @property
@@ -230,7 +240,10 @@ class Classifier:
         Raises:
             SoftonceError: if the options or the data cannot be used.
         """
-        return evaluate(config_of(EvaluateConfig, (self.path, data), **self._opened(options)))
+        config = config_of(EvaluateConfig, (self.path, data), **self._opened(options))
+        with _needs("train"):
+            from softonce.evaluation import evaluate
+        return evaluate(config)
 
     def export(
         self, to: Format = "onnx", output: str | Path | None = None, **options: Any
@@ -249,7 +262,11 @@ class Classifier:
         Raises:
             SoftonceError: if an option cannot be used, or the classifier is no artefact.
         """
-        exported = export(config_of(ExportConfig, self.path, to=to, output=output, **options))
+        config = config_of(ExportConfig, self.path, to=to, output=output, **options)
+        with _needs("export"):
+            from softonce.exporting.run import export
+
+            exported = export(config)
         with visible_notes():
             for failure in exported.parity.failures:
                 LOG.warning("%s: %s", exported.file, failure)
@@ -270,10 +287,8 @@ class Classifier:
             MissingExtraError: if the service is not installed.
         """
         config = config_of(ServeConfig, self.path, host=host, port=port, **self._opened(options))
-        try:
+        with _needs("serve"):
             from softonce.serving.server import serve
-        except ImportError as error:
-            raise MissingExtraError.of(error.name or str(error), "serve") from error
         with visible_notes(quiet=config.quiet):
             serve(self._engine, config)
 
@@ -286,6 +301,17 @@ class Classifier:
         size, arch = self.preprocessing.size, self.metadata.arch
         classes = format_count(len(self.classes), "class")
         return f"Classifier({arch}, {classes}, {size} px, {self._engine.name}, {str(self.path)!r})"
+
+
+@contextmanager
+def _needs(extra: str) -> Iterator[None]:
+    """Turn the import of a package that is not installed into the line that names its extra."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        raise MissingExtraError.of(error.name or str(error), extra) from error
 
 
 def _checked_path(path: object) -> Path:
