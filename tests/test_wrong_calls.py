@@ -59,6 +59,16 @@ TRAIN: dict[str, Call] = {
     "data as output": lambda h: so.train(config(h, output=h.photos)),
     "a file as output": lambda h: so.train(config(h, output=h.photo)),
     "a finished run as output": lambda h: so.train(config(h, output=h.run)),
+    "an unknown option": lambda h: so.train(h.photos, epoch=3, output=h.free),
+    "an option of others": lambda h: so.train(h.photos, imgsz=64, output=h.free),
+    "a text as a number": lambda h: so.train(h.photos, epochs="3", output=h.free),
+    "a dictionary": lambda h: so.train({"data": h.photos}),
+    "another verb's options": lambda h: so.train(so.PredictConfig(h.run)),
+    "a run": lambda h: so.train(h.run, model="cifar_resnet20", output=h.free),
+    "a loss by name": lambda h: so.train(config(h), loss="cross_entropy"),
+    "a sink by name": lambda h: so.train(config(h), sinks="tensorboard"),
+    "a sink in no list": lambda h: so.train(config(h), sinks=open),
+    "a file of options that is not there": lambda h: so.train(config(h), config="nothere.toml"),
     "one number for two": lambda h: so.train(config(h, scale=0.5)),
 }
 EVALUATE: dict[str, Call] = {

@@ -87,6 +87,8 @@ def _members(hint: Any) -> tuple[Any, ...]:
 def _convert(value: Any, hint: Any) -> Any:
     """Return the value as the first alternative that it fits."""
     members = _members(hint)
+    if Path in members and isinstance(value, str) and not value:  # the working directory
+        raise _MismatchError
     if Path in members and isinstance(value, os.PathLike):
         # DATA may be a URL, so that it is text everywhere.
         members = (str,) if str in members else (Path,)

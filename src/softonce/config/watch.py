@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OUTPUT, RUN, check_range
 
 
@@ -42,5 +43,6 @@ class WatchConfig:
 
     def __post_init__(self) -> None:
         """Check every number against its range."""
+        coerce_fields_(self)
         check_range(self, "steps", 1)
         check_range(self, "every", 1)

@@ -26,7 +26,7 @@ from softonce.distributed import (
     world_size,
 )
 from softonce.engines.networks import build_network, to_layout
-from softonce.errors import ConfigError
+from softonce.errors import ArgumentError, ConfigError, describe_value
 from softonce.hardware import pick_device
 from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
@@ -53,7 +53,7 @@ from softonce.training.plan import (
     with_head_shards,
 )
 from softonce.training.recipes import has_weights, with_sizes
-from softonce.training.sinks import TensorBoard
+from softonce.training.sinks import TensorBoard, check_sinks
 from softonce.training.start import Start, find_start, own_output
 from softonce.training.step import TrainStep
 from softonce.training.trials import is_unmeasured, measure_open
@@ -91,7 +91,8 @@ def train(
         The classifier, its figures, and the paths of what was written.
 
     Raises:
-        ArgumentError: if there is no such option; the message has the nearest ones.
+        ArgumentError: if there is no such option (the message has the nearest ones), or `loss` or
+            `sinks` cannot be called.
         SoftonceError: if the options or the data cannot be used; nothing is written then.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
 
@@ -100,6 +101,12 @@ def train(
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
+    if not (loss is None or callable(loss)):
+        raise ArgumentError(
+            f"expected a function of logits and target as loss, found {describe_value(loss)}: "
+            "leave it out for cross-entropy"
+        )
+    check_sinks(sinks)
     return _train(asked_of(config, options), loss, sinks)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from softonce.errors import MissingExtraError
+from softonce.errors import ArgumentError, MissingExtraError, describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Receives each row of `metrics.jsonl`, as it is written.
 
@@ -25,6 +27,24 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Send what is still held back; the run is over, or has stopped."""
+
+
+def check_sinks(sinks: Any) -> None:
+    """Raise an `ArgumentError` unless these are sinks, before a run has begun.
+
+    Example:
+        >>> check_sinks(["tensorboard"])
+        Traceback (most recent call last):
+        softonce.errors.ArgumentError: expected a list of sinks with write(row) and close(), ...
+    """
+    is_list = isinstance(sinks, Iterable) and not isinstance(sinks, str)
+    wrong = [sink for sink in sinks if not isinstance(sink, Sink)] if is_list else [sinks]
+    if wrong:
+        raise ArgumentError(
+            "expected a list of sinks with write(row) and close(), "
+            f"found {describe_value(wrong[0])}"
+            ": track='tensorboard' is an option"
+        )
 
 
 class TensorBoard:
