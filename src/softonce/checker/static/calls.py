@@ -21,6 +21,7 @@ from softonce.checker.static.values import (
     Function,
     Instance,
     Layer,
+    Maker,
     Mapping,
     Method,
     Partial,
@@ -32,6 +33,7 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.findings import Place
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
@@ -97,12 +99,14 @@ def _handed_on(frame: Frame, value: Value, node: ast.expr) -> Value:
     """Note that scores came out of a call: a line of the way that a finding shows."""
     if not isinstance(value, Scores) or not value.makers:
         return value
-    place = frame.place(node)
-    makers = tuple(
-        (bit, m if len(m.path) >= MAX_PATH else m._replace(path=(*m.path, place)))
-        for bit, m in value.makers
-    )
+    place, tests = frame.place(node), frame.tests
+    makers = tuple((bit, _through(m, place, tests)) for bit, m in value.makers)
     return replace(value, makers=makers)
+
+
+def _through(maker: Maker, place: Place, tests: frozenset[ast.expr]) -> Maker:
+    path = maker.path if len(maker.path) >= MAX_PATH else (*maker.path, place)
+    return maker._replace(path=path, tests=maker.tests | tests)
 
 
 def call_module(
@@ -112,7 +116,10 @@ def call_module(
     if isinstance(module, Layer) and keras.is_loss(module):
         return keras.call_loss(run, frame, module, args, kwargs, node)
     if isinstance(module, Layer):
-        return apply(run, frame, module.op, args, kwargs, node, module.settings)
+        before, frame.tests = frame.tests, frame.tests | module.maker.tests
+        made = apply(run, frame, module.op, args, kwargs, node, module.settings)
+        frame.tests = before
+        return made
     if isinstance(module, Chain):
         return call_chain(run, frame, module, args, node)
     if isinstance(module, Backbone):

@@ -145,6 +145,7 @@ def _analyse(
     _enter(run, loaded, run.has_unseen)
     reporter.surely_only = False
     run.rules.finish()
+    reporter.settle()
 
 
 def _loaded(project: Project, sources: list[Source]) -> list[_Loaded]:

@@ -126,10 +126,12 @@ def _compare(run: Interpreter, frame: Frame, node: ast.Compare) -> Value:
 
 
 def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
-    from softonce.checker.static.statements import is_option, training_test
+    from softonce.checker.static.statements import training_test
 
     known = truth(evaluate(run, frame, node.test))
-    mode, before = training_test(node.test), frame.eval_only
+    mode, before, tests = training_test(node.test), frame.eval_only, frame.tests
+    if known is not None:
+        frame.tests = run.decided(frame, node.test, known)
     values = []
     frame.branches += known is None
     for branch, is_taken, sign in ((node.body, True, mode), (node.orelse, False, -mode)):
@@ -137,11 +139,11 @@ def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
             frame.eval_only = before or sign < 0
             values.append(evaluate(run, frame, branch))
     frame.branches -= known is None
-    frame.eval_only = before
+    frame.eval_only, frame.tests = before, tests
     if len(values) == 1:
         return values[0]
     joined = join(*values)
-    return mark_optional(joined) if is_option(node.test) else joined
+    return mark_optional(joined) if run.is_option(node.test) else joined
 
 
 def _sequence(run: Interpreter, frame: Frame, node: ast.Tuple | ast.List | ast.Set) -> Value:

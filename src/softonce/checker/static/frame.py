@@ -24,6 +24,7 @@ class Frame:
         elsewhere: name -> the outer scope that `global` or `nonlocal` says it is bound in.
         eval_only: whether this code runs in eval mode only.
         unproven: whether nobody is seen to run this code on these very values.
+        tests: the decided tests of options that it stands under.
         branches: how many undecided branches of this very function it stands in.
         options: how many of these are decided by options alone, a name or an attribute.
         optional_returns: whether it returned from one of those.
@@ -40,6 +41,7 @@ class Frame:
     self_value: Instance | None = None
     eval_only: bool = False
     unproven: bool = False
+    tests: frozenset[ast.expr] = frozenset()
     branches: int = 0
     options: int = 0
     optional_returns: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
@@ -125,6 +126,21 @@ class Interpreter:
         body = [n for n in module.tree.body if not isinstance(n, (*definitions, ast.ImportFrom))]
         with self._budget(self._top_level_steps()):
             execute(self, Frame(module, module.scope), body)
+
+    def decided(self, frame: Frame, test: ast.expr, outcome: bool) -> frozenset[ast.expr]:
+        """Return the tests that a branch stands under, this one included if it reads options."""
+        if not self.is_option(test):
+            return frame.tests
+        self.reporter.outcomes.setdefault(test, set()).add(outcome)
+        return frame.tests | {test}
+
+    @staticmethod
+    @cache
+    def is_option(test: ast.expr) -> bool:
+        """Return whether a test reads names, attributes and constants only, as of a setting."""
+        parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
+        other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
+        return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))
 
     def has_unseen(self, node: ast.AST) -> bool:
         """Whether a statement below the node has not been run yet."""

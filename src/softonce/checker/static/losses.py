@@ -100,6 +100,7 @@ class Losses:
                 frame.place(node),
                 maker,
                 lowered=lowered,
+                tests=maker.tests if frame.is_unproven else frozenset(),
                 edits=self._edits(frame, code, node, maker, lowered=lowered),
                 loss=loss,
                 floor=floor,
@@ -133,7 +134,8 @@ class Losses:
             self.reporter.drop("SO202", outer.place)
             floor = floor_sentence(tensor.num_classes)
             maker = before.maker(Kind.P)
-            self.reporter.add("SO101", place, maker, loss="log_softmax", floor=floor)
+            tests = maker.tests if maker and frame.is_unproven else frozenset[ast.expr]()
+            self.reporter.add("SO101", place, maker, tests=tests, loss="log_softmax", floor=floor)
         elif through_log and not before.kind & ~_CUT and before.direct:
             self.reporter.add("SO201", place, before.maker(_CUT), loss="log_softmax")
         elif outer.op == "sigmoid" and loss == "binary_cross_entropy" and before.kind == Kind.BP:

@@ -44,7 +44,8 @@ _FOLDED: dict[type, Any] = {
 
 def maker_of(frame: Frame, node: ast.expr, op: str) -> Maker:
     """Return the record of an operation at a node."""
-    return Maker(frame.place(node), op, node, frame.module, frame.function, frame.eval_only)
+    function, tests = frame.function, frame.tests
+    return Maker(frame.place(node), op, node, frame.module, function, frame.eval_only, tests=tests)
 
 
 def apply(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from softonce.checker.catalog import RULES
 from softonce.checker.findings import Edit, Finding
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from softonce.checker.findings import Place
     from softonce.checker.static.frame import Frame
 
+_Key = tuple[str, str, str, str]
+_UNSEEN = "An option decides the one and a condition the other; both were not seen to hold."
 _TWO = frozenset({"SO101", "SO202", "SO207"})
 _RAW_NAME = re.compile(r"(^|_)logits?($|_)", re.IGNORECASE)
 _PROBS_NAME = re.compile(r"(^|_)(probs?|probabilities)($|_)", re.IGNORECASE)
@@ -31,12 +34,19 @@ def described(op: str) -> str:
     return _READABLE.get(op, op)
 
 
+class _Conditions(NamedTuple):
+    tests: frozenset[ast.expr]
+    surely_only: bool
+
+
 class Reporter:
     """The findings so far."""
 
     def __init__(self) -> None:
-        self.findings: dict[tuple[str, str, str, str], Finding] = {}
+        self.findings: dict[_Key, Finding] = {}
+        self.outcomes: dict[ast.expr, set[bool]] = {}
         self.surely_only = False
+        self._conditional: dict[_Key, _Conditions] = {}
         self._is_deliberate = False
 
     def add(
@@ -46,10 +56,15 @@ class Reporter:
         maker: Maker | None = None,
         *,
         lowered: bool = False,
+        tests: frozenset[ast.expr] = frozenset(),
         edits: Sequence[Edit] = (),
         **fields: object,
     ) -> None:
-        """Report a broken rule; the fields fill in the rule's message."""
+        """Report a broken rule; the fields fill in the rule's message.
+
+        `tests` decided that the kind was made, and others that are unknown that the loss is
+        reached: where the former go both ways in the program, the two may exclude each other.
+        """
         if (lowered and self.surely_only) or (self._is_deliberate and code in _TWO):
             return
         made = maker.place if maker else None
@@ -64,10 +79,26 @@ class Reporter:
             made = None
         key = (code, place.spot, place.path, str(made))
         old = self.findings.get(key)
-        if old is None or (old.lowered and not lowered):
+        surer = old is not None and key in self._conditional and not tests and not lowered
+        if old is None or (old.lowered and not lowered) or surer:
+            self._conditional.pop(key, None)
+            if tests:
+                self._conditional[key] = _Conditions(tests, surely_only=self.surely_only)
             self.findings[key] = Finding(
                 code, message, place, made, lowered=lowered, path=path, edits=tuple(edits)
             )
+
+    def settle(self) -> None:
+        """Lower what needs two conditions that were not seen to hold together."""
+        for key, (tests, surely_only) in self._conditional.items():
+            finding = self.findings.get(key)
+            if finding is None or all(len(self.outcomes[test]) < 2 for test in tests):
+                continue
+            if surely_only:
+                del self.findings[key]
+            elif not finding.lowered:
+                message = f"{finding.message} {_UNSEEN}"
+                self.findings[key] = replace(finding, message=message, lowered=True, edits=())
 
     @contextmanager
     def deliberate(self) -> Iterator[None]:

@@ -166,7 +166,12 @@ def _branch(run: Interpreter, frame: Frame, node: ast.If) -> bool:
     if condition is not None:
         branch = node.body if condition else node.orelse
         skipped = node.orelse if condition else node.body
-        return _decided(run, frame, branch, skipped, mode if condition else -mode)
+        before = frame.tests
+        frame.tests = run.decided(frame, node.test, condition)
+        ended = _decided(run, frame, branch, skipped, mode if condition else -mode)
+        if not (skipped and _ends(skipped)):  # else all that follows stands under the test
+            frame.tests = before
+        return ended
     return _undecided(run, frame, node, mode)
 
 
@@ -198,16 +203,8 @@ def _ends(body: list[ast.stmt]) -> bool:
     return isinstance(body[-1], (ast.Return, ast.Raise))
 
 
-@cache
-def is_option(test: ast.expr) -> bool:
-    """Whether a test reads names, attributes and constants only, as one of a setting does."""
-    parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
-    other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
-    return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))
-
-
 def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
-    before, optional = frame.eval_only, is_option(node.test)
+    before, optional = frame.eval_only, run.is_option(node.test)
     frame.branches += 1
     frame.options += optional
     ways = []

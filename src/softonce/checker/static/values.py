@@ -68,7 +68,11 @@ class Scope(dict[str, Value]):
 
 
 class Maker(NamedTuple):
-    """Where a kind was made, by which operation, and through which calls it came from there."""
+    """Where a kind was made, by which operation, and through which calls it came from there.
+
+    `tests` are those of options that were decided on the way: of an object of other options they
+    may go the other way.
+    """
 
     place: Place
     op: str
@@ -77,6 +81,7 @@ class Maker(NamedTuple):
     function: ast.AST | None = None
     eval_only: bool = False
     path: tuple[Place, ...] = ()
+    tests: frozenset[ast.expr] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
