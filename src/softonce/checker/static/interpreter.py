@@ -8,31 +8,28 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import Kind
-from softonce.checker.static import attributes, options
+from softonce.checker.static import attributes
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.heap import Changes, Heap
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
+from softonce.checker.static.parameters import bind_parameters
 from softonce.checker.static.project import LIBRARIES, Class, FunctionNode, Module
 from softonce.checker.static.rules import Rules
 from softonce.checker.static.statements import execute
 from softonce.checker.static.values import (
     UNKNOWN,
-    Backbone,
     Chain,
     Const,
     Function,
     Instance,
     Layer,
     Maker,
-    Mapping,
     Scope,
     Scores,
     Sequence,
     Value,
-    scores,
 )
 
 if TYPE_CHECKING:
@@ -237,7 +234,7 @@ class Interpreter:
             args = [bound, *args]
         self._active.append(function.node)
         try:
-            self._bind(frame, function, args, kwargs, entered=entered)
+            bind_parameters(self, frame, function, args, kwargs, entered=entered)
             result = self._body(frame, function.node)
         finally:
             self._active.pop()
@@ -258,90 +255,6 @@ class Interpreter:
             return Sequence([join_all(frame.yields)], exact=False)
         result = join_all(frame.returns) if frame.returns else Const(None)
         return mark_optional(result) if frame.optional_returns else result
-
-    def _bind(
-        self,
-        frame: Frame,
-        function: Function,
-        args: list[Value],
-        kwargs: dict[str, Value],
-        *,
-        entered: bool,
-    ) -> None:
-        """Give the parameters their values: arguments, defaults, or what the annotation says."""
-        spec = function.node.args
-        names = [*spec.posonlyargs, *spec.args]
-        loose = entered or "**" in kwargs
-        for parameter, value in zip(names, args, strict=False):
-            frame.scope[parameter.arg] = value
-        if spec.vararg is not None:
-            frame.scope[spec.vararg.arg] = Sequence(args[len(names) :], exact=not loose)
-        defaults = dict(
-            zip(
-                [p.arg for p in names][len(names) - len(spec.defaults) :],
-                spec.defaults,
-                strict=True,
-            )
-        )
-        defaults |= {
-            p.arg: d
-            for p, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
-            if d is not None
-        }
-        rest = dict(kwargs)
-        for parameter in [*names, *spec.kwonlyargs]:
-            name = parameter.arg
-            if name in rest:
-                frame.scope[name] = rest.pop(name)
-            elif name not in frame.scope:
-                frame.scope[name] = self._default(frame, function, parameter, defaults, loose=loose)
-            self._declare(frame, parameter)
-        if spec.kwarg is not None:
-            exact = "**" not in rest and not entered
-            rest.pop("**", None)
-            frame.scope[spec.kwarg.arg] = Mapping(rest, exact)
-
-    def _default(
-        self,
-        frame: Frame,
-        function: Function,
-        parameter: ast.arg,
-        defaults: dict[str, ast.expr],
-        *,
-        loose: bool,
-    ) -> Value:
-        default = defaults.get(parameter.arg)
-        annotated = self._annotated(frame, parameter)
-        if default is None:
-            option = options.of_decorator(function.node, parameter.arg)
-            if option is not None:
-                self.has_options = True
-                return option if self.assumes_defaults else UNKNOWN
-            is_first = function.owner is not None and parameter.arg == "model"
-            if is_first and getattr(function.node, "name", "") == "compute_loss":
-                maker = Maker(frame.place(function.node), "backbone", None, frame.module)
-                return Backbone(maker, Chain([]), "mapping")
-            return annotated
-        value = evaluate(self, frame, default)
-        # Somebody may pass another number or flag; a loss by default is what is meant to be used.
-        return annotated if loose and isinstance(value, Const) else value
-
-    def _annotated(self, frame: Frame, parameter: ast.arg) -> Value:
-        """Return an object of the class that the annotation names, if it is the project's."""
-        if parameter.annotation is None:
-            return UNKNOWN
-        named = evaluate(self, frame, parameter.annotation)
-        if isinstance(named, Class) and named.find("forward"):
-            return self.some_instance(named)
-        return UNKNOWN
-
-    def _declare(self, frame: Frame, parameter: ast.arg) -> None:
-        """Take an annotation called Logits as a declaration of raw scores."""
-        note = parameter.annotation
-        name = getattr(note, "attr", getattr(note, "id", ""))
-        if name == "Logits" and frame.scope[parameter.arg] == UNKNOWN and note is not None:
-            maker = Maker(frame.place(note), "declared", None, frame.module)
-            frame.scope[parameter.arg] = scores(Kind.LOGITS, maker, dim=-1)
 
     def instantiate(
         self, frame: Frame, cls: Class, args: list[Value], kwargs: dict[str, Value]

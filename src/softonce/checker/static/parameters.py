@@ -1,0 +1,113 @@
+"""What the parameters of a function hold: arguments, defaults, or what the annotation says."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from softonce.checker.kinds import Kind
+from softonce.checker.static import options
+from softonce.checker.static.expressions import evaluate
+from softonce.checker.static.project import Class
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Backbone,
+    Chain,
+    Const,
+    Function,
+    Maker,
+    Mapping,
+    Sequence,
+    Value,
+    scores,
+)
+
+if TYPE_CHECKING:
+    from softonce.checker.static.frame import Frame
+    from softonce.checker.static.interpreter import Interpreter
+
+
+def bind_parameters(
+    run: Interpreter,
+    frame: Frame,
+    function: Function,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    *,
+    entered: bool,
+) -> None:
+    """Give the parameters their values: arguments, defaults, or what the annotation says."""
+    spec = function.node.args
+    names = [*spec.posonlyargs, *spec.args]
+    loose = entered or "**" in kwargs
+    for parameter, value in zip(names, args, strict=False):
+        frame.scope[parameter.arg] = value
+    if spec.vararg is not None:
+        frame.scope[spec.vararg.arg] = Sequence(args[len(names) :], exact=not loose)
+    defaults = dict(
+        zip(
+            [p.arg for p in names][len(names) - len(spec.defaults) :],
+            spec.defaults,
+            strict=True,
+        )
+    )
+    defaults |= {
+        p.arg: d for p, d in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if d is not None
+    }
+    rest = dict(kwargs)
+    for parameter in [*names, *spec.kwonlyargs]:
+        name = parameter.arg
+        if name in rest:
+            frame.scope[name] = rest.pop(name)
+        elif name not in frame.scope:
+            frame.scope[name] = _default(run, frame, function, parameter, defaults, loose=loose)
+        _declare(frame, parameter)
+    if spec.kwarg is not None:
+        exact = "**" not in rest and not entered
+        rest.pop("**", None)
+        frame.scope[spec.kwarg.arg] = Mapping(rest, exact)
+
+
+def _default(
+    run: Interpreter,
+    frame: Frame,
+    function: Function,
+    parameter: ast.arg,
+    defaults: dict[str, ast.expr],
+    *,
+    loose: bool,
+) -> Value:
+    default = defaults.get(parameter.arg)
+    annotated = _annotated(run, frame, parameter)
+    if default is None:
+        option = options.of_decorator(function.node, parameter.arg)
+        if option is not None:
+            run.has_options = True
+            return option if run.assumes_defaults else UNKNOWN
+        is_first = function.owner is not None and parameter.arg == "model"
+        if is_first and getattr(function.node, "name", "") == "compute_loss":
+            maker = Maker(frame.place(function.node), "backbone", None, frame.module)
+            return Backbone(maker, Chain([]), "mapping")
+        return annotated
+    value = evaluate(run, frame, default)
+    # Somebody may pass another number or flag; a loss by default is what is meant to be used.
+    return annotated if loose and isinstance(value, Const) else value
+
+
+def _annotated(run: Interpreter, frame: Frame, parameter: ast.arg) -> Value:
+    """Return an object of the class that the annotation names, if it is the project's."""
+    if parameter.annotation is None:
+        return UNKNOWN
+    named = evaluate(run, frame, parameter.annotation)
+    if isinstance(named, Class) and named.find("forward"):
+        return run.some_instance(named)
+    return UNKNOWN
+
+
+def _declare(frame: Frame, parameter: ast.arg) -> None:
+    """Take an annotation called Logits as a declaration of raw scores."""
+    note = parameter.annotation
+    name = getattr(note, "attr", getattr(note, "id", ""))
+    if name == "Logits" and frame.scope[parameter.arg] == UNKNOWN and note is not None:
+        maker = Maker(frame.place(note), "declared", None, frame.module)
+        frame.scope[parameter.arg] = scores(Kind.LOGITS, maker, dim=-1)
