@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from softonce.checker.static.lattice import (
     options_of,
 )
 from softonce.checker.static.operations import apply, index_scores
-from softonce.checker.static.project import Class, FunctionNode, Module
+from softonce.checker.static.project import Class, FunctionNode, Module, decorator_names
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
@@ -34,6 +33,7 @@ from softonce.checker.static.values import (
     Mapping,
     Method,
     Options,
+    Partial,
     Scores,
     Sequence,
     Super,
@@ -41,6 +41,8 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    import ast
+
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
@@ -141,7 +143,7 @@ def any_network(module: Module) -> Value:
 def _of_class(cls: Class, name: str) -> Value:
     found = cls.find(name)
     if found is not None:
-        bound = cls if _decorators(found[1]) & {"classmethod"} else None
+        bound = cls if decorator_names(found[1]) & {"classmethod"} else None
         return Function(found[1], found[0].module, (), found[0], bound)
     for each in cls.order():
         if name in each.scope:
@@ -156,6 +158,9 @@ def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> 
         return UNKNOWN if value.training is None else Const(value.training)
     if name == "_modules":
         return Mapping({k: v for k, v in value.attrs.items() if isinstance(v, _MODULES)})
+    wrapped = value.cls.find_wrapped(name)
+    if wrapped is not None:
+        return Partial(wrapped, [value], {})
     found = value.cls.find(name)
     if found is not None:
         return _method(run, frame, value, *found)
@@ -189,7 +194,7 @@ def _is_torchvision(cls: Class) -> bool:
 def _method(
     run: Interpreter, frame: Frame, value: Instance, cls: Class, node: FunctionNode
 ) -> Value:
-    decorators = _decorators(node)
+    decorators = decorator_names(node)
     if "staticmethod" in decorators:
         return Function(node, cls.module, (), cls)
     function = Function(node, cls.module, (), cls, value)
@@ -198,15 +203,16 @@ def _method(
     return function
 
 
-def _decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    return {ast.unparse(d).rsplit(".", 1)[-1].split("(")[0] for d in node.decorator_list}
-
-
 def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Value) -> None:
     """Run `receiver.name = value`; of several receivers each may have kept what it had."""
     targets = options_of(receiver)
     for target in targets:
-        if isinstance(target, (Instance, Backbone)):
+        setter = target.cls.find_setter(name) if isinstance(target, Instance) else None
+        if setter is not None:
+            cls, node = setter
+            function = Function(node, cls.module, (), cls, target)
+            run.call_function(frame, function, [value], {})
+        elif isinstance(target, (Instance, Backbone)):
             old = target.attrs.get(name)
             new = value if len(targets) == 1 else join_present(old, value)
             if old is None or old != new:

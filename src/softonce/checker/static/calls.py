@@ -127,6 +127,9 @@ def call_module(
     if not isinstance(module, Instance):
         return UNKNOWN
     for name in ("forward", "__call__", "call"):
+        wrapped = module.cls.find_wrapped(name)
+        if wrapped is not None:
+            return call(run, frame, wrapped, [module, *args], kwargs, node)
         found = module.cls.find(name)
         if found is not None:
             function = Function(found[1], found[0].module, (), found[0], module)

@@ -162,6 +162,10 @@ def _enter(
         for function in _entries(run, module, whole=whole):
             if is_wanted(function.node):  # type: ignore[arg-type] # no entry is a lambda
                 _guarded(run, module, lambda function=function: run.enter(function))
+    for node, functions in list(run.nested.items()):
+        if is_wanted(node):  # type: ignore[arg-type] # nor is a nested one that is defined
+            for function in functions:
+                _guarded(run, function.module, lambda function=function: run.enter(function))
 
 
 def _take_other_choices(run: Interpreter, loaded: list[_Loaded]) -> None:

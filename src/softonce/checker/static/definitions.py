@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from softonce.checker.static.calls import call
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.project import Class
-from softonce.checker.static.values import Function
+from softonce.checker.static.values import Function, Instance, Partial
 
 if TYPE_CHECKING:
     from softonce.checker.static.interpreter import Interpreter
+    from softonce.checker.static.values import Value
 
+_CALLABLE = (Function, Partial, Instance)
 MAX_DECORATOR_STEPS = 100
 """What registers something is short; what writes documentation is long."""
 
@@ -22,24 +25,34 @@ def define_function(
 ) -> bool:
     """Run `def`."""
     function = Function(node, frame.module, frame.scopes())
-    run.heap.write(frame.scope)[node.name] = function
-    _decorate(run, frame, node, function)
+    run.define(function)
+    scope = run.heap.write(frame.elsewhere.get(node.name, frame.scope))
+    scope[node.name] = function
+    if node.decorator_list:
+        scope[node.name] = _decorated(run, frame, node, function)
     return False
 
 
-def _decorate(
+def _decorated(
     run: Interpreter,
     frame: Frame,
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
-    value: Function | Class,
-) -> None:
-    """Call `@register("name")` for what it registers; the name keeps what it decorates."""
-    for decorator in node.decorator_list:
+    value: Value,
+) -> Value:
+    """Call `@register("name")` for what it registers; return what the name then holds.
+
+    That is what the decorator returns if it wraps a function in another one; what else it
+    returns is as good as what it was given.
+    """
+    for decorator in reversed(node.decorator_list):
         with run.at_most(MAX_DECORATOR_STEPS):
-            function = evaluate(run, frame, decorator)
-        if isinstance(function, Function):
+            wrap = evaluate(run, frame, decorator)
+        if isinstance(wrap, (Function, Class)):
             with run.at_most(MAX_DECORATOR_STEPS):
-                run.call_function(frame, function, [value], {})
+                made = call(run, frame, wrap, [value], {}, decorator)
+            if isinstance(made, (Function, Partial, Instance)) and isinstance(value, _CALLABLE):
+                value = made
+    return value
 
 
 def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
@@ -50,8 +63,13 @@ def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
     cls = Class(node.name, frame.module, node, bases)
     run.heap.write(frame.scope)[node.name] = cls
     run.classes.setdefault(node, cls)
-    _decorate(run, frame, node, cls)
+    _decorated(run, frame, node, cls)
     inner = Frame(frame.module, cls.scope, frame.scopes())
     simple = (ast.Assign, ast.AnnAssign)
     execute(run, inner, [n for n in node.body if isinstance(n, simple)])
+    for method in cls.methods.values():
+        function = Function(method, frame.module, (), cls)
+        wrapped = _decorated(run, frame, method, function) if method.decorator_list else function
+        if wrapped is not function:
+            cls.wrapped[method.name] = wrapped
     return False

@@ -15,7 +15,13 @@ from softonce.checker.static.heap import Changes, Heap
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
 from softonce.checker.static.parameters import bind_parameters
-from softonce.checker.static.project import LIBRARIES, Class, FunctionNode, Module
+from softonce.checker.static.project import (
+    LIBRARIES,
+    Class,
+    FunctionNode,
+    Module,
+    decorator_names,
+)
 from softonce.checker.static.rules import Rules
 from softonce.checker.static.statements import execute
 from softonce.checker.static.values import (
@@ -43,6 +49,8 @@ MAX_DEPTH = 40
 MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
 MANY_STEPS = 60_000
+# As many functions of one nested `def` are run, each with its own names around it.
+MAX_NESTED = 4
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
@@ -51,6 +59,9 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
         for child in getattr(node, block, ()):
             yield child
             yield from _statements(child)
+
+
+_CONTEXTS = frozenset({"contextmanager", "asynccontextmanager"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,7 @@ class Interpreter:
         self.classes: dict[ast.ClassDef, Class] = {}
         self.visited: set[ast.stmt] = set()
         self.called: set[ast.AST] = set()
+        self.nested: dict[ast.AST, list[Function]] = {}
         self.steps = 0
         self.assumes_defaults, self.has_options = True, False
         self._allowed = self._limit = MAX_STEPS
@@ -138,6 +150,12 @@ class Interpreter:
         parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
         other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
         return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))
+
+    def define(self, function: Function) -> None:
+        """Note a nested function: it may be handed on to somebody who calls it."""
+        known = self.nested.setdefault(function.node, []) if function.scopes else None
+        if known is not None and len(known) < MAX_NESTED:
+            known.append(function)
 
     def has_unseen(self, node: ast.AST) -> bool:
         """Whether a statement below the node has not been run yet."""
@@ -224,7 +242,7 @@ class Interpreter:
             Scope(),
             function.scopes,
             function.owner,
-            bound if isinstance(bound, Instance) else self._self_around(function),
+            self._self_of(function, args),
             caller.eval_only,
             caller.is_unproven or (entered and _is_one_of_several(bound)),
             function=function.node,
@@ -241,9 +259,13 @@ class Interpreter:
         before = self.heap.keep(mark)
         return result, (before, {key: (cell, cell.state()) for key, (cell, _) in before.items()})
 
-    def _self_around(self, function: Function) -> Instance | None:
-        """Return `self` of the method that a nested function is defined in."""
-        held = next((scope["self"] for scope in function.scopes if "self" in scope), None)
+    def _self_of(self, function: Function, args: list[Value]) -> Instance | None:
+        """Return `self` of a method, bound or not, or of the method around a nested function."""
+        held = function.bound
+        if held is None and function.owner is not None and args:
+            held = args[0]
+        if held is None:
+            held = next((scope["self"] for scope in function.scopes if "self" in scope), None)
         return held if isinstance(held, Instance) else None
 
     def _body(self, frame: Frame, node: FunctionNode | ast.Lambda) -> Value:
@@ -251,6 +273,8 @@ class Interpreter:
             return evaluate(self, frame, node.body)
         ended = execute(self, frame, node.body)
         self.heap.join_exits(frame.mark, frame.leaves, falls_through=not ended)
+        if frame.yields and decorator_names(node) & _CONTEXTS:
+            return join_all(frame.yields)  # it is entered before it is used
         if frame.yields:
             return Sequence([join_all(frame.yields)], exact=False)
         result = join_all(frame.returns) if frame.returns else Const(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
@@ -23,6 +22,8 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    import ast
+
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 

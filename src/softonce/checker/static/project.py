@@ -70,6 +70,15 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
                 yield from _top_level(getattr(node, part, []))
 
 
+def decorator_names(node: FunctionNode) -> set[str]:
+    """Return the last names of a function's decorators: `property`, `no_grad`."""
+    return {ast.unparse(d).rsplit(".", 1)[-1].split("(")[0] for d in node.decorator_list}
+
+
+def _is_part_of_property(node: FunctionNode, part: str) -> bool:
+    return any(getattr(decorator, "attr", "") == part for decorator in node.decorator_list)
+
+
 @dataclass(eq=False)
 class Class(Value):
     """A class of the project."""
@@ -80,13 +89,18 @@ class Class(Value):
     bases: list[Value]
     scope: Scope = field(default_factory=Scope)
     instances: list[Instance] = field(default_factory=list)
+    wrapped: dict[str, Value] = field(default_factory=dict)
+    """The methods that a decorator of the project has wrapped, by name."""
     _stores: dict[str, list[FunctionNode]] | None = None
     _loss_methods: dict[str, FunctionNode] | None = None
 
     def __post_init__(self) -> None:
-        """Index the methods by name."""
+        """Index the methods by name; a property's setter is another method than its getter."""
+        methods = [n for n in _top_level(self.node.body) if isinstance(n, FunctionNode)]
+        self.setters = {n.name: n for n in methods if _is_part_of_property(n, "setter")}
+        parts = ("setter", "deleter")
         self.methods = {
-            n.name: n for n in _top_level(self.node.body) if isinstance(n, FunctionNode)
+            n.name: n for n in methods if not any(_is_part_of_property(n, part) for part in parts)
         }
 
     def order(self) -> list[Class]:
@@ -110,6 +124,17 @@ class Class(Value):
         if after in order:
             order = order[order.index(after) + 1 :]
         return next(((cls, cls.methods[name]) for cls in order if name in cls.methods), None)
+
+    def find_wrapped(self, name: str) -> Value | None:
+        """Return what the nearest class that defines a method has wrapped it in, if anything."""
+        for cls in self.order():
+            if name in cls.methods:
+                return cls.wrapped.get(name)
+        return None
+
+    def find_setter(self, name: str) -> tuple[Class, FunctionNode] | None:
+        """Return the setter of a property, and the class that defines it."""
+        return next(((cls, cls.setters[name]) for cls in self.order() if name in cls.setters), None)
 
     def stores(self, name: str) -> list[tuple[Class, FunctionNode]]:
         """Return the methods that assign to `self.name`."""

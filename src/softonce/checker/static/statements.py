@@ -10,13 +10,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import attributes
+from softonce.checker.static import attributes, patterns
+from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.lattice import join
 from softonce.checker.static.operations import binary
-from softonce.checker.static.values import UNKNOWN, Const, Later, Scores, Sequence, Value
+from softonce.checker.static.values import UNKNOWN, Const, Instance, Later, Scores, Sequence, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,10 +283,18 @@ def _round(run: Interpreter, frame: Frame, *, is_unsure: bool = False) -> Iterat
 
 def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
     for item in node.items:
-        value = evaluate(run, frame, item.context_expr)
+        value = _entered(run, frame, evaluate(run, frame, item.context_expr), item.context_expr)
         if item.optional_vars is not None:
             bind(run, frame, item.optional_vars, value)
     return execute(run, frame, node.body)
+
+
+def _entered(run: Interpreter, frame: Frame, value: Value, node: ast.expr) -> Value:
+    """Return what `with` gives to its name: what `__enter__` returns, or else the value."""
+    if isinstance(value, Instance) and value.cls.find("__enter__"):
+        method = attributes.attribute(run, frame, value, "__enter__", node)
+        return call(run, frame, method, [], {}, node)
+    return value
 
 
 def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
@@ -313,14 +322,37 @@ def _meet(run: Interpreter, ways: list[tuple[Changes, bool]], *, optional: bool 
 
 
 def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
-    evaluate(run, frame, node.subject)
-    frame.branches += 1
-    ways = [_way(run, frame, case.body) for case in node.cases]
-    frame.branches -= 1
+    subject = evaluate(run, frame, node.subject)
+    ways: list[tuple[Changes, bool]] = []
+    for case in node.cases:
+        fits = patterns.fits(run, frame, case.pattern, subject)
+        if fits and case.guard is not None:
+            fits = truth(evaluate(run, frame, case.guard))
+        if fits is False:
+            continue
+        if fits and not ways:
+            patterns.capture(run, frame, case.pattern, subject)
+            return execute(run, frame, case.body)
+        frame.branches += 1
+        mark = run.heap.open()
+        patterns.capture(run, frame, case.pattern, subject)
+        ended = execute(run, frame, case.body)
+        ways.append((run.heap.undo(mark, forget=ended), ended))
+        frame.branches -= 1
+        if fits:
+            return _meet(run, ways)
     return _meet(run, [*ways, ({}, False)])
 
 
 def _global(run: Interpreter, frame: Frame, node: ast.Global) -> bool:
+    frame.elsewhere |= dict.fromkeys(node.names, frame.module.scope)
+    return False
+
+
+def _nonlocal(run: Interpreter, frame: Frame, node: ast.Nonlocal) -> bool:
+    for name in node.names:
+        holders = (scope for scope in frame.outer if name in scope)
+        frame.elsewhere[name] = next(holders, frame.scope)
     return False
 
 
@@ -352,4 +384,5 @@ _HANDLERS: dict[type, Callable[..., bool]] = {
     ast.ImportFrom: import_from,
     ast.Match: _match,
     ast.Global: _global,
+    ast.Nonlocal: _nonlocal,
 }
