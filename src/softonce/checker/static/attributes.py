@@ -257,6 +257,8 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
         return _of_mapping(run, receiver, key)
     if isinstance(receiver, (Sequence, Chain)):
         return _of_sequence(receiver, key)
+    if isinstance(receiver, Instance) and receiver.cls.is_named_tuple:
+        return _of_sequence(Sequence(tuple_items(receiver)), key)
     if isinstance(receiver, Instance) and receiver.base is not None:
         return item(run, frame, receiver.base, key, node)
     if isinstance(receiver, External) and receiver.name.endswith(".models.__dict__"):
@@ -308,6 +310,12 @@ def _any(receiver: Sequence | Chain) -> Value:
     return mark_optional(join_all(receiver.items))
 
 
+def tuple_items(value: Instance) -> list[Value]:
+    """Return the entries of a named tuple, in order."""
+    defaults = value.cls.scope
+    return [value.attrs.get(f, defaults.get(f, UNKNOWN)) for f in value.cls.fields()]
+
+
 def entries(run: Interpreter, value: Value) -> list[Value] | None:
     """Return the entries of an iterable where all are known, in order, else None."""
     if isinstance(value, Sequence) and value.exact:
@@ -316,6 +324,8 @@ def entries(run: Interpreter, value: Value) -> list[Value] | None:
         return list(value.items)
     if isinstance(value, Mapping) and value.exact:
         return [Const(key) for key in value.items]
+    if isinstance(value, Instance) and value.cls.is_named_tuple:
+        return tuple_items(value)
     if isinstance(value, Instance) and value.base is not None:
         return entries(run, value.base)
     return None

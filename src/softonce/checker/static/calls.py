@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import ROWS, SINKS, Kind
-from softonce.checker.static import keras
+from softonce.checker.static import keras, libraries
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.lattice import choice, join_all, mark_optional, options_of
 from softonce.checker.static.methods import call_method
@@ -55,7 +55,9 @@ def call(
     if isinstance(callee, (Layer, Chain, Backbone, Instance)):
         return call_module(run, frame, callee, args, kwargs, node)
     if isinstance(callee, Class):
-        return run.instantiate(frame, callee, args, kwargs)
+        made = run.instantiate(frame, callee, args, kwargs)
+        libraries.pair_subclass(run, frame, callee, made, args, kwargs, node)
+        return made
     if isinstance(callee, Partial):
         return call(
             run, frame, callee.function, [*callee.args, *args], {**callee.kwargs, **kwargs}, node

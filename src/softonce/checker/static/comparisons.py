@@ -21,6 +21,9 @@ _COMPARED: dict[type, Any] = {
 }  # fmt: skip
 
 
+_ORDERINGS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+
+
 def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
     """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
     test = node.ops[0]
@@ -36,6 +39,10 @@ def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, righ
         return _membership(left, right, isinstance(test, ast.In))
     tensor = as_scores(left)
     run.rules.threshold(frame, tensor, test, number_of(right), node)
+    if tensor.kind == Kind.OTHER and isinstance(left, Scores) and type(test) in _ORDERINGS:
+        # If it reaches a loss it was a tensor, of whatever kind: what comes out are decisions.
+        made = maker_of(frame, node, "comparison")
+        return UNKNOWN if number_of(right) is None else scores(Kind.HARD, made)
     if tensor.kind & ~(Kind.OTHER | Kind.HARD | Kind.INDEX) and tensor.known:
         return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
     return UNKNOWN

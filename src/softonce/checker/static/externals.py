@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, ROWS, SINKS
 from softonce.checker.names import MODULES, canonical
+from softonce.checker.static import attributes, distributions, einops
+from softonce.checker.static.lattice import int_of
 from softonce.checker.static.libraries import PREPARERS, call_library, prepared
-from softonce.checker.static.operations import apply, maker_of
+from softonce.checker.static.operations import apply, maker_of, normalized
 from softonce.checker.static.standard import call_standard
 from softonce.checker.static.values import (
     BLANK,
+    EMPTY,
     UNKNOWN,
     Chain,
     Const,
@@ -63,10 +66,12 @@ _WRAPPERS = frozenset(
         "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "compile",
         "deepcopy", "copy", "script", "trace", "optimize",
         "DistributedDataParallelCPU", "SyncBatchNorm", "convert_sync_batchnorm",
-        "weight_norm", "spectral_norm", "skip_init", "fully_shard",
+        "vmap", "weight_norm", "spectral_norm", "skip_init", "fully_shard",
         "freeze", "prepare_model", "torch_distributed_zero_first", "summary_model",
     }
 )  # fmt: skip
+# Calls that are `cat` along a fixed axis.
+_STACKS = {"vstack": 0, "row_stack": 0, "hstack": 1, "column_stack": 1}
 # Calls that call their first argument -> where its own arguments begin.
 _CALLERS = {"data_parallel": 1, "checkpoint": 1, "checkpoint_sequential": 2}
 BLANKS = frozenset({"zeros", "empty", "zeros_like", "empty_like", "new_zeros", "new_empty"})
@@ -79,10 +84,16 @@ def call_external(
     """Return what a call of another library's function or class gives."""
     home, _, last = name.rpartition(".")
     made = call_standard(run, frame, name, args, kwargs, node)
+    if made is None and home.startswith("torch.distributions"):
+        made = distributions.call(run, frame, last, args, kwargs, node)
     if made is None and home.startswith("torch"):
         made = _call_torch(run, frame, home, last, args, kwargs, node)
+    if made is None and home == "einops":
+        made = einops.call(run, frame, last, args, node)
     if made is None and name in ALIASES:
-        made = apply(run, frame, ALIASES[name], args, kwargs, node)
+        # Without an axis scipy normalises over all entries, as its users know.
+        whole: Kwargs = {"axis": Const(None)} if home.startswith("scipy") and len(args) < 2 else {}
+        made = apply(run, frame, ALIASES[name], args, {**whole, **kwargs}, node)
     if made is None:
         made = _passed_on(run, frame, name, args, kwargs, node)
     return call_library(run, frame, name, args, kwargs, node) if made is None else made
@@ -98,13 +109,31 @@ def _call_torch(
     node: ast.expr,
 ) -> Value | None:
     """Return what an operation, a module or a container of torch gives; None for the rest."""
+    if home == "torch" and is_empty(last, args):
+        return EMPTY
     if home == "torch" and last in BLANKS:
         return BLANK
+    if last in _STACKS:
+        return apply(run, frame, "cat", [*args[:1], Const(_STACKS[last])], {}, node)
+    if last == "functional_call" and len(args) > 2:
+        given = attributes.entries(run, args[2])
+        return run.call(frame, args[0], [args[2]] if given is None else given, node)
+    if last == "normalize" and args:
+        return normalized(frame, args, kwargs, node)
     if home.startswith("torch.nn") and last in _CONTAINERS:
         return _CONTAINERS[last](args, kwargs)
     if home.startswith("torch.nn") and last in MODULES and home != "torch.nn.functional":
         return layer(run, frame, last, args, kwargs, node)
     return None
+
+
+def is_empty(name: str, args: Args) -> bool:
+    """Return whether `torch.tensor([])`, `torch.empty(0, 3)` or the like has no entries."""
+    first = args[0] if args else None
+    if name in ("tensor", "Tensor", "FloatTensor"):
+        return first is None or (isinstance(first, Sequence) and first.exact and not first.items)
+    sizes = first.items if isinstance(first, Sequence) else args
+    return name in ("empty", "zeros") and any(int_of(size) == 0 for size in sizes)
 
 
 def _passed_on(

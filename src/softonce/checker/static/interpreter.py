@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.static import attributes
+from softonce.checker.static.calls import call
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.heap import Changes, Heap
@@ -119,7 +120,11 @@ class Interpreter:
         self._allowed = max(MIN_STEPS, min(MAX_STEPS, share))
 
     def start(self, module: Module) -> None:
-        """Run a module's top level, once."""
+        """Run a module's top level, once, and before it the packages around it, as Python does."""
+        if module.started:
+            return
+        for package in self.project.packages_around(module):
+            self.start(package)
         if not module.started:
             module.started = True
             with self._budget(self._top_level_steps()), self.heap.aside():
@@ -214,6 +219,10 @@ class Interpreter:
     def _bound(self, function: Function) -> object:
         return None if function.bound is None else signature(function.bound)
 
+    def call(self, frame: Frame, callee: Value, args: list[Value], node: ast.expr) -> Value:
+        """Call anything that can be called."""
+        return call(self, frame, callee, args, {}, node)
+
     def _names_around(self, function: Function) -> list[object]:
         """Return what the names of the functions around a nested one hold now."""
         if not function.scopes:
@@ -302,13 +311,7 @@ class Interpreter:
         self, frame: Frame, instance: Instance, args: list[Value], kwargs: dict[str, Value]
     ) -> None:
         """Fill in an object without a constructor: a dataclass, or a loss of torch renamed."""
-        fields = [
-            node.target.id
-            for cls in reversed(instance.cls.order())
-            for node in cls.node.body
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        ]
-        instance.attrs |= dict(zip(fields, args, strict=False))
+        instance.attrs |= dict(zip(instance.cls.fields(), args, strict=False))
         instance.attrs |= {k: v for k, v in kwargs.items() if k != "**"}
         for base in instance.cls.external_bases():
             if base.startswith("torch.nn."):

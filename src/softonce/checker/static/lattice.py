@@ -105,8 +105,10 @@ def options_of(value: Value) -> list[Value]:
 
 
 def _join_scores(left: Scores, right: Scores) -> Scores:
-    if left == right:
+    if left == right or right.kind == NOTHING:
         return left
+    if left.kind == NOTHING:
+        return right
     if left.blank and right.blank and Kind.OTHER in (left.kind, right.kind):
         return right if left.kind == Kind.OTHER else left
     makers = dict(right.makers) | dict(left.makers)

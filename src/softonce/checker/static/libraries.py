@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import keras
+from softonce.checker.static import attributes, keras
 from softonce.checker.static.lattice import int_of, options_of
 from softonce.checker.static.operations import apply, maker_of
 from softonce.checker.static.project import Class
@@ -54,6 +54,8 @@ TRAINERS: dict[str, tuple[int, str, int, str, str]] = {
     "poutyne.Model": (0, "network", 2, "loss_function", ""),
     "torchbearer.Trial": (0, "model", 2, "criterion", ""),
 }  # fmt: skip
+# What a class derived from a trainer defines if it does not pair model and loss as its base does.
+_OWN_STEPS = ("__init__", "get_loss", "train_step", "train_step_single")
 _NAMED_LOSSES = {
     "cross_entropy": "cross_entropy",
     "nll_loss": "nll_loss",
@@ -77,9 +79,7 @@ def call_library(
     loss = LOSSES.get(name) or LOSSES.get(last) if home else None
     if loss:
         return Layer(loss, dict(kwargs), maker_of(frame, node, loss))
-    trainer = TRAINERS.get(name) or (TRAINERS.get(last) if "fastai" in name else None)
-    if name.startswith("skorch."):
-        trainer = TRAINERS.get(f"skorch.{last}")
+    trainer = trainer_of(name)
     if trainer is not None:
         _pair_trainer(run, frame, trainer, args, kwargs, node)
         return UNKNOWN
@@ -162,6 +162,40 @@ def _pair_trainer(
         # skorch takes the logarithm itself for NLLLoss, so probabilities are right there.
         return
     pair(run, frame, model, loss if loss is not None else default, node)
+
+
+def pair_subclass(
+    run: Interpreter,
+    frame: Frame,
+    cls: Class,
+    trainer: Value,
+    args: Args,
+    kwargs: Kwargs,
+    node: ast.expr,
+) -> None:
+    """Pair model and loss as a trainer does whose class the project has derived from a library's.
+
+    One with a constructor of its own passes both on to `super().__init__`, where they are paired.
+    """
+    for base in cls.external_bases():
+        known = trainer_of(base)
+        if known is not None and not any(map(cls.find, _OWN_STEPS)):
+            _pair_trainer(run, frame, known, args, {**cls.scope, **kwargs}, node)
+        is_hf = base.startswith("transformers.") and base.endswith("Trainer")
+        if is_hf and cls.find("compute_loss") is not None:
+            from softonce.checker.static.calls import call
+
+            model = kwargs.get("model", args[0] if args else UNKNOWN)
+            method = attributes.attribute(run, frame, trainer, "compute_loss", node)
+            call(run, frame, method, [model, UNKNOWN], {}, node)
+
+
+def trainer_of(name: str) -> tuple[int, str, int, str, str] | None:
+    """Return where a trainer takes its model and its loss, by its dotted name."""
+    last = name.rpartition(".")[2]
+    if name.startswith("skorch."):
+        return TRAINERS.get(f"skorch.{last}")
+    return TRAINERS.get(name) or (TRAINERS.get(last) if "fastai" in name else None)
 
 
 def pair(run: Interpreter, frame: Frame, model: Value, loss: Value | str, node: ast.expr) -> None:

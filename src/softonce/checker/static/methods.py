@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, ROWS, Kind
 from softonce.checker.names import canonical
-from softonce.checker.static import options
+from softonce.checker.static import options, processes
 from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.operations import apply
@@ -114,6 +114,8 @@ def _of_tensor(
     if name in _SHAPE_SYNONYMS:
         return apply(run, frame, _SHAPE_SYNONYMS[name], [tensor, *args], kwargs, node)
     op = canonical(name)
+    if tensor.kind == Kind.OTHER and name in processes.STARTERS:
+        return processes.start(run, frame, name, args, kwargs, node)
     if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY and not tensor.exponent:
         wrapped = prepared(args, kwargs) if name in PREPARERS else None
         return wrapped or _of_unknown(tensor, op, args or list(kwargs.values()))
@@ -159,6 +161,9 @@ def _of_module(
         run.heap.write(module).items.append(args[0])
     elif name in ("children", "modules"):
         return _children(module)
+    elif name in ("_replace", "_asdict") and isinstance(module, Instance):
+        fields = module.attrs | kwargs
+        return Instance(module.cls, fields) if name == "_replace" else Mapping(fields)
     elif name == "compile":
         return call_fit(run, frame, module, args, kwargs, node)
     return UNKNOWN

@@ -205,6 +205,17 @@ def _with_indices(
     return Sequence([axes.choose(op, tensor, True, maker), indices])
 
 
+def normalized(frame: Frame, args: list[Value], kwargs: dict[str, Value], node: ast.expr) -> Value:
+    """Return `F.normalize(exp(x), p=1)`, which is a softmax; other norms make no probabilities."""
+    tensor = as_scores(args[0])
+    given = {**dict(zip(("p", "dim"), args[1:], strict=False)), **kwargs}
+    if not tensor.exponent or tensor.summed or number_of(given.get("p")) != 1:
+        return UNKNOWN
+    maker = maker_of(frame, node, "normalize(exp(x), p=1)")
+    known = {"num_classes": tensor.num_classes, "rank": tensor.rank, "direct": True}
+    return scores(Kind.P, maker, dim=int_of(given.get("dim", Const(1))), **known)
+
+
 def index_scores(
     run: Interpreter, frame: Frame, tensor: Scores, key: Value, node: ast.expr
 ) -> Value:

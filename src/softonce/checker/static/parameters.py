@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import Kind
+from softonce.checker.kinds import SINKS, Kind
+from softonce.checker.names import MODULES
 from softonce.checker.static import options
 from softonce.checker.static.expressions import evaluate
+from softonce.checker.static.externals import call_external
 from softonce.checker.static.project import Class
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
     Chain,
     Const,
+    External,
     Function,
     Maker,
     Mapping,
@@ -22,8 +26,6 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
-    import ast
-
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
@@ -96,13 +98,34 @@ def _default(
 
 
 def _annotated(run: Interpreter, frame: Frame, parameter: ast.arg) -> Value:
-    """Return an object of the class that the annotation names, if it is the project's."""
-    if parameter.annotation is None:
+    """Return an object of the class that the annotation names: the project's, or a loss."""
+    note = _named_in(parameter.annotation)
+    if note is None:
         return UNKNOWN
-    named = evaluate(run, frame, parameter.annotation)
+    named = evaluate(run, frame, note)
     if isinstance(named, Class) and named.find("forward"):
         return run.some_instance(named)
+    is_loss = isinstance(named, External) and MODULES.get(named.name.rpartition(".")[2]) in SINKS
+    if is_loss and isinstance(named, External) and named.name.startswith("torch.nn"):
+        return call_external(run, frame, named.name, [], {}, note)
     return UNKNOWN
+
+
+def _named_in(note: ast.expr | None) -> ast.expr | None:
+    """Return the class that an annotation names: `Net`, `"Net"`, `Net | None`, `Optional[Net]`."""
+    if isinstance(note, ast.Constant) and isinstance(note.value, str):
+        try:
+            quoted = ast.parse(note.value, mode="eval").body
+        except (SyntaxError, ValueError):
+            return None
+        named = _named_in(quoted)
+        return None if named is None else ast.copy_location(named, note)
+    if isinstance(note, ast.BinOp):
+        return _named_in(note.left)
+    if isinstance(note, ast.Subscript):
+        is_optional = getattr(note.value, "attr", getattr(note.value, "id", "")) == "Optional"
+        return _named_in(note.slice) if is_optional else None
+    return note if isinstance(note, (ast.Name, ast.Attribute)) else None
 
 
 def _declare(frame: Frame, parameter: ast.arg) -> None:

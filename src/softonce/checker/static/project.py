@@ -125,6 +125,20 @@ class Class(Value):
             order = order[order.index(after) + 1 :]
         return next(((cls, cls.methods[name]) for cls in order if name in cls.methods), None)
 
+    def fields(self) -> list[str]:
+        """Return the annotated names of the class and its bases, as a constructor takes them."""
+        return [
+            node.target.id
+            for cls in reversed(self.order())
+            for node in cls.node.body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        ]
+
+    @property
+    def is_named_tuple(self) -> bool:
+        """Whether its objects are tuples whose entries have names."""
+        return any(base.rpartition(".")[2] == "NamedTuple" for base in self.external_bases())
+
     def find_wrapped(self, name: str) -> Value | None:
         """Return what the nearest class that defines a method has wrapped it in, if anything."""
         for cls in self.order():
@@ -178,6 +192,7 @@ class Project:
         self._modules: dict[str, Module | None] = {}
         self._by_name: dict[str, list[str]] | None = None
         self._found: dict[tuple[str, str], str | None] = {}
+        self._packages: dict[str, list[Module]] = {}
 
     def module(self, path: str) -> Module | None:
         """Return the module of a file, or None where it cannot be read or parsed."""
@@ -207,6 +222,18 @@ class Project:
             self._found[key] = found or (None if level else self._anywhere(dotted))
         path = self._found[key]
         return self.module(path) if path else None
+
+    def packages_around(self, module: Module) -> list[Module]:
+        """Return the `__init__.py` of the packages that a file lies in, the outermost first."""
+        if module.folder not in self._packages:
+            found: list[Module] = []
+            folder = _absolute(module.folder)
+            while self._has(folder + "/__init__.py") and len(found) < MAX_PARENTS:
+                package = self.module(folder + "/__init__.py")
+                found += [] if package is None else [package]
+                folder = os.path.dirname(folder)  # noqa: PTH120 - hot
+            self._packages[module.folder] = found[::-1]
+        return [package for package in self._packages[module.folder] if package is not module]
 
     def _search(self, folder: str, dotted: str) -> str | None:
         for _ in range(MAX_PARENTS):

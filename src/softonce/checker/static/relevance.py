@@ -81,3 +81,5 @@ def _named(folder: PurePath, dotted: str) -> Iterator[_Key]:
         yield str(folder) + "/", parts[0]
     elif parts:
         yield parts[-2], parts[-1]
+        if not dotted.startswith("."):  # a package beside the file is run before what is in it
+            yield str(folder) + "/", parts[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import attributes, options
+from softonce.checker.static import attributes, options, processes
 from softonce.checker.static.lattice import int_of
 from softonce.checker.static.operations import apply
-from softonce.checker.static.project import Module
+from softonce.checker.static.project import Class, Module
 from softonce.checker.static.values import (
     UNKNOWN,
     Const,
@@ -22,7 +23,6 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Callable
 
     from softonce.checker.static.frame import Frame
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Args = list[Value]
 Kwargs = dict[str, Value]
 
+MAX_ITEMS = 16
 _DICTS = frozenset({"OrderedDict", "defaultdict", "Munch"})
 
 
@@ -46,11 +47,50 @@ def call_standard(
         return _import_module(run, frame, [getattr(arg, "value", None) for arg in args])
     if name == "functools.partial" and args:
         return Partial(args[0], args[1:], kwargs)
+    if name == "functools.reduce" and len(args) > 1:
+        return _reduce(run, frame, args, node)
+    if name in ("collections.namedtuple", "typing.NamedTuple") and args:
+        return _named_tuple(run, frame, args)
+    if last in processes.STARTERS:
+        return processes.start(run, frame, name, args, kwargs, node)
     if home and options.is_maker(name):
         return options.make(args, kwargs)
     if home and last in _DICTS:
         return _dict(run, frame, args, kwargs, node)
     return None
+
+
+def _named_tuple(run: Interpreter, frame: Frame, args: Args) -> Value:
+    """Return the class that `namedtuple("Name", "field other")` makes."""
+    given = args[1] if len(args) > 1 else UNKNOWN
+    if isinstance(given, Const) and isinstance(given.value, str):
+        fields: list[object] = [*given.value.replace(",", " ").split()]
+    else:
+        pairs = [
+            attributes.entries(run, item) or [item] for item in attributes.entries(run, given) or ()
+        ]
+        fields = [getattr(pair[0], "value", None) for pair in pairs]
+    name = getattr(args[0], "value", None)
+    names = [str(field) for field in (name, *fields)]
+    if len(names) < 2 or not all(map(str.isidentifier, names)):
+        return UNKNOWN
+    text = f"class {names[0]}:\n" + "".join(f"    {field}: object\n" for field in names[1:])
+    definition = ast.parse(text).body[0]
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 - the text is ours
+    return Class(names[0], frame.module, definition, [External("typing.NamedTuple")])
+
+
+def _reduce(run: Interpreter, frame: Frame, args: Args, node: ast.expr) -> Value:
+    from softonce.checker.static.calls import call
+
+    known = attributes.entries(run, args[1])
+    items = known if known is not None else [attributes.entry(run, frame, args[1])]
+    if len(args) < 3 and not items:
+        return UNKNOWN
+    result, *rest = items if len(args) < 3 else [args[2], *items]
+    for item in rest[:MAX_ITEMS]:
+        result = call(run, frame, args[0], [result, item], {}, node)
+    return result if len(rest) <= MAX_ITEMS else UNKNOWN
 
 
 def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value:

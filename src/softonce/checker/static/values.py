@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from softonce.checker.kinds import Kind
+from softonce.checker.kinds import NOTHING, Kind
 
 if TYPE_CHECKING:
     import ast
@@ -127,6 +127,8 @@ class Scores(Value):
 
 UNKNOWN = Scores(Kind.OTHER)
 BLANK = Scores(Kind.OTHER, blank=True)
+EMPTY = Scores(NOTHING)
+"""A tensor without entries, which a loop puts others behind."""
 ANYTHING = Scores(Kind.OTHER)
 """Too many possibilities to keep apart; joined with anything it stays what it is."""
 
