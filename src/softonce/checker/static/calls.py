@@ -91,10 +91,15 @@ def _choice(
 def _function(
     run: Interpreter, frame: Frame, callee: Function, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
-    name = getattr(callee.node, "name", "")
-    if name in ROWS.keys() | SINKS.keys() and "softonce/losses/" in callee.module.path:
-        return apply(run, frame, name, args, kwargs, node)
+    if is_operation(callee):
+        return apply(run, frame, getattr(callee.node, "name", ""), args, kwargs, node)
     return run.call_function(frame, callee, args, kwargs)
+
+
+def is_operation(function: Function) -> bool:
+    """Return whether a function of softonce itself is an operation or a loss of the table."""
+    name = getattr(function.node, "name", "")
+    return name in ROWS.keys() | SINKS.keys() and "softonce/losses/" in function.module.path
 
 
 def _handed_on(frame: Frame, value: Value, node: ast.expr) -> Value:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import re
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 NOT_FOLLOWED = "a part could not be followed, which is a fault of softonce"
 RECURSION_LIMIT = 12_000
-_SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -225,5 +224,5 @@ def _inherited(run: Interpreter, cls: Class) -> Iterator[Function]:
 
 
 def _mentions_scores(module: Module, node: FunctionNode | ast.ClassDef) -> bool:
-    lines = module.source.lines[node.lineno - 1 : node.end_lineno]
-    return any(map(_SCORE_TEXT.search, lines))
+    first = bisect_left(module.score_lines, node.lineno)
+    return first < len(module.score_lines) and module.score_lines[first] <= (node.end_lineno or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from softonce.checker.static.calls import call
+from softonce.checker.static.calls import call, is_operation
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.project import Class
@@ -28,7 +28,7 @@ def define_function(
     run.define(function)
     scope = run.heap.write(frame.elsewhere.get(node.name, frame.scope))
     scope[node.name] = function
-    if node.decorator_list:
+    if node.decorator_list and not is_operation(function):
         scope[node.name] = _decorated(run, frame, node, function)
     return False
 
@@ -45,10 +45,10 @@ def _decorated(
     returns is as good as what it was given.
     """
     for decorator in reversed(node.decorator_list):
-        with run.at_most(MAX_DECORATOR_STEPS):
+        with run.defining(MAX_DECORATOR_STEPS):
             wrap = evaluate(run, frame, decorator)
         if isinstance(wrap, (Function, Class)):
-            with run.at_most(MAX_DECORATOR_STEPS):
+            with run.defining(MAX_DECORATOR_STEPS):
                 made = call(run, frame, wrap, [value], {}, decorator)
             if isinstance(made, (Function, Partial, Instance)) and isinstance(value, _CALLABLE):
                 value = made
@@ -68,8 +68,9 @@ def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
     simple = (ast.Assign, ast.AnnAssign)
     execute(run, inner, [n for n in node.body if isinstance(n, simple)])
     for method in cls.methods.values():
-        function = Function(method, frame.module, (), cls)
-        wrapped = _decorated(run, frame, method, function) if method.decorator_list else function
-        if wrapped is not function:
-            cls.wrapped[method.name] = wrapped
+        if method.decorator_list:
+            function = Function(method, frame.module, (), cls)
+            wrapped = _decorated(run, frame, method, function)
+            if wrapped is not function:
+                cls.wrapped[method.name] = wrapped
     return False

@@ -58,7 +58,10 @@ class Heap:
 
     def write(self, cell: _Cell) -> _Cell:
         """Return the cell, which is about to be changed."""
-        self.note(cell)
+        if self._levels:  # `note`, written out: this is the hottest line of the heap
+            level = self._levels[-1]
+            if cell.born <= level.born and id(cell) not in level.before:
+                level.before[id(cell)] = (cell, cell.state())
         cell.version = next(CLOCK)
         return cell
 
@@ -68,6 +71,11 @@ class Heap:
             level = self._levels[-1]
             if cell.born <= level.born and id(cell) not in level.before:
                 level.before[id(cell)] = (cell, cell.state())
+
+    @property
+    def depth(self) -> int:
+        """How many levels are open."""
+        return len(self._levels)
 
     def open(self) -> int:
         """Begin a level; return its mark."""
@@ -177,14 +185,18 @@ Part = tuple[Any, ...]
 
 
 def _either(left: Value | None, right: Value | None, optional: bool) -> Value:
+    if left is right and left is not None:
+        return left
     joined = join_present(left, right)
-    return mark_optional(joined) if optional and left is not right else joined
+    return mark_optional(joined) if optional else joined
 
 
 def _scopes(cell: Scope, left: Part, right: Part, optional: bool) -> Part:
     """A name that one way leaves out is the other's."""
     (one,), (two,) = left, right
-    return ({name: _either(one.get(name), two.get(name), optional) for name in one | two},)
+    differ = {name for name in one.keys() | two.keys() if one.get(name) is not two.get(name)}
+    changed = {name: _either(one.get(name), two.get(name), optional) for name in differ}
+    return (one | changed,)
 
 
 def _mappings(cell: Mapping, left: Part, right: Part, optional: bool) -> Part:

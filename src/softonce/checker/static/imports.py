@@ -20,13 +20,13 @@ def import_plain(run: Interpreter, frame: Frame, node: ast.Import) -> bool:
         if alias.asname:
             found = run.project.resolve(alias.name, frame.module)
             if found is not None:
-                run.start(found)
+                run.import_module(found, frame.module)
             scope[alias.asname] = found or External(alias.name)
         else:
             top = alias.name.split(".")[0]
             found = run.project.resolve(top, frame.module)
             if found is not None:
-                run.start(found)
+                run.import_module(found, frame.module)
             scope[top] = found or External(top)
     return False
 
@@ -36,7 +36,7 @@ def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
     dotted = node.module or ""
     module = run.project.resolve(dotted, frame.module, node.level)
     if module is not None and module is not frame.module:
-        run.start(module)
+        run.import_module(module, frame.module)
     scope = run.heap.write(frame.scope)
     for alias in node.names:
         if alias.name == "*":
@@ -53,7 +53,7 @@ def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
             continue
         submodule = run.project.resolve(inner, frame.module, node.level)
         if submodule is not None and submodule is not frame.module:
-            run.start(submodule)
+            run.import_module(submodule, frame.module)
             scope[name] = submodule
         elif module is not None:
             scope[name] = module.scope.get(alias.name, External(f"project.{inner}"))

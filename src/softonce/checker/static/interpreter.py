@@ -110,6 +110,7 @@ class Interpreter:
         self.assumes_defaults, self.has_options = True, False
         self._allowed = self._limit = MAX_STEPS
         self._active: list[ast.AST] = []
+        self._is_definition = False
         self.heap = Heap()
         self._memo: dict[object, _Known] = {}
         self._free_names: dict[ast.AST, list[str]] = {}
@@ -120,15 +121,23 @@ class Interpreter:
         self._allowed = max(MIN_STEPS, min(MAX_STEPS, share))
 
     def start(self, module: Module) -> None:
-        """Run a module's top level, once, and before it the packages around it, as Python does."""
-        if module.started:
-            return
-        for package in self.project.packages_around(module):
-            self.start(package)
+        """Run a module's top level, once."""
         if not module.started:
             module.started = True
             with self._budget(self._top_level_steps()), self.heap.aside():
                 execute(self, Frame(module, module.scope), module.tree.body)
+
+    def import_module(self, module: Module, importer: Module) -> None:
+        """Run a module for a file that imports it, and before it the packages that lead to it.
+
+        A file of the same library leaves them to whoever imports the library: to run all of a
+        library for each of its parts takes long and shows nothing new.
+        """
+        packages = [] if module.started else self.project.packages_around(module)
+        if packages and not importer.path.startswith(packages[0].folder + "/"):
+            for package in packages:
+                self.start(package)
+        self.start(module)
 
     def _top_level_steps(self) -> int:
         """Return what a file's top level may take: less where many scripts have taken much."""
@@ -199,6 +208,8 @@ class Interpreter:
         if self.steps > self._limit:
             return UNKNOWN
         self.called.add(node)
+        if self._is_definition:
+            return self._run(caller, function, args, kwargs)[0]
         key = (
             signature(function), caller.eval_only, caller.is_unproven, self._bound(function),
             self.assumes_defaults, *self._names_around(function),
@@ -223,6 +234,16 @@ class Interpreter:
         """Call anything that can be called."""
         return call(self, frame, callee, args, {}, node)
 
+    @contextmanager
+    def defining(self, steps: int) -> Iterator[None]:
+        """Run decorators, in so many statements: each is called once, and is not remembered."""
+        before, self._is_definition = self._is_definition, True
+        try:
+            with self.at_most(steps):
+                yield
+        finally:
+            self._is_definition = before
+
     def _names_around(self, function: Function) -> list[object]:
         """Return what the names of the functions around a nested one hold now."""
         if not function.scopes:
@@ -245,7 +266,8 @@ class Interpreter:
         entered: bool = False,
     ) -> tuple[Value, tuple[Changes, Changes]]:
         """Return what a call gives; what each cell that it changes held before, and holds after."""
-        mark, bound = self.heap.open(), function.bound
+        # What is not remembered needs no note of what it changes: registries are large.
+        mark, bound = self.heap.depth if self._is_definition else self.heap.open(), function.bound
         frame = Frame(
             function.module,
             Scope(),
@@ -265,7 +287,7 @@ class Interpreter:
             result = self._body(frame, function.node)
         finally:
             self._active.pop()
-        before = self.heap.keep(mark)
+        before = self.heap.keep(mark) if self.heap.depth > mark else {}
         return result, (before, {key: (cell, cell.state()) for key, (cell, _) in before.items()})
 
     def _self_of(self, function: Function, args: list[Value]) -> Instance | None:

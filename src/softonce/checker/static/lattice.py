@@ -43,7 +43,22 @@ def join(left: Value, right: Value) -> Value:
         keys = [*left.items, *(key for key in right.items if key not in left.items)]
         items = {k: join_present(left.items.get(k), right.items.get(k)) for k in keys}
         return Mapping(items, left.exact and right.exact)
+    if isinstance(left, Choice) and _holds(left, right):
+        return left
+    if isinstance(right, Choice) and _holds(right, left):
+        return right
     return choice([left, right])
+
+
+def _holds(chosen: Choice, value: Value) -> bool:
+    """Return whether a choice has the value, or all of its options, already.
+
+    Often it has: where one of two ways did not change a name, the very same objects are joined.
+    """
+    known = set(map(id, chosen.options))
+    if isinstance(value, Choice):
+        return known.issuperset(map(id, value.options))
+    return id(value) in known
 
 
 def join_present(left: Value | None, right: Value | None) -> Value:
@@ -75,9 +90,13 @@ def join_all(values: list[Value]) -> Value:
 def choice(values: list[Value]) -> Value:
     """Return one of the values, unknown which, flat and without repetition."""
     options: list[Value] = []
+    known: set[int] = set()
     for value in values:
         for option in value.options if isinstance(value, Choice) else [value]:
-            if not any(option is seen or _same(option, seen) for seen in options):
+            if id(option) in known:
+                continue
+            known.add(id(option))
+            if not any(_same(option, seen) for seen in options):
                 options.append(option)
             if len(options) > MAX_CHOICES or option is ANYTHING:
                 return ANYTHING
@@ -85,7 +104,11 @@ def choice(values: list[Value]) -> Value:
 
 
 def _same(left: Value, right: Value) -> bool:
-    if isinstance(left, (Scores, Const)):
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, Scores) and isinstance(right, Scores):
+        return left.kind == right.kind and left == right
+    if isinstance(left, Const):
         return bool(left == right)
     return isinstance(left, External) and isinstance(right, External) and left.name == right.name
 

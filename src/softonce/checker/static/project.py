@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from softonce.checker.static.sources import Source, read
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PARENTS = 8
 _LOSS_CALL = re.compile(r"(loss\w*|criteri\w*|cross_entropy)(\(\))?\(", re.IGNORECASE)
+_SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit")
 LIBRARIES = frozenset(
     {
         "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",
@@ -49,6 +51,18 @@ class Module(Value):
         """Whether it is the `__init__.py` of its folder."""
         return self.path.endswith("__init__.py")
 
+    @cached_property
+    def score_lines(self) -> list[int]:
+        """The lines that mention softmax or sigmoid, in order."""
+        source = self.source
+        text = "\n".join(source.lines) if "\r" in source.text else source.text
+        text, line, position, found = text.lower(), 1, 0, []
+        for match in _SCORE_TEXT.finditer(text):
+            line += text.count("\n", position, match.start())
+            position = match.start()
+            found.append(line)
+        return found
+
     def functions(self) -> Iterator[FunctionNode]:
         """Yield the functions at the top of the file, those under an `if` or `try` too."""
         return (n for n in _top_level(self.tree.body) if isinstance(n, FunctionNode))
@@ -70,6 +84,7 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
                 yield from _top_level(getattr(node, part, []))
 
 
+@cache
 def decorator_names(node: FunctionNode) -> set[str]:
     """Return the last names of a function's decorators: `property`, `no_grad`."""
     return {ast.unparse(d).rsplit(".", 1)[-1].split("(")[0] for d in node.decorator_list}
@@ -91,6 +106,7 @@ class Class(Value):
     instances: list[Instance] = field(default_factory=list)
     wrapped: dict[str, Value] = field(default_factory=dict)
     """The methods that a decorator of the project has wrapped, by name."""
+    _order: list[Class] | None = None
     _stores: dict[str, list[FunctionNode]] | None = None
     _loss_methods: dict[str, FunctionNode] | None = None
 
@@ -105,14 +121,15 @@ class Class(Value):
 
     def order(self) -> list[Class]:
         """Return the class and its bases of the project, nearest first, each once."""
-        found: list[Class] = []
-        stack: list[Value] = [self]
-        while stack:
-            cls = stack.pop(0)
-            if isinstance(cls, Class) and cls not in found:
-                found.append(cls)
-                stack = [*cls.bases, *stack]
-        return found
+        if self._order is None:
+            self._order = []
+            stack: list[Value] = [self]
+            while stack:
+                cls = stack.pop(0)
+                if isinstance(cls, Class) and cls not in self._order:
+                    self._order.append(cls)
+                    stack = [*cls.bases, *stack]
+        return self._order
 
     def external_bases(self) -> list[str]:
         """Return the dotted names of the bases outside of the project."""
@@ -148,7 +165,10 @@ class Class(Value):
 
     def find_setter(self, name: str) -> tuple[Class, FunctionNode] | None:
         """Return the setter of a property, and the class that defines it."""
-        return next(((cls, cls.setters[name]) for cls in self.order() if name in cls.setters), None)
+        for cls in self.order():
+            if name in cls.setters:
+                return cls, cls.setters[name]
+        return None
 
     def stores(self, name: str) -> list[tuple[Class, FunctionNode]]:
         """Return the methods that assign to `self.name`."""

@@ -331,6 +331,8 @@ def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
 
 def _way(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> tuple[Changes, bool]:
     """Run one of several bodies; return what it changes, which is undone, and whether it ends."""
+    if not body:
+        return {}, False
     mark = run.heap.open()
     ended = execute(run, frame, body)
     return run.heap.undo(mark, forget=ended), ended
