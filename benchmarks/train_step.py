@@ -7,7 +7,8 @@ timm's is the body of `train_one_epoch` in its train.py: at its defaults (float3
 with what it offers for speed: --channels-last, and --amp --amp-dtype bfloat16 where the processor
 multiplies bfloat16 natively. Ours is there three times on such a processor: as `softonce train`
 decides by its own measurement, and with each precision fixed by hand. Times are wall-clock seconds,
-or with --cpu-time the CPU seconds of this process, for a machine that others use, too.
+or with --cpu-time the CPU seconds of this process, for a machine that others use, too: with one
+thread, as threads that wait for each other there take CPU seconds as well.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def main() -> None:
         print(f"{name}: {figures[name]}", *(f"{k} {v:.2f}" for k, v in found.items()), sep="\n  ")
     bfloat16 = has_native_bfloat16(CPU)
     figures |= {"px": asked.size, "batch": asked.batch_size, "native bfloat16": bfloat16}
-    figures["clock"] = "CPU" if asked.cpu_time else "wall"
+    figures |= {"clock": "CPU" if asked.cpu_time else "wall", "threads": torch.get_num_threads()}
     report("train_step", ratios=ratios, figures=figures, packages=("torch", "torchvision", "timm"))
 
 
