@@ -160,8 +160,11 @@ def _clue_of(part: object, form: str, whole: object, shape: Shape) -> Clue | Non
     """Return the clue of `part` if it is of that form, made of `whole`, and broadcasts with it."""
     if not isinstance(part, Scores) or not isinstance(whole, Scores) or part.clue is None:
         return None
-    clue = part.clue
-    same = clue.form == form and clue.token is whole.token and clue.is_kept
+    clue, other = part.clue, whole.clue
+    # `x.exp() / x.exp().sum()` takes the exponential twice, of one tensor.
+    is_of_same = other is not None and other.form == "exp" and other.source is not None
+    is_of_same = is_of_same and other is not None and other.source is clue.source
+    same = clue.form == form and clue.is_kept and (clue.token is whole.token or is_of_same)
     return clue if same and (shape is None or clue.shape == shape) else None
 
 

@@ -150,21 +150,20 @@ class Ledger:
             self.num_changes += 1
 
     def note_threshold(self, call: Call, args: tuple[Any, ...]) -> None:
-        """Keep a comparison of raw scores with a number between 0 and 1."""
+        """Keep a comparison of raw scores with a number between 0 and 1; `round` has one half."""
         scores = call.operands[0]
-        number = args[1] if len(args) > 1 else None
+        number: Any = 0.5 if call.op == "round" else args[1] if len(args) > 1 else None
         is_threshold = isinstance(number, float) and 0 < number < 1
         if is_threshold and isinstance(scores, Scores) and scores.kind == Kind.LOGITS:
-            self.thresholds.setdefault(call.made or SOMEWHERE, (scores, float(args[1])))
+            self.thresholds.setdefault(call.made or SOMEWHERE, (scores, float(number)))
 
     def findings(self) -> list[Finding]:
         """Return what was found, in order of place."""
         sites = list(self.sites.values())
         found = [finding for site in sites for finding in site_findings(site, sites)]
-        blamed = {finding.made for finding in found}
         for (code, place), call in self.calls.items():
             scores = call.operands[0]
-            if place not in blamed and isinstance(scores, Scores):
+            if isinstance(scores, Scores):
                 floor = floor_sentence(_num_classes(call, scores)) if code == "SO101" else ""
                 found.append(finding_of(code, place, scores, "tag", loss=call.op, floor=floor))
         for place, (scores, number) in self.thresholds.items():

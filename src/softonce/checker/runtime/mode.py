@@ -112,7 +112,7 @@ class ScoreMode(TorchFunctionMode):
             return call
         if code is not None:
             self.ledger.note_call(code, call)
-        elif op in ("gt", "ge", "lt", "le"):
+        elif op in ("gt", "ge", "lt", "le", "round"):
             self.ledger.note_threshold(call, args)
         self.ledger.num_by_hand += op == "log_softmax" and torch.is_grad_enabled()
         return call

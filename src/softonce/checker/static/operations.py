@@ -304,7 +304,7 @@ def _with_number(name: str, tensor: Scores, number: float, maker: Maker) -> Scor
     if name in ("mul", "div") and number == 1:
         return tensor
     if name in ("add", "sub"):
-        small = abs(number) <= EPSILON and name == "add"
+        small = abs(number) <= EPSILON
         return transferred("add_epsilon" if small else "add_number", tensor, maker)
     if name == "matmul":
         return UNKNOWN
