@@ -245,7 +245,7 @@ class TrainConfig:
     ] = None
     """Run folder to write. [default: runs/DATA-N, the first that is free]"""
     resume: Annotated[Path | None, Parameter(group=RUN, negative=())] = None
-    """Run folder to resume: bit for bit as if it had never stopped."""
+    """Run folder to resume: bit for bit as if it had never stopped; more --epochs extend it."""
     overwrite: Annotated[bool, Parameter(group=RUN, negative=())] = False
     """Replace the run in --output."""
     config: Annotated[Path | None, Parameter(group=RUN, negative=())] = None
