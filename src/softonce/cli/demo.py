@@ -53,8 +53,8 @@ def _show_photographs(config: DemoConfig) -> None:
     data, run = config.output / "photographs", config.output / "photographs-run"
     write_photographs(data)
     print(  # noqa: T201 - the result
-        "\nNo index of packages has a set of photographs to classify; scikit-learn has two, of a "
-        "temple\nand of a flower (CC BY 2.0). Which of them is a tile cut from?"
+        "\nscikit-learn ships no set of photographs to classify, but two photographs, of a temple "
+        "and\nof a flower (CC BY 2.0). Which of them is a tile cut from?"
     )
     epochs = max(1, config.epochs // 2)  # enough for two classes
     options = f"--model cifar_resnet20 --epochs {epochs}"
