@@ -175,6 +175,95 @@ def test_no_source_line_is_printed_twice(project, capsys) -> None:
     assert len(shown) == len(set(shown)) == 3
 
 
+TWICE = """\
+import torch.nn.functional as F
+
+
+def probs(net, x):
+    return F.softmax(net(x), dim=1)
+
+
+def train(net, x, y):
+    é = F.cross_entropy(probs(net, x), y)
+    return F.cross_entropy(probs(net, x), y)
+"""
+SAFE = "import torch.nn.functional as F\nF.cross_entropy(F.softmax(x, 1), y)\n"
+
+
+def test_losses_of_one_cause_stand_together_and_are_explained_once(project, capsys) -> None:
+    (project / "train.py").write_text(TWICE, encoding="utf-8")
+    status, out = run("check", ".", capsys=capsys)
+    assert status == 1
+    assert "train.py:9: error SO101 cross_entropy already applies softmax" in out
+    assert "train.py:10: error SO101 the same, from train.py:5 [double-softmax]" in out
+    assert out.count("return F.softmax(net(x), dim=1)") == out.count("fix:") == 1
+    assert out.endswith("2 errors\n")
+    _, listed = run("check", ".", "--format", "json", capsys=capsys)
+    assert {finding["cause"] for finding in json.loads(listed)} == {"SO101 train.py:5"}
+
+
+def test_a_terminal_gets_colours_and_carets_and_a_pipe_gets_neither(
+    project, capsys, monkeypatch
+) -> None:
+    (project / "train.py").write_text(TWICE, encoding="utf-8")
+    piped = run("check", ".", capsys=capsys)[1]
+    assert "\x1b" not in piped
+    assert "^" not in piped
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b[1;31merror\x1b[0m" in run("check", ".", capsys=capsys)[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = run("check", ".", capsys=capsys)[1]
+    assert "\x1b" not in plain
+    lines = plain.splitlines()
+    carets = [number for number, line in enumerate(lines) if line.endswith("^")]
+    assert len(carets) == 2
+    assert [lines[n].index("^") for n in carets] == [lines[n - 1].index("F.cross") for n in carets]
+
+
+def test_what_was_read_is_said_if_nothing_was_found(project, capsys) -> None:
+    (project / "train.py").write_text("x = 1\n")
+    (project / "empty").mkdir()
+    assert run("check", ".", capsys=capsys) == (0, "no findings in 1 file\n")
+    assert "nothing was checked" in run("check", "empty", capsys=capsys)[1]
+    assert run("check", ".", "--quiet", capsys=capsys) == (0, "")
+
+
+def test_fix_and_diff_say_what_they_do_and_what_they_leave(project, capsys) -> None:
+    (project / "safe.py").write_text(SAFE)
+    (project / "train.py").write_text(TWICE, encoding="utf-8")
+    main(["check", ".", "--diff"])
+    shown = capsys.readouterr()
+    assert shown.err == "would repair 1 SO101 in safe.py\n2 findings have no safe repair\n"
+    assert shown.out.startswith("--- a/safe.py")
+    main(["check", ".", "--fix"])
+    shown = capsys.readouterr()
+    assert shown.err == "repaired 1 SO101 in safe.py\n2 findings have no safe repair\n"
+    assert shown.out.endswith("2 errors\n")
+    main(["check", "train.py", "--diff"])
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "2 findings have no safe repair\n")
+
+
+def test_sarif_knows_a_finding_again_and_holds_its_repair(project, capsys) -> None:
+    def result(text: str) -> dict:
+        (project / "train.py").write_text(text)
+        _, out = run("check", ".", "--format", "sarif", capsys=capsys)
+        (only,) = json.loads(out)["runs"][0]["results"]
+        return only
+
+    first, moved = result(SAFE), result("\n# moved\n" + SAFE)
+    assert first["partialFingerprints"] == moved["partialFingerprints"]
+    other = result(SAFE.replace("(x,", "(z,"))
+    assert other["partialFingerprints"] != first["partialFingerprints"]
+    (change,) = first["fixes"][0]["artifactChanges"]
+    (edit,) = change["replacements"]
+    start, length = edit["deletedRegion"]["byteOffset"], edit["deletedRegion"]["byteLength"]
+    assert SAFE[start : start + length] == "F.softmax(x, 1)"
+    assert edit["insertedContent"]["text"] == "x"
+
+
 def test_explain_prints_the_page_of_every_rule(capsys) -> None:
     from softonce.checker.catalog import RULES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,8 +117,28 @@ def counted(findings: Sequence[Finding]) -> str:
     return ", ".join(parts) or "no findings"
 
 
-def to_text(findings: Sequence[Finding], read_line: ReadLine) -> str:
-    """Write each finding with its source lines; `read_line(place)` gives a line's text.
+class Style(NamedTuple):
+    """How a text is set: plain for files and pipes, with colours and carets in a terminal."""
+
+    colours: bool = False
+    carets: bool = False
+
+    def strong(self, text: str) -> str:
+        """Return the text in bold."""
+        return f"\x1b[1m{text}\x1b[0m" if self.colours else text
+
+    def severity(self, severity: str, text: str | None = None) -> str:
+        """Return the text, by itself the severity's name, in the severity's colour."""
+        said = severity if text is None else text
+        return f"\x1b[{_COLOURS[severity]}m{said}\x1b[0m" if self.colours else said
+
+
+_COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36"}
+PLAIN = Style()
+
+
+def to_text(findings: Sequence[Finding], read_line: ReadLine, style: Style = PLAIN) -> str:
+    """Write each cause with its findings and source lines; `read_line(place)` gives a line's text.
 
     Example:
         >>> print(to_text([Finding("SO302", "redundant", Place("a.py", 1))], lambda place: "ce(x)"))
@@ -127,30 +148,70 @@ def to_text(findings: Sequence[Finding], read_line: ReadLine) -> str:
         1 note
     """
     blocks = []
-    for f in findings:
-        rule = RULES[f.code]
-        lines = [f"{f.place}: {f.severity.value} {f.code} {f.message} [{rule.name}]"]
-        lines += _excerpts(f, read_line)
-        if f.severity is not Severity.NOTE:
-            lines.append(f"    fix: {rule.fix}")
+    for group in grouped(findings):
+        lines = [_headline(group[0], style)]
+        lines += [_headline(f, style, again=group[0]) for f in group[1:]]
+        lines += _excerpts(group, read_line, style)
+        if group[0].severity is not Severity.NOTE:
+            lines.append(f"    {style.strong('fix:')} {RULES[group[0].code].fix}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join([*blocks, counted(findings)])
 
 
-def _excerpts(finding: Finding, read_line: ReadLine) -> list[str]:
+def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return the findings by what has to be changed: one cause with all of its losses.
+
+    Example:
+        >>> cause = Place("net.py", 3)
+        >>> two = [Finding("SO101", "", Place("a.py", line), cause) for line in (1, 2)]
+        >>> len(grouped(two))
+        1
+    """
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(_cause(finding), []).append(finding)
+    return list(groups.values())
+
+
+def _cause(finding: Finding) -> object:
+    """Return what findings of one cause share: the rule, how sure it is, and what made the kind."""
+    if finding.made is None:
+        return (finding.code, finding.place, finding.message)
+    return (finding.code, finding.lowered, finding.made)
+
+
+def _headline(finding: Finding, style: Style, *, again: Finding | None = None) -> str:
+    rule, severity = RULES[finding.code], finding.severity.value
+    said = finding.message if again is None else f"the same, from {again.made}"
+    place, severity = style.strong(str(finding.place)), style.severity(severity)
+    return f"{place}: {severity} {finding.code} {said} [{rule.name}]"
+
+
+def _excerpts(group: Sequence[Finding], read_line: ReadLine, style: Style) -> list[str]:
     """Return the source lines of the way, each once, and each file's name where it changes."""
-    way = (finding.made, *finding.path, finding.place)
-    shown = {(p.path, p.cell, p.line): p for p in way if p is not None and p.line}
+    ways = [(finding.made, *finding.path, finding.place) for finding in group]
+    shown = {(p.path, p.cell, p.line): p for way in ways for p in way if p is not None and p.line}
     width = max((len(str(p.line)) for p in shown.values()), default=1)
-    home = (finding.place.path, finding.place.cell)
+    home = (group[0].place.path, group[0].place.cell)
     named = home if {key[:2] for key in shown} == {home} else ("", 0)
+    losses = {(f.place.path, f.place.cell, f.place.line) for f in group}
     lines = []
-    for place in shown.values():
+    for key, place in shown.items():
         if (place.path, place.cell) != named:
             named = (place.path, place.cell)
             lines.append(f"    {place.path}" + (f", cell {place.cell}" if place.cell else ""))
-        lines.append(f"    {place.line:>{width}} | {read_line(place).rstrip()}")
+        text = read_line(place).rstrip()
+        lines.append(f"    {place.line:>{width}} | {text}")
+        if style.carets and key in losses and text:
+            caret = style.severity(group[0].severity.value, "^")
+            lines.append(f"    {'':>{width}} | {_indent(text, place.column)}{caret}")
     return lines
+
+
+def _indent(text: str, column: int) -> str:
+    """Return what leads to a column, which counts bytes; a tab stays a tab, as wide as above."""
+    lead = text.encode()[: column - 1].decode("utf-8", "ignore")
+    return "".join("\t" if character == "\t" else " " for character in lead)
 
 
 def to_dict(finding: Finding) -> dict[str, Any]:
@@ -170,7 +231,19 @@ def to_dict(finding: Finding) -> dict[str, Any]:
         "path": [place._asdict() for place in finding.path],
         "witness": finding.witness,
         "fixable": bool(finding.edits),
+        "fix": RULES[finding.code].fix,
+        "cause": cause_id(finding),
     }
+
+
+def cause_id(finding: Finding) -> str:
+    """Return what findings of one cause have in common, as a short text that a file can keep.
+
+    Example:
+        >>> cause_id(Finding("SO101", "", Place("a.py", 7), Place("net.py", 3)))
+        'SO101 net.py:3'
+    """
+    return f"{finding.code} {finding.made or finding.place}"
 
 
 def to_json(findings: Sequence[Finding]) -> str:
@@ -206,14 +279,21 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_sarif(findings: Sequence[Finding], version: str) -> str:
-    """Write SARIF 2.1.0: the loss line located, the kind's line related, the path as code flow."""
+def _no_line(_: Place) -> str:
+    return ""
+
+
+def to_sarif(findings: Sequence[Finding], version: str, read_line: ReadLine = _no_line) -> str:
+    """Write SARIF 2.1.0: the loss line located, the kind's line related, the path as code flow.
+
+    `read_line` gives the text by which a finding is known again once lines have moved.
+    """
     used = sorted({f.code for f in findings})
     run = {
         "tool": {
             "driver": {"name": "softonce", "version": version, "rules": [*map(_sarif_rule, used)]}
         },
-        "results": [_sarif_result(f, used.index(f.code)) for f in findings],
+        "results": [_sarif_result(f, used.index(f.code), read_line) for f in findings],
         "columnKind": "unicodeCodePoints",
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -227,25 +307,52 @@ def _sarif_rule(code: str) -> dict[str, Any]:
         "name": "".join(word.capitalize() for word in rule.name.split("-")),
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.why},
-        "help": {"text": rule.fix},
+        "help": {"text": rule.fix, "markdown": f"{rule.why}\n\n**Repair:** {rule.fix}"},
         "defaultConfiguration": {"level": rule.severity.value},
     }
 
 
-def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
-    result = {
+def _sarif_result(finding: Finding, index: int, read_line: ReadLine) -> dict[str, Any]:
+    made = finding.made or finding.place
+    parts = (finding.code, finding.place.path, read_line(finding.place), read_line(made))
+    known = hashlib.sha256("\0".join(part.strip() for part in parts).encode()).hexdigest()
+    result: dict[str, Any] = {
+        "partialFingerprints": {"softonce/v1": known[:32]},
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": finding.severity.value,
         "message": {"text": _told(finding)},
         "locations": [_sarif_location(finding.place)],
     }
+    if finding.edits:
+        result["fixes"] = [_sarif_fix(finding)]
     if finding.made is not None:
         result["relatedLocations"] = [_sarif_location(finding.made, "the kind is made here")]
         flow = [finding.made, *finding.path, finding.place]
         steps = [{"location": _sarif_location(place)} for place in flow]
         result["codeFlows"] = [{"threadFlows": [{"locations": steps}]}]
     return result
+
+
+def _sarif_fix(finding: Finding) -> dict[str, Any]:
+    """Return the safe repair, each edit by the bytes that it replaces."""
+    by_path: dict[str, list[Edit]] = {}
+    for edit in finding.edits:
+        by_path.setdefault(edit.path, []).append(edit)
+    changes = [
+        {
+            "artifactLocation": {"uri": path.replace("\\", "/")},
+            "replacements": [
+                {
+                    "deletedRegion": {"byteOffset": e.start, "byteLength": e.stop - e.start},
+                    "insertedContent": {"text": e.text},
+                }
+                for e in edits
+            ],
+        }
+        for path, edits in by_path.items()
+    ]
+    return {"description": {"text": RULES[finding.code].fix}, "artifactChanges": changes}
 
 
 def _sarif_location(place: Place, text: str | None = None) -> dict[str, Any]:
