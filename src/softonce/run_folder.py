@@ -38,7 +38,6 @@ class RunFolder:
 
     Example:
         >>> from pathlib import Path
-    from typing import TextIO
         >>> RunFolder(Path("run")).artefact.as_posix()
         'run/model.safetensors'
     """

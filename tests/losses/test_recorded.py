@@ -47,7 +47,9 @@ def test_ignored_rows_may_come_later(recorder, loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.grad_and_value], ids=str)
+@pytest.mark.parametrize(
+    "transform", [torch.func.grad, torch.func.grad_and_value], ids=["grad", "grad_and_value"]
+)
 def test_a_compiled_transform_is_the_transform(transform, loss):
     gradient_of = transform(LOSSES[loss])
     found = compiled(gradient_of)(FEATURES, LATER)
