@@ -41,6 +41,7 @@ def way(name, *, is_fast=True):
 
         for place, limit in LIMITS.items():
             put(place, "_SMALL", limit if name == "short" else 0)
+        put(linear, "_SMALL_COMPILED", 0)
         put(products, "is_fast", lambda dtype: is_fast)
         if name == "classes":
             put(class_blocks, "is_faster", _has_plain_rows)

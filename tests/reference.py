@@ -19,9 +19,18 @@ def effective_target(target, num_classes, weight, label_smoothing):
 
 
 def cross_entropy(
-    logits, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+    logits,
+    target,
+    weight=None,
+    *,
+    ignore_index=-100,
+    reduction="mean",
+    label_smoothing=0.0,
+    softcap=None,
 ):
     """Return `-sum(mass * log_probs)` of each row, written 0 where ignored, then reduced."""
+    if softcap is not None:
+        logits = softcap * (logits.double() / softcap).tanh()
     has_probs = target.shape == logits.shape
     scores = logits.movedim(min(logits.dim() - 1, 1), -1)
     num_classes = scores.shape[-1]

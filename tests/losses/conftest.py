@@ -10,3 +10,4 @@ def _kernels_for_small_logits(monkeypatch, request):
     if request.path.name != "test_fast_path.py":
         monkeypatch.setattr(fast_path, "_SMALL", 0)
         monkeypatch.setattr(linear, "_SMALL", 0)
+        monkeypatch.setattr(linear, "_SMALL_COMPILED", 0)

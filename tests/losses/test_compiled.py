@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference import draw, draw_target
 
-from softonce.losses import linear_cross_entropy
+from softonce.losses import linear, linear_cross_entropy
 from softonce.losses.head import compiled
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -37,11 +37,13 @@ def test_the_compiled_loss_is_the_eager_one(reduction, label_smoothing):
 
 
 @REDUCTIONS
-@pytest.mark.parametrize("needs", [[True, True, True], [False, True, False]])
-def test_the_operators_keep_torchs_rules(reduction, needs):
+@pytest.mark.parametrize(
+    ("needs", "softcap"), [([True, True, True], None), ([False, True, False], 3.0)]
+)
+def test_the_operators_keep_torchs_rules(reduction, needs, softcap):
     leaves, target = problem(torch.float32)
     leaves = [leaf.requires_grad_(need) for leaf, need in zip(leaves, needs, strict=True)]
-    options = (target, None, -100, 0.1, reduction, torch.float32, needs)
+    options = (target, None, -100, 0.1, softcap, reduction, torch.float32, needs)
     torch.library.opcheck(compiled._forward, (*leaves, *options))
     upstream = torch.ones(9 if reduction == "none" else ())
     plain = [leaf.detach() for leaf in leaves]
@@ -64,3 +66,23 @@ def test_a_compiled_training_step_keeps_a_frozen_head_and_autocast():
     torch.testing.assert_close(loss, eager)
     assert features.grad is not None
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("num_classes", [7, 200])
+def test_a_small_head_is_compiled_as_maths_and_a_large_one_as_the_operator(
+    num_classes, monkeypatch
+):
+    monkeypatch.setattr(linear, "_SMALL_COMPILED", 1000)
+    seen = []
+
+    def note(graph, _):
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    features, weight = draw(1, 9, 5), draw(2, num_classes, 5)
+    target = draw_target(3, 9, num_classes=num_classes)
+    torch._dynamo.reset()
+    loss = torch.compile(linear_cross_entropy, backend=note, fullgraph=True)
+    found = loss(features, weight, target)
+    torch.testing.assert_close(found, linear_cross_entropy(features, weight, target))
+    assert any("softonce" in name for name in seen) == (9 * num_classes > 1000)

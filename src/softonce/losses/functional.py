@@ -30,8 +30,8 @@ from softonce.losses.rows.checks import (
     index_target,
 )
 from softonce.losses.rows.objective import objective_of
+from softonce.losses.rows.options import LossOptions
 from softonce.losses.sharding.dtensor import (
-    check_no_lse,
     check_not_distributed,
     distributed_cross_entropy,
     is_distributed,
@@ -140,6 +140,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     *,
+    softcap: float | None = None,
     return_lse: Literal[False] = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor: ...
@@ -156,6 +157,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     *,
+    softcap: float | None = None,
     return_lse: Literal[True],
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]: ...
@@ -172,6 +174,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     *,
+    softcap: float | None = None,
     return_lse: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
@@ -190,6 +193,7 @@ def cross_entropy(
         reduce: as `size_average`.
         reduction: `mean` over the rows that are not ignored, `sum`, or `none`.
         label_smoothing: the share of the target that is spread evenly over all classes.
+        softcap: the bound of the logits, which become `softcap tanh(logits / softcap)` first.
         return_lse: return the log-sum-exp of each row as well; it carries a gradient.
         dtype: of the loss, and to compute in; None is that of the logits. With float32 the rows of
             half-precision logits keep what half precision would round away.
@@ -207,36 +211,21 @@ def cross_entropy(
         tensor([2.0612e-09, 6.9315e-01])
 
     Source:
-        Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", section 7.
+        Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", section 7. The
+        bound: Gemma Team, "Gemma 2", section 2 (https://arxiv.org/abs/2408.00118).
     """
-    is_plain = weight is None and label_smoothing == 0 and not return_lse and dtype is None
-    if is_plain and size_average is reduce is None:
+    is_plain = weight is None and label_smoothing == 0 and softcap is None
+    if is_plain and not return_lse and dtype is None and size_average is reduce is None:
         loss = fast_path.loss_of_logits(logits, target, reduction, ignore_index)
         if loss is not None:
             return loss
     check_tensors(logits=logits, target=target)
     check_old_names(size_average, reduce)
-    if is_distributed(logits):
-        check_no_lse(return_lse=return_lse)
-        return distributed_cross_entropy(
-            logits,
-            target,
-            weight=weight,
-            reduction=reduction,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            dtype=dtype,
-        )
-    check_not_distributed("tensor of logits", target=target, weight=weight)
-    objective = objective_of(
-        logits.shape,
-        target,
-        weight,
-        like=logits,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        return_lse=return_lse,
-        dtype=dtype,
+    options = LossOptions(
+        reduction, ignore_index, label_smoothing, softcap, return_lse=return_lse, dtype=dtype
     )
+    if is_distributed(logits):
+        return distributed_cross_entropy(logits, target, weight, options)
+    check_not_distributed("tensor of logits", target=target, weight=weight)
+    objective = objective_of(logits.shape, target, weight, options, like=logits)
     return loss_of_logits(as_batch(logits), objective)

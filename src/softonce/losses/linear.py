@@ -16,8 +16,8 @@ from softonce.losses.rows import fast_path
 from softonce.losses.rows.autograd import can_fuse, fused, loss_of_logits
 from softonce.losses.rows.checks import check_device, check_floating, check_tensors
 from softonce.losses.rows.objective import objective_of
+from softonce.losses.rows.options import LossOptions
 from softonce.losses.sharding.dtensor import (
-    check_no_lse,
     check_not_distributed,
     distributed_linear_cross_entropy,
     is_distributed,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _SMALL = 2**22
 """Multiplications up to which a head gains nothing by being cut."""
+_SMALL_COMPILED = 2**20
+"""Logits up to which a compiled head is compiled as maths: 4 MiB, which the caches hold."""
 
 
 @overload
@@ -45,6 +47,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
+    softcap: float | None = None,
     return_lse: Literal[False] = False,
     return_pred: Literal[False] = False,
 ) -> Tensor: ...
@@ -62,6 +65,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
+    softcap: float | None = None,
     return_lse: Literal[True],
     return_pred: Literal[False] = False,
 ) -> tuple[Tensor, Tensor]: ...
@@ -79,6 +83,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
+    softcap: float | None = None,
     return_lse: bool = False,
     return_pred: Literal[True],
 ) -> tuple[Tensor, ...]: ...
@@ -96,6 +101,7 @@ def linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     options: LinearCrossEntropyOptions | None = None,
+    softcap: float | None = None,
     return_lse: bool = False,
     return_pred: bool = False,
 ) -> Tensor | tuple[Tensor, ...]:
@@ -117,6 +123,7 @@ def linear_cross_entropy(
         label_smoothing: the share of the target that is spread evenly over all classes.
         options: taken so that calls of torch's function need no change; the settings trade memory
             for time and never change what is computed here.
+        softcap: the bound of the logits, as in `cross_entropy`.
         return_lse: return the log-sum-exp of each row's logits as well; it carries a gradient.
         return_pred: return the class of each row's largest logit as well, -1 of ignored rows: for
             the accuracy, which needs no second product that way.
@@ -137,7 +144,7 @@ def linear_cross_entropy(
         tensor(0.3133)
     """
     ignored = -100 if ignore_index is None else ignore_index
-    is_plain = weight is None and label_smoothing == 0 and options is None
+    is_plain = weight is None and label_smoothing == 0 and softcap is None and options is None
     if is_plain and not (return_lse or return_pred):
         loss = fast_path.loss_of_head(
             features, linear_weight, linear_bias, target, reduction, ignored
@@ -145,18 +152,10 @@ def linear_cross_entropy(
         if loss is not None:
             return loss
     check_tensors(features=features, linear_weight=linear_weight, target=target)
+    asked = LossOptions(reduction, ignored, label_smoothing, softcap, return_lse, return_pred)
     if is_distributed(linear_weight):  # its classes lie on several devices
-        check_no_lse(return_lse=return_lse)
         return distributed_linear_cross_entropy(
-            features,
-            linear_weight,
-            target,
-            linear_bias=linear_bias,
-            weight=weight,
-            reduction=reduction,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            return_pred=return_pred,
+            features, linear_weight, target, linear_bias, weight, asked
         )
     check_not_distributed(
         "linear_weight", features=features, target=target, linear_bias=linear_bias
@@ -165,30 +164,16 @@ def linear_cross_entropy(
     _check_torch_options(options)
     num_classes, *positions, _ = linear_weight.shape
     dtype = _multiply_in(features, linear_weight)
-    if torch.compiler.is_compiling() and _is_operator(
-        features, positions, target, has_more=return_lse or return_pred
-    ):
+    if torch.compiler.is_compiling() and _is_operator(features, linear_weight, target, asked):
         return compiled.linear_cross_entropy(
-            features,
-            linear_weight,
-            linear_bias,
-            target,
-            weight,
-            ignore_index=ignored,
-            label_smoothing=label_smoothing,
-            reduction=reduction,
-            dtype=dtype,
+            features, linear_weight, linear_bias, target, weight, asked, dtype
         )
     objective = objective_of(
         torch.Size((*features.shape[:-1], num_classes, *positions)),
         target,
         weight,
+        asked,
         like=_of_dtype(features, accumulation_dtype(dtype)),
-        ignore_index=ignored,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-        return_lse=return_lse,
-        return_pred=return_pred,
     )
     features = features if features.dim() == 2 else features.unsqueeze(0)
     how = _loss_of_positions if positions else _loss_of_head
@@ -240,12 +225,19 @@ def _of_dtype(features: Tensor, dtype: torch.dtype) -> Tensor:
     return features if features.dtype == dtype else features.new_empty((), dtype=dtype)
 
 
-def _is_operator(features: Tensor, positions: list[int], target: Tensor, *, has_more: bool) -> bool:
-    """Whether the operator for compiled programs covers the call; else it is compiled as maths."""
+def _is_operator(
+    features: Tensor, linear_weight: Tensor, target: Tensor, options: LossOptions
+) -> bool:
+    """Whether the operator for compiled programs covers the call; else it is compiled as maths.
+
+    A compiler makes of a small head's maths what it makes of torch's own, which an operator that it
+    cannot look into would only slow down.
+    """
     if torch._C._are_functorch_transforms_active():  # noqa: SLF001 - an operator has no rules for them
         return False
-    is_covered = features.dim() == 2 and not positions and not has_more
-    return is_covered and len(features) > 0 and not target.requires_grad
+    has_more = options.return_lse or options.return_pred or target.requires_grad
+    is_covered = features.dim() == linear_weight.dim() == 2 and not has_more
+    return is_covered and len(features) > 0 and len(features) * len(linear_weight) > _SMALL_COMPILED
 
 
 def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:

@@ -10,7 +10,8 @@ from torch import nn
 from softonce.losses.functional import cross_entropy, log_softmax, nll_loss, softmax
 from softonce.losses.linear import linear_cross_entropy
 from softonce.losses.overrides import takes_input
-from softonce.losses.rows.checks import check_old_names, check_options
+from softonce.losses.rows.checks import check_old_names
+from softonce.losses.rows.options import LossOptions
 
 if TYPE_CHECKING:
     import torch
@@ -71,18 +72,21 @@ class _Options(nn.Module):
         ignore_index: int | None,
         reduction: Reduction,
         label_smoothing: float = 0.0,
+        softcap: float | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        check_options(reduction, label_smoothing)
+        LossOptions(reduction, label_smoothing=label_smoothing, softcap=softcap).check()
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
+        self.softcap = softcap
 
     def extra_repr(self) -> str:
         """Return the options as they stand in the constructor."""
-        smoothing = f", label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
-        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}{smoothing}"
+        more = {"label_smoothing": self.label_smoothing or None, "softcap": self.softcap}
+        shown = "".join(f", {name}={value}" for name, value in more.items() if value is not None)
+        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}{shown}"
 
 
 class NLLLoss(_Options, nn.NLLLoss):
@@ -131,6 +135,7 @@ class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
         reduce: as `size_average`.
         reduction: `mean`, `sum` or `none`.
         label_smoothing: the share of the target that is spread evenly over all classes.
+        softcap: the bound of the logits, as in `cross_entropy`.
         dtype: of the loss, and to compute in; None is that of the logits.
     """
 
@@ -145,10 +150,11 @@ class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
         *,
+        softcap: float | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         check_old_names(size_average, reduce)
-        super().__init__(weight, ignore_index, reduction, label_smoothing)
+        super().__init__(weight, ignore_index, reduction, label_smoothing, softcap)
         self.dtype = dtype
 
     @takes_input
@@ -161,6 +167,7 @@ class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
+            softcap=self.softcap,
             dtype=self.dtype,
         )
 
@@ -180,6 +187,7 @@ class LinearCrossEntropyLoss(_Options, nn.LinearCrossEntropyLoss):
         ignore_index: rows with this class index have loss 0 and gradient 0; None is -100.
         label_smoothing: the share of the target that is spread evenly over all classes.
         options: taken as in `linear_cross_entropy`.
+        softcap: the bound of the logits, as in `cross_entropy`.
     """
 
     def __init__(
@@ -196,8 +204,9 @@ class LinearCrossEntropyLoss(_Options, nn.LinearCrossEntropyLoss):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         options: nn.LinearCrossEntropyOptions | None = None,
+        softcap: float | None = None,
     ) -> None:
-        super().__init__(weight, ignore_index, reduction, label_smoothing)
+        super().__init__(weight, ignore_index, reduction, label_smoothing, softcap)
         self.num_classes = num_classes
         self.out_features = out_features
         self.options = options
@@ -219,4 +228,5 @@ class LinearCrossEntropyLoss(_Options, nn.LinearCrossEntropyLoss):
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
             options=self.options,
+            softcap=self.softcap,
         )

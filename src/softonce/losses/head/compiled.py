@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - torch reads the annotations
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,7 @@ from torch import Tensor
 from softonce.losses.head.problem import HeadProblem
 from softonce.losses.row_maths import accumulation_dtype
 from softonce.losses.rows.objective import Loss, Objective, objective_of
-
-if TYPE_CHECKING:
-    from softonce.shapes import Reduction
+from softonce.losses.rows.options import LossOptions
 
 
 def linear_cross_entropy(
@@ -28,19 +26,15 @@ def linear_cross_entropy(
     bias: Tensor | None,
     target: Tensor,
     class_weight: Tensor | None,
-    *,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: Reduction,
+    options: LossOptions,
     dtype: torch.dtype,
 ) -> Tensor:
     """Return the loss of features (N, D) and weight (C, D) through the operator."""
     needs = [t is not None and t.requires_grad for t in (features, weight, bias)]
-    options = (ignore_index, label_smoothing, reduction, dtype)
+    spelled = (options.ignore_index, options.label_smoothing, options.softcap, options.reduction)
     tensors = (features, weight, bias, target, class_weight)
-    loss: Tensor = _forward(*tensors, *options, needs if torch.is_grad_enabled() else [False] * 3)[
-        0
-    ]
+    needs = needs if torch.is_grad_enabled() else [False] * 3
+    loss: Tensor = _forward(*tensors, *spelled, dtype, needs)[0]
     return loss
 
 
@@ -53,6 +47,7 @@ def _forward(
     class_weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
+    softcap: float | None,
     reduction: str,
     dtype: torch.dtype,
     needs: Sequence[bool],
@@ -63,7 +58,7 @@ def _forward(
     """
     tensors = (features, weight, bias)
     problem = _problem(
-        tensors, target, class_weight, ignore_index, label_smoothing, reduction, dtype
+        tensors, target, class_weight, ignore_index, label_smoothing, softcap, reduction, dtype
     )
     kept = problem.objective.kept_rows()
     if kept is None or len(kept) == 0:
@@ -86,6 +81,7 @@ def _backward(
     class_weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
+    softcap: float | None,
     reduction: str,
     dtype: torch.dtype,
     needs: Sequence[bool],
@@ -93,7 +89,7 @@ def _backward(
     """Return the gradients if each row has its own factor upstream."""
     tensors = (features, weight, bias)
     problem = _problem(
-        tensors, target, class_weight, ignore_index, label_smoothing, reduction, dtype
+        tensors, target, class_weight, ignore_index, label_smoothing, softcap, reduction, dtype
     )
     kept = problem.objective.kept_rows()
     if kept is None or len(kept) == 0:
@@ -156,6 +152,7 @@ def _problem(
     class_weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
+    softcap: float | None,
     reduction: Any,
     dtype: torch.dtype,
 ) -> HeadProblem:
@@ -164,10 +161,8 @@ def _problem(
         torch.Size((features.shape[0], weight.shape[0])),
         target,
         class_weight,
+        LossOptions(reduction, ignore_index, label_smoothing, softcap),
         like=features.new_empty((), dtype=accumulation_dtype(dtype)),
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
     )
     return HeadProblem(objective, dtype)
 
@@ -179,7 +174,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _differentiate(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
     inputs, made = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
-    reduction, needs = ctx.options[2], ctx.options[-1]
+    reduction, needs = ctx.options[3], ctx.options[-1]
     if reduction == "none":
         made = _backward(upstream, *inputs, *ctx.options)
     else:

@@ -12,7 +12,6 @@ from softonce.losses.head import class_blocks
 from softonce.losses.head.parameters import Gradients, Head, largest_factor
 from softonce.losses.head.predictions import Predictions
 from softonce.losses.head.row_chunks import RowChunks
-from softonce.losses.kernels.choice import kernel_for
 from softonce.losses.kernels.products import (
     product_dtype,
 )
@@ -66,7 +65,7 @@ class HeadProblem:
         if gradients is not None and head.dtype in HALF_DTYPES:
             # the share 1 / N of a row would underflow, or round alike in each; 1 itself is exact
             gradients, scale = gradients._replace(scale=scale), None
-        seen = Predictions(head.features) if objective.return_pred else None
+        seen = Predictions(head.features) if objective.options.return_pred else None
         rows = loop.run(1.0 if scale is None else scale, gradients, seen)
         pred = None if seen is None else seen.classes
         return objective.reduce(rows, pred), (rows, gradients)
@@ -120,6 +119,6 @@ class HeadProblem:
 
     def _loop(self, head: Head) -> RowChunks | class_blocks.ClassBlocks:
         mass = self.objective.mass(len(head.weight))
-        if class_blocks.is_faster(head, mass):
+        if self.objective.options.softcap is None and class_blocks.is_faster(head, mass):
             return class_blocks.ClassBlocks(head, mass)
-        return RowChunks(head.narrow(_ALL), mass, kernel_for(head.features))
+        return RowChunks(head.narrow(_ALL), mass, self.objective.kernel(head.features))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.autograd import forward_ad
 
-from softonce.losses.kernels.choice import find_kernel, kernel_for
+from softonce.losses.kernels.choice import find_kernel
 from softonce.losses.kernels.memory import in_huge_pages
 from softonce.losses.row_maths import HALF_DTYPES, IndexTarget, accumulation_dtype
 from softonce.losses.rows.checks import is_recorded
@@ -167,7 +167,9 @@ class LogitsProblem:
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
             dlogits = in_huge_pages(torch.empty_like(logits, memory_format=torch.contiguous_format))
             scale = self.objective.scale(logits.numel() // logits.shape[1])
-        rows = kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
+        rows = self.objective.kernel(logits).forward_rows(
+            logits, mass, scale=scale, dlogits=dlogits
+        )
         return self.objective.reduce(rows), (rows, dlogits)
 
     def gradient(
@@ -191,7 +193,7 @@ class LogitsProblem:
         dlogits = in_huge_pages(torch.empty_like(logits))
         of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
         mass = self.objective.mass(logits.shape[1])
-        kernel_for(logits).backward_rows(
+        self.objective.kernel(logits).backward_rows(
             logits, mass, rows, dlogits, upstream=of_loss, upstream_lse=of_lse
         )
         return [dlogits]
@@ -201,7 +203,7 @@ class LogitsProblem:
         scale = self.objective.scale(logits.numel() // logits.shape[1])
         scale = factor.to(self.objective.compute_dtype) * (1 if scale is None else scale)
         mass = self.objective.mass(logits.shape[1])
-        kernel_for(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
+        self.objective.kernel(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
 
 
 def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:

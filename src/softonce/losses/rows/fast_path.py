@@ -22,6 +22,7 @@ from softonce.losses.rows.autograd import (
     readable_gradient,
 )
 from softonce.losses.rows.objective import objective_of
+from softonce.losses.rows.options import LossOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,15 +135,8 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         logits, target = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient shall have one itself
-            objective = objective_of(
-                logits.shape,
-                target,
-                None,
-                like=logits,
-                ignore_index=-100,
-                reduction=ctx.reduction,
-                label_smoothing=0.0,
-            )
+            options = LossOptions(reduction=ctx.reduction)
+            objective = objective_of(logits.shape, target, None, options, like=logits)
             problem = LogitsProblem(objective)
             return *readable_gradient(problem, (logits,), (True,), (upstream,)), None, None
         dlogits, ctx.dlogits = ctx.dlogits, None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from softonce.losses.kernels.choice import kernel_for
 from softonce.losses.kernels.interface import Mass
+from softonce.losses.kernels.softcap import cap, with_softcap
 from softonce.losses.row_maths import (
     IndexTarget,
     accumulation_dtype,
@@ -21,13 +23,12 @@ from softonce.losses.row_maths import (
 from softonce.losses.rows.checks import (
     check_device,
     check_index_target,
-    check_loss_dtype,
-    check_options,
     check_probs_target,
     check_scores,
     check_weight,
     index_target,
 )
+from softonce.losses.rows.options import LossOptions
 from softonce.losses.rows.readable import cross_entropy_rows
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from softonce.losses.kernels.interface import Rows
-    from softonce.shapes import Reduction
+    from softonce.losses.kernels.interface import Kernel, Rows
 
 
 Loss: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -53,24 +53,18 @@ class Objective:
     Args:
         target: class indices, (N, 1) or (N, 1, L); or class probabilities, (N, C) or (N, C, L).
         weight: a factor for each class, (C,), or None.
-        label_smoothing: the share of the target that is spread over all classes.
-        reduction: `mean`, `sum` or `none`.
+        options: what is asked for.
         total: what the mean divides by; None is the number of rows.
         shape: of the losses that are not reduced.
         dtype: of the loss.
-        return_lse: whether the log-sum-exp of the rows is returned beside the loss.
-        return_pred: whether their predicted classes are, too.
     """
 
     target: IndexTarget | Tensor
     weight: Tensor | None
-    label_smoothing: float
-    reduction: Reduction
+    options: LossOptions
     total: Tensor | None
     shape: torch.Size
     dtype: torch.dtype
-    return_lse: bool
-    return_pred: bool = False
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -85,7 +79,7 @@ class Objective:
     @property
     def is_plain_sum(self) -> bool:
         """Whether one number follows from the rows, so that the gradient can be made with them."""
-        return self.reduction != "none" and not self.return_lse
+        return self.options.reduction != "none" and not self.options.return_lse
 
     @property
     def given(self) -> tuple[Tensor | None, ...]:
@@ -113,7 +107,7 @@ class Objective:
     def widen(self, loss: Loss, kept: Tensor) -> Loss:
         """Put what `rows(kept)` gave back into all rows: nothing where they are ignored."""
         loss, *others = loss if isinstance(loss, tuple) else (loss,)
-        if self.reduction == "none":
+        if self.options.reduction == "none":
             loss = self._spread(loss, kept)
         return _together(loss, [self._spread(values, kept) for values in others])
 
@@ -126,7 +120,7 @@ class Objective:
         """Put the losses of all positions together."""
         pairs = [loss if isinstance(loss, tuple) else (loss,) for loss in losses]
         loss, *others = (torch.stack(parts, -1) for parts in zip(*pairs, strict=True))
-        loss = loss.reshape(self.shape) if self.reduction == "none" else loss.sum()
+        loss = loss.reshape(self.shape) if self.options.reduction == "none" else loss.sum()
         return _together(loss, [values.reshape(self.shape) for values in others])
 
     def position(self, place: int) -> Objective:
@@ -139,7 +133,7 @@ class Objective:
         else:
             target = self.target[..., place]
         total = self.total
-        if total is None and self.reduction == "mean":
+        if total is None and self.options.reduction == "mean":
             total = torch.tensor(float(self.shape.numel()), device=self.device)
         return replace(self, target=target, total=total, shape=self.shape[:1])
 
@@ -148,21 +142,28 @@ class Objective:
         """Whether every row has one class that is there, and nothing else is asked for."""
         target = self.target
         has_plain_rows = isinstance(target, IndexTarget) and target[1:] == (None, None)
-        has_options = self.weight is not None or self.label_smoothing > 0
-        has_options |= self.return_lse or self.return_pred or self.total is not None
+        asked = replace(self.options, reduction="mean", ignore_index=-100, dtype=None)
+        has_options = self.weight is not None or self.total is not None or asked != LossOptions()
         return has_plain_rows and not has_options
 
     def mass(self, num_classes: int) -> Mass:
         """Return the effective target for the kernels."""
         weight = None if self.weight is None else self.weight.to(self.compute_dtype)
-        return Mass.of(self.target, num_classes, weight, self.label_smoothing, self.compute_dtype)
+        return Mass.of(
+            self.target, num_classes, weight, self.options.label_smoothing, self.compute_dtype
+        )
+
+    def kernel(self, like: Tensor) -> Kernel:
+        """Return the kernel for logits that are where `like` is."""
+        return with_softcap(kernel_for(like), self.options.softcap)
 
     def readable(self, logits: Tensor) -> Loss:
         """Return the loss of the logits by plain maths; (N, C) or (N, C, L), of any dtype."""
         logits = logits.to(self.compute_dtype)
         weight = per_class(self.weight, logits)
-        rows, lse = cross_entropy_rows(logits, self.target, weight, self.label_smoothing)
-        pred = logits.argmax(1, keepdim=True) if self.return_pred else None
+        capped = cap(logits, self.options.softcap)
+        rows, lse = cross_entropy_rows(capped, self.target, weight, self.options.label_smoothing)
+        pred = logits.argmax(1, keepdim=True) if self.options.return_pred else None
         return self.reduce_rows(rows, lse, pred)
 
     def scale(self, num_rows: int) -> float | Tensor | None:
@@ -170,7 +171,7 @@ class Objective:
 
         The mean of nothing is NaN, and its gradient 0.
         """
-        if self.reduction != "mean":
+        if self.options.reduction != "mean":
             return None
         if self.total is None:
             return 1 / max(1, num_rows)
@@ -187,20 +188,20 @@ class Objective:
             return torch.zeros_like(rows), of_lse
         of_loss, scale = of_loss.to(rows.dtype), self.scale(rows.numel())
         of_loss = of_loss if scale is None else of_loss * scale
-        is_row = self.reduction == "none"
+        is_row = self.options.reduction == "none"
         return of_loss.reshape(rows.shape) if is_row else of_loss.expand(rows.shape), of_lse
 
     def reduce(self, rows: Rows, pred: Tensor | None = None) -> Loss:
         """Return the loss, and what else is asked for, of all rows."""
-        return self.reduce_rows(rows.loss, rows.lse if self.return_lse else None, pred)
+        return self.reduce_rows(rows.loss, rows.lse if self.options.return_lse else None, pred)
 
     def reduce_rows(
         self, rows: Tensor, lse: Tensor | None = None, pred: Tensor | None = None
     ) -> Loss:
         """Return the loss of tensors that hold one value for each row."""
-        loss = reduce_rows(rows, self.total, self.reduction, self.shape).to(self.dtype)
+        loss = reduce_rows(rows, self.total, self.options.reduction, self.shape).to(self.dtype)
         others = []
-        if lse is not None and self.return_lse:
+        if lse is not None and self.options.return_lse:
             others.append(lse.reshape(self.shape).to(self.dtype))
         if pred is not None:
             ignored = self.target.ignored if isinstance(self.target, IndexTarget) else None
@@ -214,14 +215,9 @@ def objective_of(
     logits_shape: torch.Size,
     target: Tensor,
     weight: Tensor | None,
+    options: LossOptions,
     *,
     like: Tensor,
-    ignore_index: int,
-    reduction: Reduction,
-    label_smoothing: float,
-    return_lse: bool = False,
-    return_pred: bool = False,
-    dtype: torch.dtype | None = None,
 ) -> Objective:
     """Check the options and the target against logits of a shape, and prepare them.
 
@@ -229,42 +225,32 @@ def objective_of(
         logits_shape: (C,), (N, C) or (N, C, ...).
         target: as in `cross_entropy`.
         weight: as in `cross_entropy`.
+        options: what is asked for.
         like: its dtype and device are those of the logits.
-        ignore_index: as in `cross_entropy`.
-        reduction: as in `cross_entropy`.
-        label_smoothing: as in `cross_entropy`.
-        return_lse: as in `cross_entropy`.
-        return_pred: as in `linear_cross_entropy`.
-        dtype: as in `cross_entropy`.
 
     Raises:
-        ArgumentError: where one does not fit.
+        ArgumentError: if one does not fit.
     """
-    check_options(reduction, label_smoothing)
+    options.check()
     check_scores("logits", like, logits_shape)
-    if dtype is not None:
-        check_loss_dtype(dtype)
     num_classes = logits_shape[:2][-1]
     check_weight(weight, num_classes, like)
     check_device("target", target, like)
     prepared: IndexTarget | Tensor
     looks_like_probs = target.is_floating_point() and target.dim() == len(logits_shape)
     if target.shape == logits_shape or looks_like_probs:
-        check_probs_target(target, logits_shape, ignore_index)
+        check_probs_target(target, logits_shape, options.ignore_index)
         prepared = as_batch(target)
     else:
         check_index_target("logits", logits_shape, target)
-        prepared = index_target(target, num_classes, ignore_index)
+        prepared = index_target(target, num_classes, options.ignore_index)
     return Objective(
         target=prepared,
         weight=weight,
-        label_smoothing=label_smoothing,
-        reduction=reduction,
-        total=_total(prepared, weight, like) if reduction == "mean" else None,
+        options=options,
+        total=_total(prepared, weight, like) if options.reduction == "mean" else None,
         shape=row_shape(logits_shape),
-        dtype=result_dtype(like, target) if dtype is None else dtype,
-        return_lse=return_lse,
-        return_pred=return_pred,
+        dtype=options.dtype or result_dtype(like, target),
     )
 
 

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import torch
+
 from softonce.errors import ArgumentError
 from softonce.losses.row_maths import accumulation_dtype, result_dtype, row_shape
 from softonce.losses.rows.checks import check_index_target, check_scores
-from softonce.losses.sharding.loss import sharded_linear_cross_entropy, sharded_loss
+from softonce.losses.sharding.loss import sharded_loss
 from softonce.losses.sharding.partition import Arguments
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
 
     from softonce.losses.rows.objective import Loss
-    from softonce.shapes import Reduction
+    from softonce.losses.rows.options import LossOptions
 
 
 def is_distributed(tensor: Tensor) -> bool:
     """Return whether it is a DTensor; to import that class would take half a second."""
+    if type(tensor) in (torch.Tensor, torch.nn.Parameter):  # a compiler warns of what is asked next
+        return False
     return hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
 
 
-def check_no_lse(*, return_lse: bool) -> None:
+def _check_no_lse(options: LossOptions) -> None:
     """Raise if the log-sum-exp is asked for, which no rank holds with its gradient."""
-    if return_lse:
+    if options.return_lse:
         raise ArgumentError(
             "expected no return_lse with classes that are sharded over devices, found True: "
             "leave it out, or take it from the gathered logits"
@@ -49,10 +52,9 @@ def distributed_linear_cross_entropy(
     features: Tensor,
     linear_weight: Any,
     target: Tensor,
-    *,
     linear_bias: Tensor | None,
     weight: Tensor | None,
-    **options: Any,
+    options: LossOptions,
 ) -> Loss:
     """Return the loss of a head on a device mesh, a plain tensor, equal on all ranks.
 
@@ -65,39 +67,35 @@ def distributed_linear_cross_entropy(
         target: plain and equal on all ranks, or a DTensor, which is gathered.
         linear_bias: (C,), placed as the weight.
         weight: a factor for each class, plain or a DTensor.
-        options: of `sharded_linear_cross_entropy`.
+        options: what is asked for.
 
     Raises:
         ArgumentError: if weight or bias is placed in another way, or does not fit; or on ranks that
             have different features or targets.
     """
+    _check_no_lse(options)
     mesh, dim = linear_weight.device_mesh, _class_dim(linear_weight)
     if linear_bias is not None:
         _check_placed_alike(linear_bias, linear_weight)
     start, stop = _own_range(linear_weight.shape[0], mesh, dim)
-    loss: Loss = sharded_linear_cross_entropy(
-        _replicated(features, mesh),
-        _divided(linear_weight, mesh, dim),
-        _replicated(target, mesh),
-        class_start=start,
-        class_stop=stop,
-        group=mesh.get_group(dim),
+    arguments = Arguments(
+        features=_replicated(features, mesh),
+        local_weight=_divided(linear_weight, mesh, dim),
+        target=_replicated(target, mesh),
         linear_bias=None if linear_bias is None else _divided(linear_bias, mesh, dim),
         weight=None if weight is None else _replicated(weight, mesh),
-        **options,
+        class_start=start,
+        class_stop=stop,
+        options=options,
+        rows_per_chunk=None,
     )
-    return loss
+    group = mesh.get_group(dim)
+    loss, pred = sharded_loss(arguments, group, return_pred=options.return_pred)
+    return loss if pred is None else (loss, pred)
 
 
 def distributed_cross_entropy(
-    logits: Any,
-    target: Tensor,
-    *,
-    weight: Tensor | None,
-    reduction: Reduction,
-    ignore_index: int,
-    label_smoothing: float,
-    dtype: torch.dtype | None,
+    logits: Any, target: Tensor, weight: Tensor | None, options: LossOptions
 ) -> Tensor:
     """Return the loss of logits on a device mesh, a plain tensor, equal on all ranks.
 
@@ -107,14 +105,12 @@ def distributed_cross_entropy(
             a DTensor of the same placements.
         target: plain and equal on all ranks, or a DTensor, which is gathered.
         weight: a factor for each class, plain or a DTensor.
-        reduction: as in `cross_entropy`.
-        ignore_index: as in `cross_entropy`.
-        label_smoothing: as in `cross_entropy`.
-        dtype: as in `cross_entropy`.
+        options: what is asked for.
 
     Raises:
         ArgumentError: on every rank, if the arguments do not fit, or differ between ranks.
     """
+    _check_no_lse(options)
     check_scores("logits", logits)
     classes = 0 if logits.dim() == 1 else 1
     mesh, dim = logits.device_mesh, _dim_of_classes(logits, classes)
@@ -124,7 +120,7 @@ def distributed_cross_entropy(
     has_probs = wanted.shape == logits.shape or wanted.is_floating_point()
     if not has_probs:
         check_index_target("logits", logits.shape, wanted)
-    found = result_dtype(local, wanted) if dtype is None else dtype
+    found = options.dtype or result_dtype(local, wanted)
     start, stop = _own_range(logits.shape[classes], mesh, dim)
     arguments = Arguments(
         features=_as_rows(local.to(accumulation_dtype(found)), classes),
@@ -134,13 +130,11 @@ def distributed_cross_entropy(
         weight=None if weight is None else _replicated(weight, mesh),
         class_start=start,
         class_stop=stop,
-        reduction=reduction,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
+        options=options,
         rows_per_chunk=None,
     )
     loss, _ = sharded_loss(arguments, mesh.get_group(dim))
-    return (loss.reshape(shape) if reduction == "none" else loss).to(found)
+    return (loss.reshape(shape) if options.reduction == "none" else loss).to(found)
 
 
 def _as_rows(scores: Tensor, classes: int) -> Tensor:

@@ -6,6 +6,7 @@ numbers; one exchange of these, and each rank knows the loss and the gradient of
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import torch
@@ -16,6 +17,7 @@ from softonce.losses.head.parameters import Head, largest_factor
 from softonce.losses.kernels.products import product_dtype
 from softonce.losses.overrides import overridable
 from softonce.losses.rows.objective import NO_CLASS
+from softonce.losses.rows.options import LossOptions
 from softonce.losses.sharding.collectives import apply
 from softonce.losses.sharding.partition import Arguments, agree_on_shards
 from softonce.losses.sharding.rows import GivenLogits, run, set_up_rows
@@ -43,6 +45,7 @@ def sharded_linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     rows_per_chunk: int | None = None,
+    softcap: float | None = None,
     return_pred: Literal[False] = False,
 ) -> Tensor: ...
 
@@ -62,6 +65,7 @@ def sharded_linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     rows_per_chunk: int | None = None,
+    softcap: float | None = None,
     return_pred: Literal[True],
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -81,6 +85,7 @@ def sharded_linear_cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     rows_per_chunk: int | None = None,
+    softcap: float | None = None,
     return_pred: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Return the cross-entropy of a linear head of which each process holds some classes.
@@ -108,6 +113,7 @@ def sharded_linear_cross_entropy(
         label_smoothing: the share of the target that is spread evenly over all C classes.
         rows_per_chunk: how many rows of this rank's logits are in memory at a time; None takes what
             fits into 32 MiB, and at least 256.
+        softcap: the bound of the logits, as in `cross_entropy`.
         return_pred: return the class of each row's largest logit as well, as
             `linear_cross_entropy` does: one exchange more a chunk.
 
@@ -139,7 +145,6 @@ def sharded_linear_cross_entropy(
         An et al., "Partial FC", section 3 (https://arxiv.org/abs/2010.05222); Shoeybi et al.,
         "Megatron-LM", section 3 (https://arxiv.org/abs/1909.08053).
     """
-    features, local_weight, linear_bias = _autocast(features, local_weight, linear_bias)
     arguments = Arguments(
         features=features,
         local_weight=local_weight,
@@ -148,9 +153,9 @@ def sharded_linear_cross_entropy(
         weight=weight,
         class_start=class_start,
         class_stop=class_stop,
-        reduction=reduction,
-        ignore_index=-100 if ignore_index is None else ignore_index,
-        label_smoothing=label_smoothing,
+        options=LossOptions(
+            reduction, -100 if ignore_index is None else ignore_index, label_smoothing, softcap
+        ),
         rows_per_chunk=rows_per_chunk,
     )
     loss, pred = sharded_loss(arguments, group, return_pred=return_pred)
@@ -216,6 +221,7 @@ def sharded_loss(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the loss of checked arguments, and the predicted classes if they are asked for."""
     _refuse_transforms()
+    arguments = _in_autocast(arguments)
     shards = agree_on_shards(arguments, group)
     features = arguments.features
     rows = features if features.dim() > 1 else features.unsqueeze(0)
@@ -223,7 +229,7 @@ def sharded_loss(
     tensors = (rows, arguments.local_weight, arguments.linear_bias)
     loss, pred = apply(_ShardedLoss, *tensors, plan, return_pred)
     shape = features.shape[:-1]
-    loss = loss.reshape(shape) if arguments.reduction == "none" else loss
+    loss = loss.reshape(shape) if arguments.options.reduction == "none" else loss
     return loss, None if pred is None else pred.reshape(shape)
 
 
@@ -274,12 +280,22 @@ def _refuse_transforms() -> None:
         _refuse("a torch.func transform")
 
 
-def _autocast(*tensors: Tensor | None) -> list[Any]:
-    """Return the tensors as autocast wants the arguments of a product."""
-    first = next(tensor for tensor in tensors if tensor is not None)
-    device = first.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return list(tensors)
-    dtype = product_dtype(torch.get_autocast_dtype(device), first.device)
+def _in_autocast(arguments: Arguments) -> Arguments:
+    """Return the arguments with the factors of the product as autocast wants them."""
+    features, weight, bias = arguments.features, arguments.local_weight, arguments.linear_bias
+    device = features.device.type
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if weight is None or not is_on:
+        return arguments
+    dtype = product_dtype(torch.get_autocast_dtype(device), features.device)
     kinds = (torch.float32, torch.float16, torch.bfloat16)
-    return [t.to(dtype) if t is not None and t.dtype in kinds else t for t in tensors]
+
+    def convert(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.dtype in kinds else tensor
+
+    return replace(
+        arguments,
+        features=convert(features),
+        local_weight=convert(weight),
+        linear_bias=None if bias is None else convert(bias),
+    )

@@ -9,7 +9,7 @@ import torch
 
 from softonce.errors import ArgumentError
 from softonce.groups import agree, own_rank
-from softonce.losses.rows.checks import check_floating, check_options
+from softonce.losses.rows.checks import check_floating
 from softonce.shapes import Reduction
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import torch.distributed as dist
     from torch import Tensor
+
+    from softonce.losses.rows.options import LossOptions
 
 _EQUAL_ON_ALL_RANKS = {  # the facts, and what to do where ranks differ
     "rows of features": "pass the same rows on every rank; gather_rows makes them so",
@@ -27,6 +29,7 @@ _EQUAL_ON_ALL_RANKS = {  # the facts, and what to do where ranks differ
     "class weights": "pass the weights of all classes on every rank",
     "ignore_index": "pass one ignore_index on every rank",
     "label_smoothing": "pass one label_smoothing on every rank",
+    "softcap": "pass one softcap on every rank",
     "reduction": "pass one reduction on every rank",
     "rows_per_chunk": "pass one rows_per_chunk on every rank",
     "head with a gradient": "let the head require a gradient on every rank, or on none",
@@ -99,9 +102,7 @@ class Arguments:
     weight: Tensor | None
     class_start: int
     class_stop: int
-    reduction: Reduction
-    ignore_index: int
-    label_smoothing: float
+    options: LossOptions
     rows_per_chunk: int | None
 
     @property
@@ -146,9 +147,10 @@ def _facts(arguments: Arguments) -> dict[str, float]:
         "bias": arguments.linear_bias is not None,
         "probability targets": arguments.has_probs,
         "class weights": -1 if arguments.weight is None else len(arguments.weight),
-        "ignore_index": arguments.ignore_index,
-        "label_smoothing": arguments.label_smoothing,
-        "reduction": get_args(Reduction).index(arguments.reduction),
+        "ignore_index": arguments.options.ignore_index,
+        "label_smoothing": arguments.options.label_smoothing,
+        "softcap": arguments.options.softcap or 0,
+        "reduction": get_args(Reduction).index(arguments.options.reduction),
         "rows_per_chunk": arguments.rows_per_chunk or 0,
         "head with a gradient": any(t.requires_grad for t in head if t is not None),
         "features with a gradient": features.requires_grad and torch.is_grad_enabled(),
@@ -173,7 +175,7 @@ def _bits(features: Tensor) -> Tensor:
 def _problem(arguments: Arguments) -> ArgumentError | None:
     """Return what is wrong with this rank's arguments, for all ranks to raise."""
     try:
-        check_options(arguments.reduction, arguments.label_smoothing)
+        arguments.options.check()
         _check_head(arguments)
         _check_target(arguments)
         _check_constants(arguments.target, arguments.weight)
@@ -222,7 +224,7 @@ def _check_head(arguments: Arguments) -> None:
 
 
 def _check_target(arguments: Arguments) -> None:
-    target, ignore_index = arguments.target, arguments.ignore_index
+    target, ignore_index = arguments.target, arguments.options.ignore_index
     rows = tuple(arguments.features.shape[:-1])
     is_integer = not (
         target.is_floating_point() or target.is_complex() or target.dtype == torch.bool

@@ -9,6 +9,7 @@ import torch
 
 from softonce.groups import gather_stacked
 from softonce.losses.head.predictions import find_largest
+from softonce.losses.kernels.softcap import cap, slope_of
 from softonce.losses.row_maths import accumulation_dtype, as_batch
 from softonce.losses.rows.checks import index_target
 from softonce.losses.sharding.collectives import sum_parts_
@@ -41,6 +42,7 @@ class ShardedRows:
     Args:
         shards: who holds which classes.
         reduction: `mean`, `sum` or `none`.
+        softcap: the bound of the logits; None is none.
         with_gradient: whether forward makes the gradients.
         rows_per_chunk: the same on all ranks, as each chunk is an exchange.
         total: what the mean divides by, ().
@@ -53,6 +55,7 @@ class ShardedRows:
 
     shards: Shards
     reduction: Reduction
+    softcap: float | None
     with_gradient: bool
     rows_per_chunk: int
     total: Tensor
@@ -158,7 +161,8 @@ class GivenGradients:
 def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
     """Make the effective target: of `(1 - eps) w q + eps w / C` this rank's classes."""
     features, num_classes = arguments.features, shards.num_classes
-    smoothing = arguments.label_smoothing
+    options = arguments.options
+    smoothing = options.label_smoothing
     ones = features.new_ones(num_classes, dtype=accumulation_dtype(features.dtype))
     weight = ones if arguments.weight is None else arguments.weight.to(ones)
     spread = (smoothing / num_classes * weight)[shards.own]
@@ -172,15 +176,16 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
         mass = ProbsMass(target[:, shards.own] if is_whole else target)
         total = ones.new_tensor(len(features))
     else:
-        index, counted, outside = _counted_index(target, num_classes, arguments.ignore_index)
+        index, counted, outside = _counted_index(target, num_classes, options.ignore_index)
         total = weight[index].sum()
         at_target = keep[index] if outside is None else keep[index].masked_fill(outside, torch.nan)
         mass = _own_mass(index, at_target, shards.own, spread if smoothing else None)
     fitting = max(FEWEST_ROWS, LOGITS_PER_CHUNK // max(1, shards.widest))
     return ShardedRows(
         shards=shards,
-        reduction=arguments.reduction,
-        with_gradient=torch.is_grad_enabled() and arguments.reduction != "none",
+        reduction=options.reduction,
+        softcap=options.softcap,
+        with_gradient=torch.is_grad_enabled() and options.reduction != "none",
         rows_per_chunk=arguments.rows_per_chunk or fitting,
         total=total,
         counted=counted,
@@ -250,7 +255,10 @@ def run(
     losses = plan.keep.new_empty(len(head.features))
     for start in range(0, len(losses), plan.rows_per_chunk):
         rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
-        logits, mass = head.logits(rows), plan.chunk(rows)
+        logits, mass = cap(head.logits(rows), plan.softcap), plan.chunk(rows)
+        slope = None
+        if plan.softcap is not None and gradients is not None:
+            slope = slope_of(logits, plan.softcap)
         place = None if pred is None else _largest(logits)
         part, anchor = describe_(logits, mass)
         parts = gather_stacked(torch.stack(part), shards.group)
@@ -260,6 +268,8 @@ def run(
         losses[rows] = whole.loss
         if gradients is not None:
             dlogits = differentiate_(logits, part, anchor, whole, mass, shards.rank)
+            if slope is not None:
+                dlogits.mul_(slope)
             if row_scale is not None:
                 dlogits.mul_(row_scale[rows].unsqueeze(1))
             gradients.add_(head, dlogits, rows)
