@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softonce.checker.rule import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from softonce.checker.rule import Rule
 
@@ -79,8 +80,19 @@ def examples_in(cases: Path) -> dict[str, dict[str, str]]:
     return examples
 
 
+def write_examples(cases: Path) -> None:
+    """Write `examples.json` anew: `python -m softonce.checker.pages tests/checker/cases`."""
+    target = Path(__file__).with_name("examples.json")
+    text = json.dumps(examples_in(cases), indent=1, sort_keys=True, ensure_ascii=False)
+    target.write_text(text + "\n", encoding="utf-8")
+
+
 @cache
 def _examples() -> dict[str, dict[str, str]]:
     stored = resources.files("softonce.checker").joinpath("examples.json")
     loaded: dict[str, dict[str, str]] = json.loads(stored.read_text(encoding="utf-8"))
     return loaded
+
+
+if __name__ == "__main__":
+    write_examples(Path(sys.argv[1]))
