@@ -226,6 +226,19 @@ def index_scores(
     return replace(result, dim=dim, num_classes=classes, rank=None)
 
 
+def overwritten(whole: Scores, part: Value) -> Value:
+    """Return what a tensor holds once some entries are of another one: a range that holds both."""
+    if not isinstance(part, Scores) or not (part.known and whole.known):
+        return UNKNOWN
+    both = part.kind | whole.kind
+    if both == Kind.LOGITS:
+        return whole
+    if both & ~(Kind.P | Kind.BP):
+        return UNKNOWN
+    maker = whole.maker(both) or part.maker(both)
+    return UNKNOWN if maker is None else scores(Kind.BP, maker, rank=whole.rank)
+
+
 def binary(
     run: Interpreter, frame: Frame, node: ast.BinOp | ast.AugAssign, left: Value, right: Value
 ) -> Value:

@@ -16,16 +16,14 @@ from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.lattice import join
-from softonce.checker.static.operations import binary
+from softonce.checker.static.operations import binary, overwritten
 from softonce.checker.static.values import (
-    UNKNOWN,
     Const,
     Instance,
     Later,
     Scores,
     Sequence,
     Value,
-    scores,
 )
 
 if TYPE_CHECKING:
@@ -138,22 +136,9 @@ def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Val
         bind(run, frame, target.value, join(receiver, filled))
         return
     if isinstance(receiver, Scores) and receiver.kind != Kind.OTHER:
-        bind(run, frame, target.value, _overwritten(receiver, value))
+        bind(run, frame, target.value, overwritten(receiver, value))
         return
     attributes.store_item(run, frame, receiver, key, value)
-
-
-def _overwritten(whole: Scores, part: Value) -> Value:
-    """Return what a tensor holds once some entries are of another one: a range that holds both."""
-    if not isinstance(part, Scores) or not (part.known and whole.known):
-        return UNKNOWN
-    both = part.kind | whole.kind
-    if both == Kind.LOGITS:
-        return whole
-    if both & ~(Kind.P | Kind.BP):
-        return UNKNOWN
-    maker = whole.maker(both) or part.maker(both)
-    return UNKNOWN if maker is None else scores(Kind.BP, maker, rank=whole.rank)
 
 
 def _return(run: Interpreter, frame: Frame, node: ast.Return) -> bool:
