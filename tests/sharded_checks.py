@@ -114,7 +114,7 @@ def variants_equal_the_textbook():
             {},
             {"weight": class_weight},
             {"weight": class_weight, "label_smoothing": 0.1, "reduction": "none"},
-            {"label_smoothing": 1.0, "reduction": "sum", "softcap": 2.0},
+            {"label_smoothing": 1.0, "reduction": "sum", "softcap": 9.0},
         ],
         [False, True],
     )

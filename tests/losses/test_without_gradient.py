@@ -64,7 +64,8 @@ def test_one_product_is_made_and_no_gradient(how, mode, dtype, reduction):
         found = list(losses(features, weight, reduction))
     assert not any(loss[0].requires_grad for loss in found if isinstance(loss, tuple))
     assert not any(loss.requires_grad for loss in found if not isinstance(loss, tuple))
-    assert memory.largest < weight.numel()
+    is_widened = how == "short" and dtype in HALF_DTYPES  # a small head, for one product
+    assert is_widened or memory.largest < weight.numel()
     products = 2 if dtype in HALF_DTYPES else 1  # of half precision one more, for what it rounded
     assert flops.get_total_flops() <= products * 2 * N * D * C * len(found)
 
