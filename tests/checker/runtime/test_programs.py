@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -192,3 +193,69 @@ def test_program_is_the_same_watched(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - set(QUICK)))
 def test_every_program_is_the_same_watched(name: str, tmp_path: Path) -> None:
     is_same(name, tmp_path)
+
+
+CHILDREN = """
+import sys
+import torch.multiprocessing as mp
+
+
+def work(*_):
+    print("trained", train(network(nn.Softmax(1)), steps=25) > 0, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fork":
+        started = [mp.Process(target=work) for _ in range(2)]
+        for process in started: process.start()
+        for process in started: process.join()
+    else:
+        mp.spawn(work, nprocs=2)
+"""
+LAUNCHES = {
+    "fork": ("train.py", "fork"),
+    "spawn": ("train.py", "spawn"),
+}  # fmt: skip
+
+
+def check_children(name: str, folder: Path) -> None:
+    (folder / "train.py").write_text(HEAD + CHILDREN)
+    done = run(*SOFTONCE, "watch", "--fail", *LAUNCHES[name], folder=folder)
+    assert done.stdout.count("trained True") == 2
+    assert done.returncode == 1
+    # One line when it became certain, one in the report, however many processes saw it.
+    assert done.stderr.count("error SO101") == 2, done.stderr
+    assert "no loss was seen" not in done.stderr
+
+
+def test_forked_children_are_reported_once(tmp_path: Path) -> None:
+    check_children("fork", tmp_path)
+
+
+@pytest.mark.slow
+def test_spawned_children_are_reported_once(tmp_path: Path) -> None:
+    check_children("spawn", tmp_path)
+
+
+def test_finding_is_on_standard_error_before_the_script_is_ended(tmp_path: Path) -> None:
+    text = (
+        "net = network(nn.Softmax(1)); optimizer = torch.optim.SGD(net.parameters(), lr=0.1)\n"
+        "for step in range(200):\n"
+        "    loss = F.cross_entropy(net(images), target)\n"
+        "    optimizer.zero_grad(); loss.backward(); optimizer.step()\n"
+        "    if step == 100: print('at 100', flush=True); sys.stdin.readline()\n"
+    )
+    (tmp_path / "train.py").write_text(HEAD + text)
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, *SOFTONCE, "watch", "train.py"], cwd=tmp_path, text=True, stderr=err,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at 100\n"
+        before = (tmp_path / "err").read_text()
+        process.terminate()
+        process.communicate(timeout=60)
+    assert before.count("error SO101") == 1
+    assert process.returncode == -signal.SIGTERM
+    assert "looked at 21 of 101 steps" in (tmp_path / "err").read_text()
