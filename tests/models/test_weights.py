@@ -150,7 +150,7 @@ def test_another_number_of_classes_takes_the_names_away() -> None:
     assert report.head_reinitialised
     assert report.classes is None
     assert report.notes == (
-        "ResNet18_Weights.IMAGENET1K_V1 has 1000 classes, the model 5: the head starts afresh",
+        "ResNet18_Weights.IMAGENET1K_V1 has 1,000 classes, the model 5: the head starts afresh",
     )
 
 

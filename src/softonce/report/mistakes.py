@@ -18,7 +18,7 @@ from softonce.report.activation import activation_maps
 from softonce.report.page import ConfusedPictures, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,13 +55,30 @@ class _Wrong(NamedTuple):
     prob: float
 
 
+class _Picture(NamedTuple):
+    """Of one file, read once: what a page shows, and what the network sees."""
+
+    thumbnail: Image.Image
+    square: NDArray[np.uint8] | None
+
+
 def find_mistakes(evaluation: Evaluation) -> Mistakes:
     """Return the most confident wrong predictions, and the most confused pairs, with pictures."""
     ranked = _rank(evaluation)
-    worst = ranked[:NUM_MISTAKES]
-    maps, about = _maps(evaluation, worst)
-    mistakes = [_mistake(evaluation, wrong, maps.get(wrong.sample)) for wrong in worst]
-    return Mistakes(mistakes, _confused(evaluation, ranked), about)
+    worst, pairs = ranked[:NUM_MISTAKES], _confused_pairs(evaluation, ranked)
+    shown_ = {wrong.sample for members in [worst, *pairs.values()] for wrong in members}
+    read = {sample: _read(evaluation, sample) for sample in sorted(shown_)}
+    pictures = {sample: picture for sample, picture in read.items() if picture is not None}
+    maps, about = _maps(evaluation, worst, pictures)
+    mistakes = [_mistake(evaluation, wrong, pictures, maps.get(wrong.sample)) for wrong in worst]
+    confused = [
+        ConfusedPictures(
+            evaluation.figures.confused_pairs[number],
+            [_mistake(evaluation, w, pictures) for w in members if w.sample in pictures],
+        )
+        for number, members in pairs.items()
+    ]
+    return Mistakes(mistakes, confused, about)
 
 
 def _rank(evaluation: Evaluation) -> list[_Wrong]:
@@ -75,21 +92,17 @@ def _rank(evaluation: Evaluation) -> list[_Wrong]:
 
 
 def _maps(
-    evaluation: Evaluation, worst: Sequence[_Wrong]
+    evaluation: Evaluation, worst: Sequence[_Wrong], pictures: Mapping[int, _Picture]
 ) -> tuple[dict[int, NDArray[np.float32]], str]:
     """Return, of each mistake, the maps of the predicted and of the true class; and a sentence."""
-    engine, samples = evaluation.engine, evaluation.scan.samples
-    if engine is None:
-        return {}, ""
+    engine = evaluation.engine
     squares, classes = {}, []
     for wrong in worst:
-        try:
-            image = open_image(samples.read(wrong.sample))
-            squares[wrong.sample] = to_square(image, engine.metadata.preprocessing)
-        except _UNREADABLE:
-            continue
-        classes.append((wrong.pred, wrong.target))
-    if not squares:
+        picture = pictures.get(wrong.sample)
+        if picture is not None and picture.square is not None:
+            squares[wrong.sample] = picture.square
+            classes.append((wrong.pred, wrong.target))
+    if engine is None or not squares:
         return {}, ""
     found = activation_maps(engine, np.stack(list(squares.values())), np.array(classes))
     if found.values is None:
@@ -103,48 +116,52 @@ def _maps(
 
 
 def _mistake(
-    evaluation: Evaluation, wrong: _Wrong, maps: NDArray[np.float32] | None = None
+    evaluation: Evaluation,
+    wrong: _Wrong,
+    pictures: Mapping[int, _Picture],
+    maps: NDArray[np.float32] | None = None,
 ) -> Mistake:
-    samples, engine = evaluation.scan.samples, evaluation.engine
-    thumbnail = _thumbnail(evaluation, wrong.sample)
+    picture, engine = pictures.get(wrong.sample), evaluation.engine
     lit: list[bytes] = []
-    if thumbnail is not None and maps is not None and engine is not None:
-        box = _seen_box(thumbnail.size, engine.metadata.preprocessing)
-        lit = [_as_jpeg(_lit(thumbnail, each, box)) for each in maps]
+    if picture is not None and maps is not None and engine is not None:
+        box = _seen_box(picture.thumbnail.size, engine.metadata.preprocessing)
+        lit = [_as_jpeg(_lit(picture.thumbnail, each, box)) for each in maps]
     return Mistake(
-        path=samples.where(wrong.sample),
+        path=evaluation.scan.samples.where(wrong.sample),
         target=wrong.target,
         pred=wrong.pred,
         prob=wrong.prob,
-        thumbnail=b"" if thumbnail is None else _as_jpeg(thumbnail),
+        thumbnail=b"" if picture is None else _as_jpeg(picture.thumbnail),
         lit=tuple(lit),
     )
 
 
-def _confused(evaluation: Evaluation, ranked: Sequence[_Wrong]) -> list[ConfusedPictures]:
-    """Return the most confused pairs of classes with their most confident mistakes.
+def _confused_pairs(evaluation: Evaluation, ranked: Sequence[_Wrong]) -> dict[int, list[_Wrong]]:
+    """Return the most confident mistakes of the most confused pairs, by the pair's number.
 
     Of two classes the worst mistakes show the same, and a pair that occurred once is no pattern.
     """
     if len(evaluation.classes) == 2:
-        return []
-    found = []
-    for pair in evaluation.figures.confused_pairs[:NUM_PAIRS]:
+        return {}
+    found = {}
+    for number, pair in enumerate(evaluation.figures.confused_pairs[:NUM_PAIRS]):
         if pair["count"] < 2:
             break
         members = [w for w in ranked if (w.target, w.pred) == (pair["target"], pair["pred"])]
-        shown_ = [_mistake(evaluation, wrong) for wrong in members[:NUM_OF_PAIR]]
-        found.append(ConfusedPictures(pair, [each for each in shown_ if each.thumbnail]))
+        found[number] = members[:NUM_OF_PAIR]
     return found
 
 
-def _thumbnail(evaluation: Evaluation, index: int) -> Image.Image | None:
-    """Return a small picture; None if it cannot be read any more."""
+def _read(evaluation: Evaluation, sample: int) -> _Picture | None:
+    """Return the picture, small; None if it cannot be read any more."""
+    engine = evaluation.engine
     try:
-        image = shown(open_image(evaluation.scan.samples.read(index)))
+        image = open_image(evaluation.scan.samples.read(sample))
+        thumbnail = resize_to_show(shown(image), least=_LEAST, most=_MOST)
+        square = None if engine is None else to_square(image, engine.metadata.preprocessing)
     except _UNREADABLE:
         return None
-    return resize_to_show(image, least=_LEAST, most=_MOST)
+    return _Picture(thumbnail, square)
 
 
 def _seen_box(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int, int, int]:

@@ -122,7 +122,8 @@ def test_archive_of_pickles_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt2"
     torch.save({"a": torch.zeros(2)}, path)
     with pytest.raises(
-        ArtefactError, match=r"expected an archive of torch\.export .* found pickles"
+        ArtefactError,
+        match=r"expected a model file with a graph.* found a checkpoint of torch\.save",
     ):
         read_model(path)
 
