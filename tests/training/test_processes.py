@@ -135,8 +135,10 @@ def test_many_logits_do_not_depend_on_the_processes_or_on_the_blocks(data: Path)
     assert top1[0] == top1[1]
 
 
+# Two epochs: the weights differ by 6e-9 then. In a third a rounding may turn a ReLU's sign, and the
+# same difference is 1e-8 or 4e-5, by luck and not by what is tested.
 SHARDED = {
-    "epochs": 3, "class-weights": "ants=3", "head-epochs": 1, "model-ema-steps": 2,
+    "epochs": 2, "class-weights": "ants=3", "head-epochs": 1, "model-ema-steps": 2,
     "label-smoothing": 0.1, "clip-grad-norm": 1,
 }  # fmt: skip
 
