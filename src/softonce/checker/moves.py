@@ -185,7 +185,11 @@ def after_movedim(
     Example:
         >>> after_movedim(3, (0,), (-1,))
         (1, 2, 0)
+        >>> after_movedim(0, (0,), (0,))  # torch allows it of a scalar
+        ()
     """
+    if rank == 0:
+        return ()
     old, new = ([dim % rank for dim in dims] for dims in (sources, destinations))
     placed = dict(zip(new, old, strict=True))
     others = iter([dim for dim in range(rank) if dim not in old])
