@@ -64,14 +64,14 @@ def print_metadata(metadata: Metadata) -> None:
     more = len(metadata.classes) - _MAX_CLASSES
     rows = {
         "architecture": metadata.arch,
-        "arguments": _listed(metadata.arch_args),
+        "arguments": _list(metadata.arch_args),
         "classes": f"{len(metadata.classes)}: {classes}"
         + (f" and {more} more" if more > 0 else ""),
-        "preprocessing": _listed(metadata.preprocessing.to_dict()),
+        "preprocessing": _list(metadata.preprocessing.to_dict()),
         "output": metadata.output,
         "temperature": f"{metadata.temperature:.4f}",
-        "training": _listed({k: v for k, v in metadata.training.items() if k != "metrics"}),
-        "metrics": _listed(metadata.training.get("metrics", {})),
+        "training": _list({k: v for k, v in metadata.training.items() if k != "metrics"}),
+        "metrics": _list(metadata.training.get("metrics", {})),
     }
     for label, text in rows.items():
         table.add_row(Text(label, style="bold"), Text(text))
@@ -119,11 +119,16 @@ def print_paths(paths: Mapping[str, Path]) -> None:
         _console().print(Text(f"{label}: {path}"), soft_wrap=True)
 
 
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-    )
+def _list(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_spell(value)}" for name, value in values.items())
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({_list(value)})"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_spell, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _console(*, pipe_width: int = _PIPE_WIDTH) -> Console:
