@@ -13,8 +13,8 @@ from data.pictures import scanned
 from softonce.config import PackConfig
 from softonce.data.names import Names
 from softonce.data.pack import pack
+from softonce.data.remote import Remote
 from softonce.data.sources import absolute, open_source, short_name
-from softonce.data.storage import Remote
 from softonce.errors import DataError, ImageError, MissingExtraError
 
 

@@ -1,27 +1,24 @@
-"""Where bytes are: a folder of this machine, or a URL through fsspec; all files are opened here."""
+"""Where bytes are: what every storage can do, and a folder of this machine."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from softonce.data.images import MAX_BYTES
-from softonce.errors import DataError, ImageError, MissingExtraError, SoftonceError, StorageError
+from softonce.errors import DataError, ImageError, SoftonceError, StorageError
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -36,18 +33,6 @@ MAX_OPEN_SHARDS = 128
 """More shards than this are not kept open; a process may open 256 files where it may open few."""
 
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
-_TAGS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "Content-MD5",
-    "LastModified",
-    "Last-Modified",
-    "mtime",
-    "created",
-)
-"""What the stores call what changes when a file does, the surest first."""
-_BACK_ENDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 
 
 class Storage(Protocol):
@@ -79,15 +64,6 @@ class Storage(Protocol):
 
     def where(self, name: bytes = b"") -> str:
         """Return what a message calls it: a path or a URL."""
-
-
-def open_storage(place: str | Path) -> Storage:
-    """Return the storage behind a path or a URL.
-
-    Raises:
-        MissingExtraError: if the URL needs a package that is not installed.
-    """
-    return Remote(str(place).rstrip("/")) if is_url(place) else Local(Path(place))
 
 
 def is_url(place: str | Path) -> bool:
@@ -207,7 +183,7 @@ class Local:
             data = os.pread(opened.descriptor, size, start)
         except OSError as error:
             raise _refused(error) from error
-        return _whole(data, size)
+        return check_length(data, size)
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
         """Return size and time of change of each."""
@@ -257,154 +233,10 @@ def _opened(path: bytes, stamp: Stamp) -> _Opened:
     return opened
 
 
-def _whole(data: bytes, size: int) -> bytes:
+def check_length(data: bytes, size: int) -> bytes:
+    """Return the bytes that were read, if there are as many as were asked for."""
     if len(data) != size:
         raise ImageError(
             f"expected {format_count(size, 'byte')}, found {len(data):,}: the file is cut short"
         )
     return data
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A folder behind a URL, through fsspec.
-
-    Args:
-        url: as fsspec takes it: `s3://`, `gs://`, `https://`, `memory://`, ...
-    """
-
-    url: str
-
-    def kind(self, name: bytes = b"") -> Kind:
-        """Say what is there."""
-        with _reading(self.where(name)):
-            files, path = self._at(name)
-            return "folder" if files.isdir(path) else "file" if files.exists(path) else "nothing"
-
-    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
-        """Return the names of the visible folders and files inside, sorted."""
-        with _reading(self.where(name)):
-            files, path = self._at(name)
-            found = {
-                _last(entry["name"]): entry["type"] == "directory"
-                for entry in files.ls(path, detail=True)
-                if entry["name"].rstrip("/") != path.rstrip("/")
-            }
-        visible = {inner: is_folder for inner, is_folder in found.items() if inner[:1] != b"."}
-        folders = sorted(inner for inner, is_folder in visible.items() if is_folder)
-        return folders, sorted(inner for inner, is_folder in visible.items() if not is_folder)
-
-    def walk(self, name: bytes = b"") -> Iterator[bytes]:
-        """Yield every visible file below, in the order that a folder of this machine has."""
-        with _reading(self.where(name)):
-            files, path = self._at(name)
-            below = [found[len(path.rstrip("/")) + 1 :] for found in files.find(path)]
-        prefix = name + b"/" if name else b""
-        parts = sorted(
-            (inner.encode("utf-8", "surrogateescape").split(b"/") for inner in below),
-            key=_as_walked,
-        )
-        return (prefix + b"/".join(p) for p in parts if not any(part[:1] == b"." for part in p))
-
-    def open(self, name: bytes) -> BinaryIO:
-        """Open a file to read it from front to back."""
-        with _reading(self.where(name)):
-            files, path = self._at(name)
-            opened: BinaryIO = files.open(path, "rb")
-            return opened
-
-    def read(self, name: bytes, *, limit: int = MAX_BYTES) -> bytes:
-        """Read a file in one request."""
-        try:
-            files, path = self._at(name)
-            if self.url.startswith("http"):  # a server may not know how to send a part
-                with files.open(path, "rb", block_size=0) as file:
-                    data: bytes = file.read(limit + 1)
-            else:
-                data = files.cat_file(path, start=0, end=limit + 1)
-        except Exception as error:
-            raise ImageError(_reason(error)) from error
-        if len(data) > limit:
-            raise ImageError(f"more than {limit:,} bytes, the most that is allowed")
-        return data
-
-    def read_part(self, name: bytes, start: int, size: int, *, stamp: Stamp) -> bytes:  # noqa: ARG002 - a store has no such times
-        """Read a part of a file in one request."""
-        try:
-            files, path = self._at(name)
-            data: bytes = files.cat_file(path, start=start, end=start + size)
-        except Exception as error:
-            raise ImageError(_reason(error)) from error
-        return _whole(data, size)
-
-    def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
-        """Return the size, and a number made of the tag or time that the store gives."""
-        with ThreadPoolExecutor() as threads:  # each may be a request, which is waited for
-            return np.array(list(threads.map(self._stamp, names)), np.int64).reshape(-1, 2)
-
-    def _stamp(self, name: bytes) -> Stamp:
-        files, path = self._at(name)
-        try:
-            info = files.info(path)
-        except Exception:  # noqa: BLE001 - of any back end; found out when it is read
-            return -1, -1
-        tag = next((info[key] for key in _TAGS if info.get(key)), None)
-        return info.get("size") or -1, -1 if tag is None else _number(str(tag))
-
-    def where(self, name: bytes = b"") -> str:
-        """Return the URL."""
-        return f"{self.url}/{name.decode('utf-8', 'replace')}" if name else self.url
-
-    def _at(self, name: bytes) -> tuple[Any, str]:
-        files, root = _filesystem(self.url, os.getpid())
-        return files, f"{root.rstrip('/')}/{name.decode('utf-8', 'surrogateescape')}".rstrip("/")
-
-
-@cache
-def _filesystem(url: str, pid: int) -> tuple[Any, str]:  # noqa: ARG001 - connections are a process's own
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise MissingExtraError.of("fsspec", "cloud") from None
-    scheme = url.partition("://")[0]
-    try:
-        files, root = url_to_fs(url)
-    except ImportError:
-        raise MissingExtraError.of(_BACK_ENDS.get(scheme, scheme), "cloud") from None
-    except ValueError as error:
-        raise DataError(
-            f"expected a URL that fsspec knows, such as s3://, gs:// or https://, found {url}: "
-            f"{_reason(error)}"
-        ) from error
-    return files, str(root)
-
-
-@contextmanager
-def _reading(where: str) -> Iterator[None]:
-    """Turn whatever a back end raises into one line."""
-    try:
-        yield
-    except (DataError, MissingExtraError):
-        raise
-    except Exception as error:
-        raise DataError(
-            f"expected to read {where}, found: {_reason(error)}; check the URL, the permissions "
-            "and the connection"
-        ) from error
-
-
-def _last(path: str) -> bytes:
-    return path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
-
-
-def _as_walked(parts: list[bytes]) -> list[tuple[bool, bytes]]:
-    """Sort the files of a folder before its folders."""
-    return [(place < len(parts) - 1, part) for place, part in enumerate(parts)]
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from softonce.data.images import check_size, open_image
-from softonce.data.storage import Remote, images_below, is_url, read_bytes
+from softonce.data.remote import Remote
+from softonce.data.storage import images_below, is_url, read_bytes
 from softonce.data.web import fetch_bytes
 from softonce.errors import ArgumentError, ImageError
 from softonce.prediction.arrays import is_tensor, picture_of_array, picture_of_tensor

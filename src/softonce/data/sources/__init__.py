@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softonce.data.storage import is_url, open_storage
+from softonce.data.remote import Remote
+from softonce.data.storage import Local, is_url
 from softonce.errors import DataError
 from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from softonce.data.sources.source import Source
+    from softonce.data.storage import Storage
 
 IDX = "idx:"
 
@@ -42,8 +44,8 @@ def open_source(data: str | Path) -> Source:
     parent, _, last = text.rstrip("/").rpartition("/")
     if last.lower().endswith(SUFFIXES):
         inside = parent or ("/" if text.startswith("/") else ".")
-        return Manifest.open(open_storage(inside), last, is_own=not is_url(text))
-    storage = open_storage(text)
+        return Manifest.open(_open_storage(inside), last, is_own=not is_url(text))
+    storage = _open_storage(text)
     kind = storage.kind()
     if kind != "folder":
         found = "a file" if kind == "file" else "nothing"
@@ -55,6 +57,15 @@ def open_source(data: str | Path) -> Source:
         )
     shards = find_shards(storage)
     return Shards.open(storage, shards) if shards else Folder.open(storage)
+
+
+def _open_storage(place: str | Path) -> Storage:
+    """Return the storage behind a path or a URL.
+
+    Raises:
+        MissingExtraError: if the URL needs a package that is not installed.
+    """
+    return Remote(str(place).rstrip("/")) if is_url(place) else Local(Path(place))
 
 
 def absolute(data: str | Path) -> str:
