@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.config import EvaluateConfig, ExportConfig, PredictConfig, ServeConfig
 from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
-from softonce.engines import open_engine
+from softonce.engines import open_as_asked
 from softonce.engines.engine import with_tta
 from softonce.errors import (
     ArgumentError,
@@ -97,14 +97,7 @@ class Classifier:
             trust=trust,
         )
         with visible_notes():
-            opened = open_engine(
-                config.artefact,
-                name=config.engine,
-                device=config.device,
-                precision=config.precision,
-                threads=config.threads,
-                trust=config.trust,
-            )
+            opened = open_as_asked(config.artefact, config)
         return cls(opened, config)
 
     def __call__(

@@ -75,15 +75,8 @@ def serve(config: ServeConfig | str | Path, **options: Any) -> int:
         from softonce.serving.server import serve as run
     except ImportError as error:
         raise MissingExtraError.of(error.name or str(error), "serve") from error
-    from softonce.engines import open_engine
+    from softonce.engines import open_as_asked
 
     with visible_notes(quiet=settled.quiet):
-        engine = open_engine(
-            settled.file,
-            name=settled.engine,
-            device=settled.device,
-            precision=settled.precision,
-            threads=settled.threads,
-            trust=settled.trust,
-        )
+        engine = open_as_asked(settled.file, settled)
         return run(engine, settled)

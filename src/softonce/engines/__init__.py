@@ -5,4 +5,5 @@
 
 from softonce.engines.engine import Engine as Engine
 from softonce.engines.engine import Flipped as Flipped
+from softonce.engines.opening import open_as_asked as open_as_asked
 from softonce.engines.opening import open_engine as open_engine

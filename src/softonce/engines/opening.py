@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from softonce.config import PredictConfig, ServeConfig
     from softonce.config.fields import AskedPrecision, EngineName
     from softonce.engines.engine import Engine
 
@@ -85,6 +86,18 @@ def open_engine(
         return _open_artefact(path, names[0], device, exact, precision, threads)
     engines = [_open_exported(path, each, threads=threads, trust=trust) for each in names]
     return engines[0] if len(engines) == 1 else _fastest(engines)
+
+
+def open_as_asked(path: Path, config: PredictConfig | ServeConfig) -> Engine:
+    """Open a model file with the options of a configuration; see `open_engine`."""
+    return open_engine(
+        path,
+        name=config.engine,
+        device=config.device,
+        precision=config.precision,
+        threads=config.threads,
+        trust=config.trust,
+    )
 
 
 def _able(path: Path, name: EngineName) -> list[str]:

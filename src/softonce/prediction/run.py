@@ -8,7 +8,7 @@ from softonce.config import PredictConfig
 from softonce.config.keywords import config_of
 from softonce.console import visible_notes
 from softonce.drawing import PictureFolder
-from softonce.engines import open_engine
+from softonce.engines import open_as_asked
 from softonce.engines.engine import with_tta
 from softonce.errors import ArgumentError, DataError
 from softonce.prediction.annotated import draw_answers
@@ -125,12 +125,5 @@ def _records(config: PredictConfig) -> Iterator[Record]:
 
 
 def _open(config: PredictConfig) -> Predictor:
-    engine = open_engine(
-        config.artefact,
-        name=config.engine,
-        device=config.device,
-        precision=config.precision,
-        threads=config.threads,
-        trust=config.trust,
-    )
+    engine = open_as_asked(config.artefact, config)
     return Predictor(with_tta(engine, config.tta))
