@@ -153,6 +153,8 @@ class RunFolder:
                 mark.unlink(missing_ok=True)
             with suppress(OSError):  # somebody's own file is in it
                 self.path.rmdir()
+                if self.path.parent == RUNS:
+                    RUNS.rmdir()  # which holds other runs as a rule
 
     def claim(self, config: str, *, overwrite: bool) -> None:
         """Make the folder, take an earlier run out of it, and write the configuration into it.

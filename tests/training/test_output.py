@@ -50,7 +50,7 @@ def test_runs_are_numbered_by_their_data(photos: Path, tmp_path: Path, caplog) -
 def test_a_run_that_cannot_begin_leaves_no_folder(data, error, tmp_path: Path) -> None:
     with pytest.raises(error, match="expected"):
         train(TrainConfig(data))
-    assert not list(tmp_path.glob("runs/*"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_strange_name_of_the_data_makes_a_plain_one(photos: Path, tmp_path: Path) -> None:
