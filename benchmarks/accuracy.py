@@ -9,7 +9,7 @@ kept as val, which the last epoch does not look at.
 `--protocol short` is ours for 40 epochs on two cores: the recipe `scratch-small` with alternating
 flip and label smoothing 0.1, erasing with probability 0.25, one seed.
 
-Interrupted, it goes on where it was when called again with the same --work.
+If interrupted, it resumes when called again with the same --work.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ val), from nothing: `resnet18` at 96 px by default, and as the default was befor
 at 32 px, which is `finetune-small`, against `finetune` and against a start from nothing.
 
 Every seed is its own run of 12 epochs, the same seeds for all, so that differences are paired.
-Interrupted, it goes on where it was when called again with the same --work.
+If interrupted, it resumes when called again with the same --work.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ counts on both sides, as does the evaluation after every epoch.
 
 The two take turns, epoch by epoch, so that whatever else the machine does slows both alike. Each
 side stops once it is good enough. With --at-most RATIO the whole stops as soon as theirs has taken
-so long that the ratio is proved. Interrupted, it goes on where it was when called again.
+so long that the ratio is proved. If interrupted, it resumes when called again.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def open_group(
         timeout_seconds: a process that waits longer for the others raises.
 
     Raises:
-        ArgumentError: where neither the arguments nor the environment tell who this process is.
+        ArgumentError: if neither the arguments nor the environment tell who this process is.
 
     Example:
         >>> import tempfile
@@ -78,7 +78,7 @@ def own_rank(group: dist.ProcessGroup | None = None) -> int:
     """Return this process's place in the group, 0 where there is none.
 
     Raises:
-        ArgumentError: where this process does not belong to the group.
+        ArgumentError: if this process does not belong to the group.
     """
     rank = dist.get_rank(group) if dist.is_initialized() else 0
     if rank < 0:

@@ -41,7 +41,7 @@ class GraphEngine:
         """Return the logits of (N, channels, size, size) uint8 pixels.
 
         Raises:
-            ArtefactError: where the file gives probabilities alone.
+            ArtefactError: if the file gives probabilities alone.
         """
         outputs = self.run(as_pictures(pixels, self.metadata.preprocessing))
         if "logits" not in outputs:

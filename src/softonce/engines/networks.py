@@ -34,7 +34,7 @@ def load(path: str | Path, *, device: str = "auto") -> tuple[nn.Module, Metadata
         metadata.temperature)` are its calibrated probabilities.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or its tensors do not fit.
+        ArtefactError: if the file is missing, damaged, or its tensors do not fit.
 
     Example:
         >>> load("nothing.safetensors")
@@ -73,8 +73,8 @@ def build_network(
     does not fit is an error.
 
     Raises:
-        UnknownNameError: where the name is not registered.
-        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+        UnknownNameError: if the name is not registered.
+        WeightsError: if the weights cannot be had, cannot be read, or do not fit.
     """
     model = create_model(name, num_classes=num_classes, in_channels=in_channels)
     if weights is None:

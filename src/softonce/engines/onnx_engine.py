@@ -23,8 +23,8 @@ def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
     """Open a file that `softonce export --to onnx` wrote.
 
     Raises:
-        ArtefactError: where it is damaged, or carries no record of softonce.
-        MissingExtraError: where ONNX Runtime is not installed.
+        ArtefactError: if it is damaged, or carries no record of softonce.
+        MissingExtraError: if ONNX Runtime is not installed.
     """
     session = _session(path, threads)
     about = session.get_modelmeta().custom_metadata_map

@@ -66,9 +66,9 @@ def open_engine(
         trust: whether a program of torch.export may be run: its loader runs what it finds.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or of another kind.
+        ArtefactError: if the file is missing, damaged, or of another kind.
         ConfigError: if the engine does not run such a file, or not in that precision.
-        MissingExtraError: where the engine is not installed.
+        MissingExtraError: if the engine is not installed.
 
     Example:
         >>> open_engine("nothing.safetensors")

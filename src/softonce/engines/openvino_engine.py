@@ -26,8 +26,8 @@ def open_openvino(path: Path, *, threads: int | None = None) -> GraphEngine:
     """Open a file that `softonce export` wrote, OpenVINO's or ONNX.
 
     Raises:
-        ArtefactError: where it is damaged, or carries no record of softonce.
-        MissingExtraError: where OpenVINO is not installed.
+        ArtefactError: if it is damaged, or carries no record of softonce.
+        MissingExtraError: if OpenVINO is not installed.
     """
     model, core = read_graph(path)
     precision = _said(model, "softonce_precision") or "fp32"

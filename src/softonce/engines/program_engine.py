@@ -29,7 +29,7 @@ def open_program(
     """Open a file that `softonce export --to torch` wrote.
 
     Raises:
-        ArtefactError: where it is damaged or carries no record of softonce, and without `trust`:
+        ArtefactError: if it is damaged or carries no record of softonce, and without `trust`:
             torch's loader unpickles and evaluates what it finds, and no record proves who wrote it.
     """
     metadata = Metadata.from_json(_said(path, "softonce"), path)

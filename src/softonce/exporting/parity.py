@@ -85,7 +85,7 @@ def compare(artefact: TorchEngine, exported: GraphEngine, pictures: Iterable[Sam
     """Let both answer for the pictures: from the same pixels, and from the raw pictures.
 
     Raises:
-        DataError: where there is no picture.
+        DataError: if there is no picture.
     """
     raw, pixels, target = [], [], []
     for picture in pictures:

@@ -71,7 +71,7 @@ def score_rows(logits: Logits, target: ClassIndex, *, temperature: float = 1.0) 
         N rows, on the CPU.
 
     Raises:
-        ArgumentError: where shapes, dtypes or indices do not fit, or a row of logits is not finite.
+        ArgumentError: if shapes, dtypes or indices do not fit, or a row of logits is not finite.
 
     Example:
         >>> rows = score_rows(torch.tensor([[2.0, 0.0]]), torch.tensor([1]))

@@ -108,7 +108,7 @@ def figures(
         The figures; fractions from 0 to 1, `nll` in nats.
 
     Raises:
-        ArgumentError: where there are no rows, or where they hold a class that has no name.
+        ArgumentError: if there are no rows, or they hold a class that has no name.
 
     Example:
         >>> from softonce.metrics import score_rows

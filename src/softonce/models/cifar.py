@@ -66,7 +66,7 @@ class CifarResNet(Network):
         in_channels: number of channels of the images.
 
     Raises:
-        ArgumentError: where an argument is out of its range.
+        ArgumentError: if an argument is out of its range.
 
     Example:
         >>> model = CifarResNet(3).eval()

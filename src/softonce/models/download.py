@@ -45,8 +45,8 @@ def fetch(url: str, sha256: str, *, progress: bool = True) -> Path:
         progress: whether to show how far the download is.
 
     Raises:
-        WeightsError: where the file cannot be had, or its digest is another.
-        StorageError: where it cannot be written.
+        WeightsError: if the file cannot be had, or its digest is another.
+        StorageError: if it cannot be written.
     """
     path = cache_folder() / _name(url)
     if path.exists():

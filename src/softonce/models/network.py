@@ -77,7 +77,7 @@ def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:
         model: a network that came from `create_model` or from a registered builder.
 
     Raises:
-        ArgumentError: where no registered builder built the model, or an option is no JSON value.
+        ArgumentError: if no registered builder built the model, or an option is no JSON value.
 
     Example:
         >>> from softonce.models import create_model

@@ -48,7 +48,7 @@ def register(build: Callable[..., Model_co]) -> Builder[Model_co]:
         The builder: `build` with the two further keywords `weights` and `progress`.
 
     Raises:
-        ArgumentError: where the name is taken.
+        ArgumentError: if the name is taken.
 
     Example:
         >>> from softonce.models import ResNet, blocks
@@ -119,8 +119,8 @@ def create_model(
             and `progress=False` for a download without a progress bar.
 
     Raises:
-        UnknownNameError: where the name is not registered.
-        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+        UnknownNameError: if the name is not registered.
+        WeightsError: if the weights cannot be had, cannot be read, or do not fit.
 
     Example:
         >>> model = create_model("resnet18", num_classes=4, in_channels=1).eval()
@@ -145,7 +145,7 @@ def load_weights(model: nn.Module, weights: WeightsSource, *, progress: bool = T
         progress: whether a download shows a progress bar, where the terminal is one.
 
     Raises:
-        WeightsError: where the weights cannot be had, cannot be read, or do not fit.
+        WeightsError: if the weights cannot be had, cannot be read, or do not fit.
     """
     architecture = getattr(model, "architecture", None)
     source = resolve(architecture and architecture.name, weights)

@@ -44,7 +44,7 @@ class ResNet(Network):
         in_channels: number of channels of the images.
 
     Raises:
-        ArgumentError: where an argument is out of its range.
+        ArgumentError: if an argument is out of its range.
 
     Example:
         >>> model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5).eval()

@@ -85,7 +85,7 @@ def fit_(
         candidates: names and shapes of architectures, asked for only to make an error helpful.
 
     Raises:
-        WeightsError: where tensors are missing, left over, or of other shapes.
+        WeightsError: if tensors are missing, left over, or of other shapes.
     """
     own = shapes_of(model)
     tensors = _renamed(found.tensors, own)

@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         The tensors on the CPU, mapped from the file where its format allows, in its own dtypes.
 
     Raises:
-        WeightsError: where the file is missing, damaged, too big, or would need code to be run.
+        WeightsError: if the file is missing, damaged, too big, or would need code to be run.
     """
     _check_file(path)
     if path.suffix.lower() == ".safetensors":

@@ -174,7 +174,7 @@ def get_weight(name: str) -> WeightsEnum:
     """Return the record of that full name, as torchvision writes it.
 
     Raises:
-        UnknownNameError: where there is none.
+        UnknownNameError: if there is none.
 
     Example:
         >>> get_weight("ResNet50_Weights.DEFAULT").sha256
@@ -198,7 +198,7 @@ def resolve(arch: str | None, weights: WeightsSource) -> WeightsEnum | Path:
         weights: a record, its full or short name, or a path.
 
     Raises:
-        WeightsError: where there is no such record or file, or its architecture is another.
+        WeightsError: if there is no such record or file, or its architecture is another.
     """
     found = weights if isinstance(weights, WeightsEnum) else _find(arch, os.fspath(weights))
     if isinstance(found, WeightsEnum) and arch not in {None, found.arch}:
@@ -213,7 +213,7 @@ def obtain(found: WeightsEnum | Path, *, progress: bool = True) -> StateDict:
     """Return the tensors of a record, downloaded where need be, or of a file.
 
     Raises:
-        WeightsError: where they cannot be had or read.
+        WeightsError: if they cannot be had or read.
     """
     if isinstance(found, Path):
         return StateDict(str(found), read_tensors(model_file(found)))

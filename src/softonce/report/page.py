@@ -139,7 +139,7 @@ def write_report(report: Report, path: Path) -> None:
         path: of the page, usually `report.html` in the run's folder; replaced where it exists.
 
     Raises:
-        StorageError: where the page cannot be written.
+        StorageError: if the page cannot be written.
     """
     template = resources.files("softonce").joinpath("templates", "report.html.j2")
     environment = jinja2.Environment(

@@ -25,7 +25,7 @@ def read_token(path: Path | None) -> str | None:
     """Return the token of the file, else that of the environment, else none.
 
     Raises:
-        ConfigError: where the file cannot be read, or the token is too short or no plain text.
+        ConfigError: if the file cannot be read, or the token is too short or no plain text.
     """
     if path is None:
         token, source = os.environ.get(VARIABLE), VARIABLE

@@ -102,7 +102,7 @@ class Batcher:
         """Hold places in the queue, from before the pictures are decoded until they are answered.
 
         Raises:
-            QueueFullError: where there are not that many places.
+            QueueFullError: if there are not that many places.
         """
         if self.num_admitted + num_pictures > self.max_queue:
             seconds = math.ceil(self.num_admitted * self._seconds_each)

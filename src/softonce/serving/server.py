@@ -43,7 +43,7 @@ def serve(engine: Engine, config: ServeConfig) -> int:
         The signal.
 
     Raises:
-        ConfigError: where the port is taken, or the token cannot be read.
+        ConfigError: if the port is taken, or the token cannot be read.
     """
     token = read_token(config.token_file)
     with listening(config.host, config.port) as listener:
@@ -102,7 +102,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Take the port before anything is loaded for it.
 
     Raises:
-        ConfigError: where it is not to be had.
+        ConfigError: if it is not to be had.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

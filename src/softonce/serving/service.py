@@ -74,7 +74,7 @@ class Service:
         """Return a record for each image of the body.
 
         Raises:
-            ProblemError: where the body is refused, the queue is full or the answer takes too long.
+            ProblemError: if the body is refused, the queue is full or the answer takes too long.
         """
         try:
             async with asyncio.timeout(self.config.timeout):

@@ -80,7 +80,7 @@ def save_checkpoint(run: RunFolder, state: State) -> None:
     """Write the state, then remove the older ones but the last; called by all processes.
 
     Raises:
-        StorageError: where the disk is full; the states before stay.
+        StorageError: if the disk is full; the states before stay.
     """
     numbers, options = _optimizer_tensors(state.optimizer)
     tensors = {**_module_tensors(state), **numbers, "sums": state.sums}

@@ -40,7 +40,7 @@ def layers_of(model: nn.Module, *, freeze: str = "none", head_epochs: int = 0) -
     """Group a network's parts, and freeze it up to the one that `--freeze` names.
 
     Raises:
-        UnknownNameError: where it has no such part.
+        UnknownNameError: if it has no such part.
 
     Example:
         >>> from softonce import create_model

@@ -46,7 +46,7 @@ def fit(job: Job) -> None:
     """Train to the last epoch, from wherever the state is.
 
     Raises:
-        TrainingError: where the loss is no number any more; the last saved state is sound.
+        TrainingError: if the loss is NaN or infinite; the last saved state is sound.
         KeyboardInterrupt: after Ctrl-C, with the state saved.
         SystemExit: after SIGTERM, with the state saved.
     """

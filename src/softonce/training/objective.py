@@ -96,8 +96,8 @@ def class_weights(
     and the mean weight of an image is 1; `name=w` sets one class, the others have 1.
 
     Raises:
-        ConfigError: where an entry is of another form.
-        UnknownNameError: where a class does not exist.
+        ConfigError: if an entry is of another form.
+        UnknownNameError: if a class does not exist.
 
     Example:
         >>> class_weights(("balanced",), np.array([0, 0, 0, 1]), ("ants", "bees"))

@@ -253,7 +253,7 @@ def with_head_shards(config: TrainConfig, network: Network, *, has_own_loss: boo
     """Settle `--shard-head`: where it is open, the processes share a head that is wide.
 
     Raises:
-        ConfigError: where it is asked for, and the loss cannot follow the head at once.
+        ConfigError: if it is asked for, and the loss cannot follow the head at once.
     """
     can_shard = has_plain_head(network) and not has_own_loss
     if config.shard_head and not can_shard:

@@ -41,7 +41,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """Return the options of a recipe, on top of those of `none`.
 
     Raises:
-        UnknownNameError: where there is no such recipe.
+        UnknownNameError: if there is no such recipe.
 
     Example:
         >>> read_recipe("imagenet-90")["lr_scheduler"]

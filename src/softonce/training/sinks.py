@@ -55,7 +55,7 @@ class TensorBoard:
         step: where the run goes on; what was written of later steps is taken back.
 
     Raises:
-        MissingExtraError: where TensorBoard is not installed.
+        MissingExtraError: if TensorBoard is not installed.
     """
 
     def __init__(self, run: Path, *, step: int = 0) -> None:
@@ -76,7 +76,7 @@ def import_tensorboard() -> type[SummaryWriter]:
     """Return torch's writer.
 
     Raises:
-        MissingExtraError: where TensorBoard is not installed.
+        MissingExtraError: if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
