@@ -33,7 +33,7 @@ from harness import interleaved, report
 from softonce import create_model
 from softonce.artefact import Metadata, write_artefact
 from softonce.engines import open_engine
-from softonce.engines.networks import folded
+from softonce.engines.networks import fold_batch_norm
 from softonce.exporting.int8 import quantise_onnx
 from softonce.exporting.network import Deployed
 from softonce.exporting.onnx_file import write_onnx
@@ -62,7 +62,7 @@ def ours(name: str, folder: Path, *, threads: int) -> tuple[Any, dict[str, Answe
         preprocessing=replace(model.default_preprocessing, resize=PX),  # the images are that size
     )
     write_artefact(folder / "artefact.safetensors", model.state_dict(), metadata)
-    network = Deployed(folded(model), metadata).eval()
+    network = Deployed(fold_batch_norm(model), metadata).eval()
     records = {
         precision: {"softonce": metadata.to_json(), "softonce_precision": precision}
         for precision in ("fp32", "bf16", "int8")

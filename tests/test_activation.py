@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from softonce.artefact import Metadata
 from softonce.data.images import to_square
 from softonce.engines.engine import Flipped
-from softonce.engines.networks import folded
+from softonce.engines.networks import fold_batch_norm
 from softonce.engines.torch_engine import TorchEngine
 from softonce.models import create_model
 from softonce.preprocessing import Preprocessing
@@ -119,7 +119,7 @@ def test_maps_of_averaged_mirror_images_spread_the_averaged_logit() -> None:
 
 
 def test_folded_networks_of_half_precision_have_maps_too() -> None:
-    model = folded(create_model("cifar_resnet20", num_classes=3).eval()).bfloat16()
+    model = fold_batch_norm(create_model("cifar_resnet20", num_classes=3).eval()).bfloat16()
     found = activation_maps(engine_of(model, 32), noise(2, 32), every_class(2))
     assert found.values is not None
     assert found.values.dtype == np.float32

@@ -233,7 +233,7 @@ class Classifier:
         Raises:
             SoftonceError: if the options or the data cannot be used.
         """
-        config = config_of(EvaluateConfig, (self.path, data), **self._opened(options))
+        config = config_of(EvaluateConfig, (self.path, data), **self._with_opened(options))
         with _needs("train"):
             from softonce.evaluation import evaluate
         return evaluate(config)
@@ -279,13 +279,15 @@ class Classifier:
             ConfigError: if an option cannot be used, or the port is taken.
             MissingExtraError: if the service is not installed.
         """
-        config = config_of(ServeConfig, self.path, host=host, port=port, **self._opened(options))
+        config = config_of(
+            ServeConfig, self.path, host=host, port=port, **self._with_opened(options)
+        )
         with _needs("serve"):
             from softonce.serving.server import serve
         with visible_notes(quiet=config.quiet):
             serve(self._engine, config)
 
-    def _opened(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _with_opened(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options, with those that the classifier was opened with."""
         names = ("device", "engine", "threads", "trust")
         return {name: getattr(self._config, name) for name in names} | options

@@ -126,11 +126,11 @@ def sum_over_processes_(values: Tensor) -> Tensor:
     return values
 
 
-def largest(*numbers: int) -> tuple[int, ...]:
+def all_reduce_max(*numbers: int) -> tuple[int, ...]:
     """Return the largest of each number over all processes.
 
     Example:
-        >>> largest(3, 0)
+        >>> all_reduce_max(3, 0)
         (3, 0)
     """
     if not dist.is_initialized():
@@ -161,7 +161,7 @@ def copy_tensors_from_first_(*tensors: Tensor) -> None:
             dist.broadcast(tensor, 0)
 
 
-def together(work: Callable[[], Result]) -> Result:
+def raise_on_all_ranks(work: Callable[[], Result]) -> Result:
     """Do in every process what may fail in one: all of them raise the first error, or none does.
 
     Raises:
@@ -177,9 +177,9 @@ def together(work: Callable[[], Result]) -> Result:
     return result
 
 
-def on_first(work: Callable[[], Result]) -> Result | None:
+def on_rank_zero(work: Callable[[], Result]) -> Result | None:
     """Do something in the first process alone; where that fails, all raise its error."""
-    return together(lambda: work() if rank() == 0 else None)
+    return raise_on_all_ranks(lambda: work() if rank() == 0 else None)
 
 
 def each_together(items: Iterable[Result]) -> Iterator[Result]:
@@ -188,12 +188,12 @@ def each_together(items: Iterable[Result]) -> Iterator[Result]:
     Every process must have as many items.
     """
     iterator, end = iter(items), object()
-    while (item := together(lambda: next(iterator, end))) is not end:
+    while (item := raise_on_all_ranks(lambda: next(iterator, end))) is not end:
         yield item  # type: ignore[misc] # it is not the end
 
 
 def _raise_first(error: SoftonceError | None) -> None:
-    if largest(error is not None) == (0,):
+    if all_reduce_max(error is not None) == (0,):
         return
     found = gather_json(None if error is None else [type(error).__name__, str(error)])
     kind, message = next(one for one in found if one is not None)

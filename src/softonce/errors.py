@@ -59,15 +59,15 @@ class UnknownNameError(ArgumentError):
 
 def _same_but_for_affixes(name: str, known: list[str]) -> str | None:
     """Return the only known name that ends in `name` or begins with it, spelling aside."""
-    key = _spelled(name)
+    key = _fold_spelling(name)
     for fits in (str.__eq__, str.endswith, str.startswith):
-        found = [each for each in known if key and fits(_spelled(each), key)]
+        found = [each for each in known if key and fits(_fold_spelling(each), key)]
         if len(found) == 1:
             return found[0]
     return None
 
 
-def _spelled(name: str) -> str:
+def _fold_spelling(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 

@@ -21,7 +21,7 @@ from softonce.data.scan import Scan, scan
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
-from softonce.distributed import together
+from softonce.distributed import raise_on_all_ranks
 from softonce.engines import open_engine
 from softonce.engines.engine import with_tta
 from softonce.engines.networks import as_evaluated, build_network
@@ -312,7 +312,7 @@ def collect_logits(
 
     Many processes compute a share each; every image counts once, and all get the same logits.
     """
-    own = together(lambda: _own_logits(engine, loader, label))
+    own = raise_on_all_ranks(lambda: _own_logits(engine, loader, label))
     return gather_rows(own, loader.counts()), torch.from_numpy(loader.scan.samples.target)
 
 
@@ -340,7 +340,7 @@ def _samples(
         )
     samples = list_samples(source, there, classes)
     if classes is None:
-        shown = _shown(samples.classes)
+        shown = _join_classes(samples.classes)
         LOG.info("class names come from %s, in order: %s", samples.place, shown)
     if split == WHOLE and config.split is None and samples.listing() == training.get("listing"):
         LOG.info(
@@ -365,5 +365,5 @@ def _split_again(samples: Samples, split: str, training: dict[str, Any]) -> Samp
     return samples.take(val if split == "val" else train)
 
 
-def _shown(classes: tuple[str, ...]) -> str:
+def _join_classes(classes: tuple[str, ...]) -> str:
     return ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")

@@ -55,7 +55,7 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
     """
     import torch
 
-    return torch.log_softmax(_scaled(logits, temperature), dim=-1)
+    return torch.log_softmax(_scale(logits, temperature), dim=-1)
 
 
 def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
@@ -82,7 +82,7 @@ def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
     """
     import torch
 
-    return torch.softmax(_scaled(logits, temperature), dim=-1)
+    return torch.softmax(_scale(logits, temperature), dim=-1)
 
 
 def top_predictions(
@@ -177,7 +177,7 @@ def array_probs(logits: NDArray[np.float64], *, temperature: float) -> NDArray[n
     return shares
 
 
-def _scaled(logits: Tensor, temperature: float) -> Tensor:
+def _scale(logits: Tensor, temperature: float) -> Tensor:
     """Divide by the temperature, in float32 at least."""
     import torch
 

@@ -84,14 +84,14 @@ def style_of(palette: Palette) -> dict[str, Any]:
 
 
 @contextmanager
-def _styled(palette: Palette) -> Iterator[None]:
+def _use_style(palette: Palette) -> Iterator[None]:
     with style.context(["default", style_of(palette)]):
         yield
 
 
 def plot_reliability(bins: Sequence[ReliabilityBin], *, title: str) -> Figure:
     """Return a reliability diagram as a figure of its own."""
-    with _styled(NOTEBOOK):
+    with _use_style(NOTEBOOK):
         figure = Chart(figsize=(3.6, 3.4))
         draw_reliability(figure.subplots(), bins, title=title, palette=NOTEBOOK)
     return figure
@@ -139,7 +139,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(12.0, 2.2 + 0.36 * len(classes))
-    with _styled(NOTEBOOK):
+    with _use_style(NOTEBOOK):
         figure = Chart(figsize=(side, side))
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -167,7 +167,7 @@ def plot_pictures(pictures: Sequence[tuple[bytes, str]], *, columns: int) -> Fig
 
     columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    with _styled(NOTEBOOK):
+    with _use_style(NOTEBOOK):
         figure = Chart(figsize=(2 * columns, 2.2 * rows))
         grid = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axes in grid:

@@ -226,9 +226,9 @@ class RunLock:
         """
         if self._file is None:
             make_folder(self.folder.path)
-            self._file = self._locked()
+            self._file = self._lock_file()
 
-    def _locked(self) -> TextIO:
+    def _lock_file(self) -> TextIO:
         import fcntl
 
         file = _open_lock(self.folder.lock)
@@ -250,7 +250,7 @@ class RunLock:
             )
         if os.fstat(file.fileno()).st_nlink == 0:  # who had it has just taken the file away
             file.close()
-            return self._locked()
+            return self._lock_file()
         file.truncate(0)
         file.write(f"process {os.getpid()} of {socket.gethostname()}\n")
         file.flush()

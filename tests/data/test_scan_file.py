@@ -13,7 +13,7 @@ import PIL
 import pytest
 from data.pictures import LARGE, SMALL, encoded, noise, scanned, squares
 
-from softonce.data.file_table import FileTable, concatenated
+from softonce.data.file_table import FileTable, concatenate_tables
 from softonce.data.images import Image
 from softonce.data.samples import Samples, list_samples
 from softonce.data.scan import Scan
@@ -330,7 +330,7 @@ def test_tables_are_joined_and_taken_apart_with_their_errors() -> None:
     one.put(1, b"", "", (0, 0), "gone")
     other.put(0, bytes(range(16)), "JPEG", (3, 4))
     other.put(2, b"x" * 16, "", (0, 0), "broken")
-    both = concatenated([one, other])
+    both = concatenate_tables([one, other])
     assert both.errors == {1: "gone", 4: "broken"}
     assert both.good().tolist() == [0, 2, 3]
     assert both.were_read().tolist() == [False, False, True, False, True]

@@ -240,8 +240,8 @@ def test_more_shards_than_files_may_be_open_are_read(
     for number in range(60):
         tar_of(tmp_path / f"{number:02d}.tar", {f"{'ab'[number % 2]}/{number}.png": PICTURE})
     samples = list_samples(open_source(tmp_path), "all")
-    few = lru_cache(maxsize=8)(storage._opened.__wrapped__)
-    monkeypatch.setattr(storage, "_opened", few)
+    few = lru_cache(maxsize=8)(storage._open_shard.__wrapped__)
+    monkeypatch.setattr(storage, "_open_shard", few)
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert all(samples.read(index) == PICTURE for index in range(60))
     assert len(list(Path("/proc/self/fd").iterdir())) == before + 8
@@ -254,7 +254,9 @@ def test_threads_that_share_few_open_shards_read_their_own(
     for number, picture in enumerate(pictures):
         tar_of(tmp_path / f"{number:02d}.tar", {f"{'ab'[number % 2]}/{number}.png": picture})
     samples = list_samples(open_source(tmp_path), "all")
-    monkeypatch.setattr(storage, "_opened", lru_cache(maxsize=2)(storage._opened.__wrapped__))
+    monkeypatch.setattr(
+        storage, "_open_shard", lru_cache(maxsize=2)(storage._open_shard.__wrapped__)
+    )
     order = [*range(12)] * 400
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(samples.read, order))
@@ -278,7 +280,7 @@ def test_a_process_that_may_open_no_more_files_blames_no_picture(
     shards = pack(PackConfig(photos, tmp_path / "out"))
     for place in (photos, shards):
         samples = list_samples(open_source(place), "train")
-        storage._opened.cache_clear()
+        storage._open_shard.cache_clear()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
         try:

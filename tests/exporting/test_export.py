@@ -166,5 +166,5 @@ def test_accuracy_may_not_fall_by_a_point_beyond_chance(
     after[:lost] = 1 - target[:lost]
     before[100 : 100 + gained] = 1 - target[100 : 100 + gained]
     engine: Any = type("Engine", (), {"precision": "int8"})
-    found = parity._judged(rows[before], rows[before], rows[after], target, (1.0, 1.0), engine)
+    found = parity._judge(rows[before], rows[before], rows[after], target, (1.0, 1.0), engine)
     assert any("accuracy falls" in failure for failure in found.failures) == fails

@@ -19,7 +19,14 @@ from softonce.data.scan import scan
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
-from softonce.distributed import gather_json, on_first, process_group, rank, together, world_size
+from softonce.distributed import (
+    gather_json,
+    on_rank_zero,
+    process_group,
+    raise_on_all_ranks,
+    rank,
+    world_size,
+)
 from softonce.errors import DataError, ImageError
 from softonce.models.cifar import cifar_resnet20
 from softonce.models.network import Network
@@ -77,7 +84,7 @@ def agreement() -> list[list[object]]:
 
     seen = ""
     try:
-        together(fail if rank() == 1 else lambda: None)
+        raise_on_all_ranks(fail if rank() == 1 else lambda: None)
     except DataError as error:
         seen = str(error)
     return gather_json([rank(), seen])
@@ -101,16 +108,16 @@ def scan_twice(data: str, folder: str) -> None:
             kept = ScanFile(path, data, "RGB")
             samples = list_samples(open_source(data), WHOLE)
             scanned = scan(samples, preprocessing, max_bad_fraction=0.1, kept=kept)
-            on_first(kept.save)
+            on_rank_zero(kept.save)
             read_now = sorted(own)
             pixels = np.asarray(scanned.pixels[np.arange(len(scanned))])  # type: ignore[index]
             digest = hashlib.sha256(scanned.digests.tobytes() + pixels.tobytes()).hexdigest()
             bad = [file.to_dict() for file in scanned.bad_files]
             found.append({"read": read_now, "digest": digest, "bad": bad})
             if turn == 0:
-                on_first(lambda: [Path(file).touch() for file in (own[0], own[-1])])
+                on_rank_zero(lambda: [Path(file).touch() for file in (own[0], own[-1])])
         everyone = gather_json(found)
-        on_first(lambda: (Path(folder) / "found.json").write_text(json.dumps(everyone)))
+        on_rank_zero(lambda: (Path(folder) / "found.json").write_text(json.dumps(everyone)))
 
 
 def unreadable(*arguments: str) -> int:

@@ -74,7 +74,7 @@ def main(tokens: list[str] | None = None) -> int:
     output = visible_notes() if is_watched else owned_output(quiet=is_quiet)
     with output:
         try:
-            return _run_verb(_normalized(tokens))
+            return _run_verb(_normalize(tokens))
         except SoftonceError as error:
             return _fail(str(error))
         except CycloptsError as error:
@@ -91,7 +91,7 @@ def main(tokens: list[str] | None = None) -> int:
             return INTERRUPTED
 
 
-def _normalized(tokens: list[str]) -> list[str]:
+def _normalize(tokens: list[str]) -> list[str]:
     """Return the command line as the parser takes it."""
     if tokens[:1] == ["watch"]:
         from softonce.cli.watch import set_apart

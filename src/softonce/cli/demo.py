@@ -40,13 +40,13 @@ def _show_digits(run: RunFolder, config: DemoConfig) -> None:
     data = config.output / "digits"
     write_digits(data)
     options = f"{_TRAIN_OPTIONS} --epochs {config.epochs}"
-    _run(f"train {_quoted(data)} {options} --output {_quoted(run.path)} --overwrite", config)
+    _run(f"train {_quote(data)} {options} --output {_quote(run.path)} --overwrite", config)
     artefact = run.artefact
-    _run(f"evaluate {_quoted(artefact)} {_quoted(data)}", config)
+    _run(f"evaluate {_quote(artefact)} {_quote(data)}", config)
     shown = [min((data / "test" / str(digit)).iterdir()) for digit in range(NUM_SHOWN)]
-    images = " ".join(map(_quoted, shown))
-    _run(f"predict {_quoted(artefact)} {images} --top-k 3", config)
-    _run(f"inspect {_quoted(artefact)}", config)
+    images = " ".join(map(_quote, shown))
+    _run(f"predict {_quote(artefact)} {images} --top-k 3", config)
+    _run(f"inspect {_quote(artefact)}", config)
 
 
 def _show_photographs(config: DemoConfig) -> None:
@@ -58,9 +58,9 @@ def _show_photographs(config: DemoConfig) -> None:
     )
     epochs = max(1, config.epochs // 2)  # enough for two classes
     options = f"--model cifar_resnet20 --epochs {epochs}"
-    _run(f"train {_quoted(data)} {options} --output {_quoted(run)} --overwrite", config)
+    _run(f"train {_quote(data)} {options} --output {_quote(run)} --overwrite", config)
     tiles = [sorted((data / "test" / name).iterdir())[n] for name in PHOTOGRAPHS for n in (2, 9)]
-    _run(f"predict {_quoted(run)} {' '.join(map(_quoted, tiles))}", config)
+    _run(f"predict {_quote(run)} {' '.join(map(_quote, tiles))}", config)
 
 
 def write_digits(data: Path) -> None:
@@ -117,7 +117,7 @@ def _run(command: str, config: DemoConfig) -> None:
         raise SoftonceError(f"expected status 0 of softonce {command}, found {status}")
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return shlex.quote(str(path))
 
 

@@ -54,14 +54,14 @@ def config_of(kind: type[Config], *args: Any, **options: Any) -> Config:
         )
     values = _by_name(kind, args)
     twice = sorted(values.keys() & options)
-    missing = [name for name in _required(kind) if name not in values | options]
+    missing = [name for name in _required_names(kind) if name not in values | options]
     if twice or missing:
         problem = f"{twice[0]} twice" if twice else f"no {missing[0]}"
         raise ArgumentError(f"expected each argument once, found {problem}")
     return kind(**values, **options)
 
 
-def _required(kind: type[Any]) -> list[str]:
+def _required_names(kind: type[Any]) -> list[str]:
     missing = dataclasses.MISSING
     return [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is missing]
 

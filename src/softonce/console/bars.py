@@ -133,12 +133,12 @@ class _Line(ProgressColumn):
             [short_rate, remaining],
         ]
         width = self.console.width
-        full = _joined(done, *lines[0])
+        full = _join_parts(done, *lines[0])
         if len(full) + _BAR_WIDTH + 2 <= width:
             rest = full.removeprefix(done)
             return Text(f"{done}  ").append_text(self._bar(task)).append(rest)
         fitting = (
-            text for text in (_joined(done, *parts) for parts in lines) if len(text) <= width
+            text for text in (_join_parts(done, *parts) for parts in lines) if len(text) <= width
         )
         return Text(next(fitting, done), no_wrap=True, overflow="crop")
 
@@ -149,7 +149,7 @@ class _Line(ProgressColumn):
         return text.append(line * (_BAR_WIDTH - filled), style="bar.back")
 
 
-def _joined(*parts: str) -> str:
+def _join_parts(*parts: str) -> str:
     return "  ".join(part for part in parts if part)
 
 

@@ -92,7 +92,10 @@ def random_crop_image(
     if isinstance(image, Image.Image) and _is_upright_jpeg(image):
         width, height = image.size
         left, top, right, bottom = _choose(augmentation, draws, width, height)
-        image.draft(None, (_needed(width, right - left, size), _needed(height, bottom - top, size)))
+        image.draft(
+            None,
+            (_decode_side(width, right - left, size), _decode_side(height, bottom - top, size)),
+        )
         x, y = image.width / width, image.height / height
         box = (left * x, top * y, right * x, bottom * y)
         decoded = decode(image, preprocessing.mode)
@@ -130,7 +133,7 @@ def _is_upright_jpeg(image: Image.Image) -> bool:
     return image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
-def _needed(side: int, box_side: float, size: int) -> int:
+def _decode_side(side: int, box_side: float, size: int) -> int:
     """Return the side at which the whole picture may be decoded, so that its box has `size`."""
     return max(1, math.floor(side * size / box_side))
 

@@ -80,7 +80,7 @@ def open_array(data: bytes) -> Bands:
 
 def split_bands(image: Image.Image) -> Bands:
     """Return the channels of a picture as they are stored: of each page, one after the other."""
-    pages = [_unpacked(page) for page in ImageSequence.Iterator(image)]
+    pages = [_unpack_page(page) for page in ImageSequence.Iterator(image)]
     bands = [band for page in pages for band in page.split()]
     if len({band.size for band in bands}) > 1:
         raise ImageError("pages of different sizes")
@@ -111,7 +111,7 @@ def as_grey(values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Image.Ima
     return Image.fromarray(np.ascontiguousarray(values))
 
 
-def _unpacked(page: Image.Image) -> Image.Image:
+def _unpack_page(page: Image.Image) -> Image.Image:
     refuse_wide(page)
     if page.mode.startswith("I"):
         return as_grey(np.asarray(page))

@@ -78,7 +78,7 @@ class FileTable:
         return np.asarray(self.digests.any(axis=1))
 
 
-def concatenated(tables: Iterable[FileTable]) -> FileTable:
+def concatenate_tables(tables: Iterable[FileTable]) -> FileTable:
     """Return the rows of several tables, one table after the other."""
     parts = [FileTable.empty(0), *tables]
     starts = np.cumsum([0, *map(len, parts)])

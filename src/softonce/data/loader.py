@@ -124,11 +124,11 @@ class Loader(Sized):
         if self.augmentation is None:
             return torch.from_numpy(pixels), target
         if self.augmentation.auto_augment != "none":
-            pixels = self._auto_augmented(pixels, part, epoch)
+            pixels = self._auto_augment(pixels, part, epoch)
         augmented = torch.from_numpy(pixels)
         return augment_pixels_(augmented, self.augmentation, self.seed, epoch, part), target
 
-    def _auto_augmented(
+    def _auto_augment(
         self, pixels: npt.NDArray[np.uint8], part: npt.NDArray[np.int64], epoch: int
     ) -> npt.NDArray[np.uint8]:
         assert self.augmentation is not None  # noqa: S101 - the caller has looked
@@ -142,7 +142,7 @@ class Loader(Sized):
 
     def _from_files(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Generator[Batch]:
         self._parts_to_do[:] = [(epoch, part) for part in parts]
-        for pixels, target, errors in self._worked:
+        for pixels, target, errors in self._pool:
             if errors:
                 raise _gone(errors[0])
             yield pixels, target
@@ -152,7 +152,7 @@ class Loader(Sized):
         return []
 
     @cached_property
-    def _worked(self) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
+    def _pool(self) -> DataLoader[tuple[Tensor, Tensor, list[str]]]:
         """The worker processes: they live as long as the loader, and take whole batches."""
         num = self.num_workers
         return DataLoader(
@@ -172,7 +172,7 @@ class Loader(Sized):
 
         Left to the interpreter's end, each of them is waited for, and then told to end by a signal.
         """
-        self.__dict__.pop("_worked", None)
+        self.__dict__.pop("_pool", None)
 
     def paths(self, epoch: int, batch: int) -> list[str]:
         """Return the files of one batch."""
@@ -222,7 +222,7 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
         drawn = draw(self.seed, epoch, keys)
         for place, key in enumerate(keys.tolist()):
             try:
-                picture = self._prepared(key % len(self.samples), drawn[place])
+                picture = self._prepare(key % len(self.samples), drawn[place])
             except (ImageError, StorageError) as error:
                 errors.append(f"{self.samples.where(key % len(self.samples))}: {error}")
                 continue
@@ -237,12 +237,12 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
             images = augment_pixels_(images, self.augmentation, self.seed, epoch, keys)
         return images, target, errors
 
-    def _prepared(self, index: int, draws: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    def _prepare(self, index: int, draws: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
         """Return one picture, (H, W, channels)."""
         if self.augmentation is None:
-            return self._fitted(index)
+            return self._fit(index)
         if self.augmentation.crop != "resized-crop":
-            picture = self._fitted(index)
+            picture = self._fit(index)
         elif self.pictures is not None:
             picture = random_crop_array(
                 self.pictures[index], self.preprocessing, self.augmentation, draws
@@ -253,7 +253,7 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
         filter_ = self.preprocessing.interpolation
         return auto_augment_array(picture, self.augmentation, filter_, draws)
 
-    def _fitted(self, index: int) -> npt.NDArray[np.uint8]:
+    def _fit(self, index: int) -> npt.NDArray[np.uint8]:
         image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)
         return to_array(fit_image(image, self.preprocessing))
 

@@ -74,7 +74,7 @@ class Remote:
         prefix = name + b"/" if name else b""
         parts = sorted(
             (inner.encode("utf-8", "surrogateescape").split(b"/") for inner in below),
-            key=_as_walked,
+            key=_walk_order,
         )
         return (prefix + b"/".join(p) for p in parts if not any(part[:1] == b"." for part in p))
 
@@ -169,7 +169,7 @@ def _last(path: str) -> bytes:
     return path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
 
 
-def _as_walked(parts: list[bytes]) -> list[tuple[bool, bytes]]:
+def _walk_order(parts: list[bytes]) -> list[tuple[bool, bytes]]:
     """Sort the files of a folder before its folders."""
     return [(place < len(parts) - 1, part) for place, part in enumerate(parts)]
 

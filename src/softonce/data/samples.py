@@ -86,12 +86,12 @@ def list_samples(
     """
     listing = source.list_split(split)
     if classes is None:
-        classes = _checked(source, listing)
+        classes = _check_classes(source, listing)
     unknown = sorted(set(listing.classes) - set(classes))
     if unknown:
         raise DataError(
             f"expected the {len(classes)} classes of train in {listing.place}, "
-            f"found unknown ones: {_listed(unknown)}; rename or remove them"
+            f"found unknown ones: {_join_names(unknown)}; rename or remove them"
         )
     place = {name: index for index, name in enumerate(classes)}
     renumbered = np.array([place[name] for name in listing.classes], dtype=np.int64)
@@ -100,7 +100,7 @@ def list_samples(
     return Samples(source, listing.place, listing.names, target, classes)
 
 
-def _checked(source: Source, listing: Listing) -> tuple[str, ...]:
+def _check_classes(source: Source, listing: Listing) -> tuple[str, ...]:
     classes = listing.classes
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
@@ -110,7 +110,7 @@ def _checked(source: Source, listing: Listing) -> tuple[str, ...]:
     if foreign := [name for name in classes if name.encode("utf-8", "ignore").decode() != name]:
         raise DataError(
             f"expected classes in {listing.place} that are named in UTF-8, "
-            f"found {_listed(foreign)}: rename them"
+            f"found {_join_names(foreign)}: rename them"
         )
     return classes
 
@@ -123,12 +123,14 @@ def _check_counts(
     if empty and complete:
         raise DataError(
             f"expected at least one image of every class in {place}, "
-            f"found none of: {_listed(empty)}; add images or remove these classes"
+            f"found none of: {_join_names(empty)}; add images or remove these classes"
         )
     if len(target) == 0:
         raise DataError(f"expected images in the classes of {place}, found none")
     if empty:
-        LOG.info("%s has no image of: %s; the label indices stay the same", place, _listed(empty))
+        LOG.info(
+            "%s has no image of: %s; the label indices stay the same", place, _join_names(empty)
+        )
 
 
 def split_off_val(
@@ -156,6 +158,6 @@ def split_off_val(
     return np.setdiff1d(np.arange(len(samples)), chosen), chosen
 
 
-def _listed(names: list[str], limit: int = 8) -> str:
+def _join_names(names: list[str], limit: int = 8) -> str:
     shown = ", ".join(map(repr, names[:limit]))
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -23,8 +23,8 @@ from softonce.distributed import (
     copy_tensors_from_first_,
     gather_json,
     local_rank,
+    raise_on_all_ranks,
     rank,
-    together,
     world_size,
 )
 from softonce.errors import DataError, ImageError
@@ -128,8 +128,12 @@ def scan(
     sift = partial(_sift, samples, max_bad_fraction=max_bad_fraction, complete=complete)
     if cache is not None:
         make = partial(load_or_build, cache, samples, preprocessing, squares=squares, label=label)
-        together(make if local_rank() == 0 else lambda: None)  # the others of this machine wait
-        return _from_cache(samples, together(make), sift, preprocessing.size if squares else None)
+        raise_on_all_ranks(
+            make if local_rank() == 0 else lambda: None
+        )  # the others of this machine wait
+        return _from_cache(
+            samples, raise_on_all_ranks(make), sift, preprocessing.size if squares else None
+        )
     table, pixels = _read_all(samples, preprocessing, label, kept)
     good, bad = sift(table)
     if pixels is not None and (table.sides[good] > SMALL_SIDE).any():

@@ -13,7 +13,7 @@ import PIL
 import torch
 
 from softonce.console import LOG, progress
-from softonce.data.file_table import KIND, FileTable, concatenated
+from softonce.data.file_table import KIND, FileTable, concatenate_tables
 from softonce.data.names import Names
 from softonce.data.sources import absolute
 from softonce.errors import ArtefactError
@@ -138,7 +138,7 @@ class ScanFile:
         """
         if self.num_known == self.num_files:
             return
-        rows = _joined(self._new)
+        rows = _join_rows(self._new)
         columns: dict[str, npt.NDArray[Any]] = {
             "names": rows.names.buffer,
             "ends": rows.names.offsets,
@@ -188,10 +188,10 @@ class _Rows:
         return np.fromiter(found, np.int64, count=len(names))
 
 
-def _joined(parts: list[_Rows]) -> _Rows:
+def _join_rows(parts: list[_Rows]) -> _Rows:
     names = Names.pack(chain.from_iterable(part.names for part in parts))
     numbers = np.concatenate([part.numbers for part in parts])
-    return _Rows(names, numbers, concatenated(part.table for part in parts))
+    return _Rows(names, numbers, concatenate_tables(part.table for part in parts))
 
 
 def _as_rows(columns: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> _Rows:

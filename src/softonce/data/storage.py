@@ -116,10 +116,10 @@ def read_bytes(path: str | Path | bytes, *, limit: int = MAX_BYTES) -> bytes:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - the path may be bytes
             return file.read()
     except OSError as error:
-        raise _refused(error) from error
+        raise _read_error(error) from error
 
 
-def _refused(error: OSError) -> SoftonceError:
+def _read_error(error: OSError) -> SoftonceError:
     """Return what is said of a file that cannot be read: it is not at fault if none can be."""
     if error.errno in _NO_MORE_FILES:
         return StorageError(
@@ -179,10 +179,10 @@ class Local:
     def read_part(self, name: bytes, start: int, size: int, *, stamp: Stamp) -> bytes:
         """Read a part of a file."""
         try:
-            opened = _opened(self._path(name), stamp)  # held until its bytes are read
+            opened = _open_shard(self._path(name), stamp)  # held until its bytes are read
             data = os.pread(opened.descriptor, size, start)
         except OSError as error:
-            raise _refused(error) from error
+            raise _read_error(error) from error
         return check_length(data, size)
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
@@ -225,7 +225,7 @@ class _Opened:
 
 
 @lru_cache(maxsize=MAX_OPEN_SHARDS)
-def _opened(path: bytes, stamp: Stamp) -> _Opened:
+def _open_shard(path: bytes, stamp: Stamp) -> _Opened:
     """Open a shard, and keep it open; reading a part moves nothing that a forked process shares."""
     opened = _Opened(os.open(path, os.O_RDONLY))
     if _stamp_of(os.fstat(opened.descriptor)) != stamp:

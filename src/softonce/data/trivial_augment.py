@@ -23,7 +23,7 @@ def _affine(image: Image.Image, matrix: Sequence[float], resample: Image.Resampl
     return image.transform(image.size, Image.Transform.AFFINE, matrix, resample)
 
 
-def _enhanced(kind: Callable[[Image.Image], Any]) -> Operation:
+def _enhance_with(kind: Callable[[Image.Image], Any]) -> Operation:
     return lambda image, strength, _: kind(image).enhance(1 + strength)
 
 
@@ -43,10 +43,10 @@ OPERATIONS: dict[str, tuple[Operation, float, bool]] = {
         True,
     ),
     "rotate": (lambda image, s, filter_: image.rotate(s, filter_), 135, True),
-    "brightness": (_enhanced(ImageEnhance.Brightness), 0.99, True),
-    "colour": (_enhanced(ImageEnhance.Color), 0.99, True),
-    "contrast": (_enhanced(ImageEnhance.Contrast), 0.99, True),
-    "sharpness": (_enhanced(ImageEnhance.Sharpness), 0.99, True),
+    "brightness": (_enhance_with(ImageEnhance.Brightness), 0.99, True),
+    "colour": (_enhance_with(ImageEnhance.Color), 0.99, True),
+    "contrast": (_enhance_with(ImageEnhance.Contrast), 0.99, True),
+    "sharpness": (_enhance_with(ImageEnhance.Sharpness), 0.99, True),
     "posterize": (lambda image, s, _: ImageOps.posterize(image, 8 - round(s)), 6, False),
     "solarize": (lambda image, s, _: ImageOps.solarize(image, 255 - s), 255, False),  # type: ignore[arg-type] # any number
     "autocontrast": (lambda image, _, __: ImageOps.autocontrast(image), 0, False),

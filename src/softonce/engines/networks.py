@@ -95,7 +95,7 @@ def as_evaluated(model: nn.Module, device: torch.device) -> nn.Module:
     return to_layout(model, device, torch.channels_last).eval()
 
 
-def folded(model: nn.Module) -> nn.Module:
+def fold_batch_norm(model: nn.Module) -> nn.Module:
     """Return the network with its batch normalisation folded into the convolutions before it.
 
     A network whose forward cannot be traced stays as it is.

@@ -10,7 +10,7 @@ import torch
 
 from softonce.data.loader import normalize
 from softonce.engines.engine import noise
-from softonce.engines.networks import as_evaluated, folded, load
+from softonce.engines.networks import as_evaluated, fold_batch_norm, load
 from softonce.hardware import has_native_bfloat16
 from softonce.precision import bfloat16_pays
 
@@ -57,7 +57,7 @@ class TorchEngine:
         set_threads(threads)
         model, metadata = load(path, device=device)
         if not exact:
-            model = as_evaluated(folded(model), next(model.parameters()).device)
+            model = as_evaluated(fold_batch_norm(model), next(model.parameters()).device)
         return cls(model, metadata)
 
     def in_precision(self, precision: AskedPrecision) -> TorchEngine:

@@ -102,7 +102,7 @@ def compare(artefact: TorchEngine, exported: GraphEngine, pictures: Iterable[Sam
     same = np.concatenate([probs_of(exported.run(each), exported.metadata) for each in framed])
     seconds = seconds_of(artefact.logits, batches[0]), seconds_of(exported.run, framed[0])
     speeds = (len(batches[0]) / seconds[0], len(batches[0]) / seconds[1])
-    return _judged(expected, same, np.concatenate(raw), np.array(target), speeds, exported)
+    return _judge(expected, same, np.concatenate(raw), np.array(target), speeds, exported)
 
 
 def probs_of(outputs: Outputs, metadata: Metadata) -> Rows:
@@ -113,7 +113,7 @@ def probs_of(outputs: Outputs, metadata: Metadata) -> Rows:
     return inference.probs(logits, temperature=metadata.temperature).numpy()
 
 
-def _judged(
+def _judge(
     expected: Rows,
     same: Rows,
     raw: Rows,

@@ -18,7 +18,7 @@ from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
 from softonce.engines import open_engine
 from softonce.engines.graph_engine import GraphEngine
-from softonce.engines.networks import folded, load
+from softonce.engines.networks import fold_batch_norm, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError, StorageError
 from softonce.exporting.network import Deployed, to_program
@@ -134,7 +134,7 @@ def _write(
 ) -> None:
     """Write the file, and for OpenVINO its weights beside it."""
     record = {"softonce": metadata.to_json(), "softonce_precision": config.precision}
-    small = folded(model)
+    small = fold_batch_norm(model)
     if config.to != "openvino":
         small = small.to(_DTYPES.get(config.precision, torch.float32))
     network = Deployed(small, metadata, config.outputs).eval()

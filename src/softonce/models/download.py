@@ -76,7 +76,7 @@ def _chunks(url: str, path: Path, progress: bool) -> Iterator[bytes]:
             announced = int(response.headers.get("Content-Length") or 0)
             _check_size(announced, url)
             with _progress(_name(url), announced, progress) as advance:
-                yield from _checked(response, announced, url, advance)
+                yield from _check_length(response, announced, url, advance)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
             f"expected to download {url}, found: {error or type(error).__name__}; check the "
@@ -108,7 +108,7 @@ def _answer(url: str) -> Any:
         del answer  # an error that its own frame holds would keep the socket open
 
 
-def _checked(response: Any, announced: int, url: str, advance: Any) -> Iterator[bytes]:
+def _check_length(response: Any, announced: int, url: str, advance: Any) -> Iterator[bytes]:
     """Yield the body, and check that it is as long as announced and not longer than allowed."""
     size = 0
     while chunk := response.read(CHUNK_BYTES):

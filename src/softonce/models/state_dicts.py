@@ -70,7 +70,7 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
     """Return the number of classes of the head in a state dict; None where it has no head."""
-    head = _renamed(tensors, own=()).get(HEAD[0])
+    head = _rename(tensors, own=()).get(HEAD[0])
     return None if head is None or head.ndim != 2 else head.shape[0]
 
 
@@ -88,7 +88,7 @@ def fit_(
         WeightsError: if tensors are missing, left over, or of other shapes.
     """
     own = shapes_of(model)
-    tensors = _renamed(found.tensors, own)
+    tensors = _rename(found.tensors, own)
     notes = [_fit_stem_(tensors, own, found.source), _drop_head_(tensors, own, found.source)]
     stem_fitted, head_dropped = (note is not None for note in notes)
     if problems := _problems(own, tensors, ignored=HEAD if head_dropped else ()):
@@ -107,7 +107,7 @@ def fit_(
     )
 
 
-def _renamed(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+def _rename(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
     """Return the tensors under our names, where they are under others that the model has not."""
     foreign = [key for key in tensors if key not in own]
     heads = [key for key in foreign if _OTHER_HEAD.fullmatch(key)]
@@ -196,7 +196,7 @@ def _misfit(
 ) -> WeightsError:
     architecture = getattr(model, "architecture", None)
     name = architecture.name if architecture else type(model).__name__
-    body = _body({key: tensor.shape for key, tensor in _renamed(found.tensors, own=()).items()})
+    body = _body({key: tensor.shape for key, tensor in _rename(found.tensors, own=()).items()})
     fitting = next((other for other, shapes in candidates if _body(shapes) == body), None)
     advice = (
         f"they fit {fitting!r}, built with its default options"

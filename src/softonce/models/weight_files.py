@@ -51,7 +51,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"expected tensors by name in {path}, found {_summary(payload)}")
     for key, tensor in tensors.items():
         _check_dense(path, key, tensor)
-    return _stripped(path, tensors)
+    return _strip_prefixes(path, tensors)
 
 
 def _check_file(path: Path) -> None:
@@ -73,7 +73,7 @@ def _check_archive(path: Path) -> int:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(
             f"expected an archive that torch.save wrote, found compressed entries in {path}: "
@@ -89,7 +89,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
 
 
 def _read_torch(path: Path) -> object:
@@ -105,7 +105,7 @@ def _read_torch(path: Path) -> object:
                 "running code: where you trust it, load it in the program that wrote it, and save "
                 "its state dict with torch.save(model.state_dict(), ...)"
             ) from error
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
 
 
 def _code_that_it_needs(message: str) -> str | None:
@@ -116,7 +116,7 @@ def _code_that_it_needs(message: str) -> str | None:
     return next(filter(None, found.groups())) if found else None
 
 
-def _damaged(path: Path, error: Exception) -> WeightsError:
+def _damage_error(path: Path, error: Exception) -> WeightsError:
     reason = (str(error) or type(error).__name__).partition("\n")[0][:200]
     size = format_count(path.stat().st_size, "byte")
     return WeightsError(
@@ -133,7 +133,7 @@ def _unwrap(payload: object) -> Mapping[Any, Any]:
     return payload if isinstance(payload, Mapping) else {}
 
 
-def _stripped(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _strip_prefixes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     stripped = {_strip(key): tensor for key, tensor in tensors.items()}
     if len(stripped) < len(tensors):
         raise WeightsError(

@@ -34,8 +34,8 @@ def caption(record: Record, *, emit: Emit = "probs") -> list[str]:
         ['bees: 99.30%', 'ants: 0.70%']
     """
     first, *others = record["top"]
-    rest = ", ".join(_named(entry, emit) for entry in others[:_NUM_NEXT])
-    return [_named(first, emit), *([rest] if rest else [])]
+    rest = ", ".join(_format_entry(entry, emit) for entry in others[:_NUM_NEXT])
+    return [_format_entry(first, emit), *([rest] if rest else [])]
 
 
 def draw_answers(
@@ -59,5 +59,5 @@ def draw_answers(
         yield answer
 
 
-def _named(entry: Candidate, emit: Emit) -> str:
+def _format_entry(entry: Candidate, emit: Emit) -> str:
     return f"{entry['class']}: {number(entry, emit)}"

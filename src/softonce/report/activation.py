@@ -61,7 +61,7 @@ def activation_maps(
         1512.04150), section 2.
     """
     if isinstance(engine, Flipped):
-        return _averaged_with_mirrored(engine.engine, pixels, classes)
+        return _average_with_mirrored(engine.engine, pixels, classes)
     if not isinstance(engine, TorchEngine):
         return ActivationMaps(None, _EXPORTED)
     head = getattr(engine.model, "fc", None)
@@ -102,7 +102,7 @@ def _run(
     return logits, seen[-1] if seen else None
 
 
-def _averaged_with_mirrored(
+def _average_with_mirrored(
     engine: Engine, pixels: NDArray[np.uint8], classes: NDArray[np.int64]
 ) -> ActivationMaps:
     """Return the maps of logits that are averaged over a picture and its mirror image."""

@@ -40,7 +40,7 @@ def write_run_report(
     """Write a run's `report.html`, and return its path."""
     best = metadata.training["best_epoch"]
     report = replace(
-        _evaluated(evaluation, f"{metadata.arch} on {metadata.training['data']}"),
+        _build_report(evaluation, f"{metadata.arch} on {metadata.training['data']}"),
         headline={
             "model": metadata.arch,
             "data": metadata.training["data"],
@@ -105,7 +105,7 @@ def _first_batch(path: Path) -> FirstBatch | None:
 
 def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:
     """Write the page of an evaluation alone."""
-    report = replace(_evaluated(evaluation, title), selection=_known_images(evaluation))
+    report = replace(_build_report(evaluation, title), selection=_known_images(evaluation))
     write_report(report, path)
 
 
@@ -122,7 +122,7 @@ def _known_images(evaluation: Evaluation) -> str:
     return ""
 
 
-def _evaluated(evaluation: Evaluation, title: str) -> Report:
+def _build_report(evaluation: Evaluation, title: str) -> Report:
     """Return what every page has."""
     mistakes = find_mistakes(evaluation)
     return Report(

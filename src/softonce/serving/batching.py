@@ -136,7 +136,7 @@ class Batcher:
         while True:
             batch = await self._next_batch()
             try:
-                rows = await loop.run_in_executor(self._thread, self._computed, batch)
+                rows = await loop.run_in_executor(self._thread, self._run_batch, batch)
             except Exception as error:  # noqa: BLE001 - theirs to hear of; the next batch goes on
                 for one in batch:
                     if not one.answer.done():
@@ -169,7 +169,7 @@ class Batcher:
                 async with asyncio.timeout_at(leaves):
                     await self._changed.wait()
 
-    def _computed(self, batch: list[_Waiting]) -> NDArray[np.float32]:
+    def _run_batch(self, batch: list[_Waiting]) -> NDArray[np.float32]:
         """Compute, in the thread."""
         start = time.perf_counter()
         rows = self._compute(np.stack([one.picture for one in batch]))

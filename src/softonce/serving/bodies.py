@@ -146,10 +146,12 @@ def _from_json(body: bytes, max_images: int) -> list[Upload]:
             f"{where[:80]}: {_line(first['msg'])}",
         ) from error
     _check_count(len(images), max_images)
-    return [Upload(_decoded(image.data, index), image.name) for index, image in enumerate(images)]
+    return [
+        Upload(_decode_base64(image.data, index), image.name) for index, image in enumerate(images)
+    ]
 
 
-def _decoded(data: str, index: int) -> bytes:
+def _decode_base64(data: str, index: int) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from softonce.console import LOG
-from softonce.distributed import on_first, rank, world_size
+from softonce.distributed import on_rank_zero, rank, world_size
 from softonce.errors import ArtefactError, CheckpointError
 from softonce.files import make_folder
 from softonce.groups import gather_rows
@@ -84,10 +84,10 @@ def save_checkpoint(run: RunFolder, state: State) -> None:
     """
     numbers, options = _optimizer_tensors(state.optimizer)
     tensors = {**_module_tensors(state), **numbers, "sums": state.sums}
-    for name, head in _sharded(state, tensors).items():
+    for name, head in _sharded_heads(state, tensors).items():
         tensors[name] = head.whole(tensors[name])
     tensors |= _random_states()
-    on_first(lambda: _write(run, state, tensors, options))
+    on_rank_zero(lambda: _write(run, state, tensors, options))
 
 
 def _write(
@@ -136,7 +136,7 @@ def _module_tensors(state: State) -> dict[str, Tensor]:
     return tensors
 
 
-def _sharded(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
+def _sharded_heads(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
     """Return the head of each tensor of which this process holds the rows of its classes alone."""
     modules = {"model": state.model, "average": state.average}
     heads = {
@@ -191,7 +191,7 @@ def _restore(
             "restore the data, or start a new run"
         )
     try:
-        shards = _sharded(state, tensors)
+        shards = _sharded_heads(state, tensors)
         tensors = {k: shards[k].part(v) if k in shards else v for k, v in tensors.items()}
         state.model.load_state_dict(_below(tensors, "model."))
         if state.average is not None:

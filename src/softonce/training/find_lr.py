@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from softonce.console import LOG
-from softonce.distributed import on_first
+from softonce.distributed import on_rank_zero
 from softonce.errors import ConfigError
 from softonce.files import replacing
 from softonce.plurals import format_count
@@ -110,7 +110,7 @@ def find_lr(config: TrainConfig, build: Build) -> float:
     objection = sweep.objection() or _worse(sweep, default, lambda lr: _losses(config, build, lr))
     chosen = default if objection else sweep.best
     output = decide(dataclasses.replace(config, lr=chosen)).folder
-    on_first(lambda: _draw(sweep, chosen, default, output.lr_find))
+    on_rank_zero(lambda: _draw(sweep, chosen, default, output.lr_find))
     if objection:
         LOG.info("lr %g, the default: --lr find chose none (%s); see %s",
                  default, objection, output.lr_find)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.artefact import read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.console import LOG
-from softonce.distributed import copy_from_first, on_first
+from softonce.distributed import copy_from_first, on_rank_zero
 from softonce.engines.networks import as_evaluated
 from softonce.engines.torch_engine import TorchEngine
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
@@ -29,8 +29,8 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
     job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
     network = job.whole()
-    on_first(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
-    on_first(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
+    on_rank_zero(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
+    on_rank_zero(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
     copy_from_first(network)
     engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
@@ -44,7 +44,7 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
         with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     open_ended = dataclasses.replace(evaluation, engine=engine)
-    on_first(lambda: _write_results(job, splits, open_ended, notes))
+    on_rank_zero(lambda: _write_results(job, splits, open_ended, notes))
     return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
 
 

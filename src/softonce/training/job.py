@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from softonce.distributed import on_first, rank
+from softonce.distributed import on_rank_zero, rank
 from softonce.errors import TrainingError
 from softonce.tensors import write_tensors
 from softonce.training.checkpoint import State, save_checkpoint
@@ -112,7 +112,7 @@ def check_finite(job: Job) -> None:
     where, batch = job.state.progress, int(job.first_bad.item())
     path = job.run.bad_batch
     step = where.step - where.batch + batch
-    on_first(lambda: _write_batch(job, batch, path, step))
+    on_rank_zero(lambda: _write_batch(job, batch, path, step))
     raise TrainingError(
         f"expected a finite loss, found {loss_sum} first in step {step}, whose images are in "
         f"{path}: look at them; lower --lr, raise --lr-warmup-epochs or set --clip-grad-norm 1"

@@ -48,7 +48,7 @@ def layers_of(model: nn.Module, *, freeze: str = "none", head_epochs: int = 0) -
         >>> len(found.frozen), len(found.trained)
         (2, 3)
     """
-    names, layers = _grouped(model)
+    names, layers = _group_layers(model)
     num_frozen = 0
     if freeze == BACKBONE:
         num_frozen = len(layers) - 1
@@ -62,7 +62,7 @@ def layers_of(model: nn.Module, *, freeze: str = "none", head_epochs: int = 0) -
     return Layers(layers[:num_frozen], layers[num_frozen:], head_epochs)
 
 
-def _grouped(model: nn.Module) -> tuple[list[list[str]], list[list[nn.Module]]]:
+def _group_layers(model: nn.Module) -> tuple[list[list[str]], list[list[nn.Module]]]:
     names: list[list[str]] = [[]]
     layers: list[list[nn.Module]] = [[]]
     for name, part in model.named_children():

@@ -14,10 +14,10 @@ from softonce.artefact import write_artefact
 from softonce.console import EPOCHS, LOG, progress
 from softonce.data.loader import normalize
 from softonce.distributed import (
+    all_reduce_max,
     copy_buffers_from_first,
     each_together,
-    largest,
-    on_first,
+    on_rank_zero,
     rank,
     world_size,
 )
@@ -27,7 +27,7 @@ from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
 from softonce.training.first_batch import write_first_batch
 from softonce.training.job import Saver, check_finite
-from softonce.training.profiling import in_section, profiled
+from softonce.training.profiling import in_section, profile_steps
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
 from softonce.training.watching import watch_floor
 
@@ -51,7 +51,7 @@ def fit(job: Job) -> None:
         SystemExit: after SIGTERM, with the state saved.
     """
     job.saver = Saver(job)
-    on_first(lambda: job.metrics.cut(job.state.progress.num_rows))
+    on_rank_zero(lambda: job.metrics.cut(job.state.progress.num_rows))
     epochs = job.plan.epochs
     left = epochs - job.state.progress.epoch
     num_steps = left * len(job.train) - job.state.progress.batch
@@ -60,13 +60,13 @@ def fit(job: Job) -> None:
     trace = job.run.profile if job.plan.profile and rank() == 0 else None
     with (
         stop_requests(patient=world_size() > 1) as stop,
-        profiled(trace, num_steps) as job.end_step,
+        profile_steps(trace, num_steps) as job.end_step,
         progress("training", max(1, int(remaining - done))) as advance,
     ):
         while job.state.progress.epoch < epochs and not _is_out_of_patience(job):
             speed = _train_epoch(job, stop, advance)
             _finish_epoch(job, speed)
-            leave_if_requested(largest(stop.signal or 0)[0], job.run.path)
+            leave_if_requested(all_reduce_max(stop.signal or 0)[0], job.run.path)
 
 
 def _is_out_of_patience(job: Job) -> bool:
@@ -97,7 +97,7 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
             num_images += num
             advance(num, _detail(job) if where.batch % _DETAIL_EVERY == 1 else None)
             job.end_step()
-            signal, is_due = largest(stop.signal or 0, job.saver.is_due())
+            signal, is_due = all_reduce_max(stop.signal or 0, job.saver.is_due())
             if signal or is_due:
                 job.saver.save()
                 leave_if_requested(signal, job.run.path)
@@ -108,7 +108,7 @@ def _step(job: Job, pixels: Tensor, target: Tensor) -> Tensor:
     step = job.state.progress.step
     images, target = _prepare(job, pixels, target, step=step)
     if step == 0:
-        on_first(lambda: _write_first_batch(job, images, target))
+        on_rank_zero(lambda: _write_first_batch(job, images, target))
     return job.step(images, target, lr=job.schedule.lr(step))
 
 
@@ -160,9 +160,9 @@ def _finish_epoch(job: Job, speed: float) -> None:
     job.state.sums.zero_()
     if not where.best or (found.top1, -found.nll) > (where.best["top1"], -where.best["nll"]):
         where.best = {"epoch": where.epoch, "top1": found.top1, "nll": found.nll}
-        on_first(lambda: _write_best(job, network))
+        on_rank_zero(lambda: _write_best(job, network))
     _watch(job, loss, top1, found)
-    on_first(lambda: _write_rows(job, loss, top1, found, speed))
+    on_rank_zero(lambda: _write_rows(job, loss, top1, found, speed))
     where.num_rows += 2
     job.saver.save()
     EPOCHS.info(

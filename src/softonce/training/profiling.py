@@ -43,7 +43,7 @@ def in_section(name: str, items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextmanager
-def profiled(path: Path | None, num_steps: int) -> Iterator[Callable[[], None]]:
+def profile_steps(path: Path | None, num_steps: int) -> Iterator[Callable[[], None]]:
     """Profile ten steps after the first three, say where their time went, and write the trace.
 
     Args:

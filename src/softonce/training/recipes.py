@@ -96,14 +96,14 @@ def with_sizes(config: TrainConfig) -> TrainConfig:
     if config.recipe == AUTO or config.size is not None:
         return config
     options = read_recipe(config.recipe)
-    return _filled(config, {name: options.get(name) for name in _SIZES})
+    return _fill_in(config, {name: options.get(name) for name in _SIZES})
 
 
 def with_recipe(config: TrainConfig, name: str) -> TrainConfig:
     """Fill in every open option that the recipe sets, but for those that depend on others."""
     later = {*_SIZES, *_IN_EPOCHS, "lr", "batch_size", "epochs"}
     options = {k: v for k, v in read_recipe(name).items() if k not in later}
-    return _filled(dataclasses.replace(config, recipe=name), options)
+    return _fill_in(dataclasses.replace(config, recipe=name), options)
 
 
 def with_enough_steps(config: TrainConfig, num_train: int, *, min_batch_size: int) -> TrainConfig:
@@ -137,7 +137,7 @@ def with_enough_steps(config: TrainConfig, num_train: int, *, min_batch_size: in
             MIN_STEPS_PER_EPOCH,
             f"{MIN_STEPS:,}",
         )
-    return _filled(config, chosen)
+    return _fill_in(config, chosen)
 
 
 def learning_rate(recipe: str, *, opt: str, batch_size: int, pretrained: bool) -> float:
@@ -171,7 +171,7 @@ def in_epochs(recipe: str, epochs: int) -> dict[str, float]:
     }
 
 
-def _filled(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
+def _fill_in(config: TrainConfig, options: dict[str, Any]) -> TrainConfig:
     chosen: Any = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in options.items()

@@ -19,10 +19,10 @@ from softonce.data.scan_file import ScanFile
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
-    on_first,
+    on_rank_zero,
     process_group,
+    raise_on_all_ranks,
     rank,
-    together,
     world_size,
 )
 from softonce.engines.networks import build_network, to_layout
@@ -117,7 +117,7 @@ def _train(config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink]
         collected_notes() as notes,
         own_output(config) as settled,
     ):
-        start = together(lambda: find_start(settled))
+        start = raise_on_all_ranks(lambda: find_start(settled))
         with closing(start.lock):
             return _run(start, loss, sinks, notes)
 
@@ -126,7 +126,7 @@ def _run(
     start: Start, loss: LossFunction | None, sinks: Sequence[Sink], notes: list[str]
 ) -> TrainResult:
     if start.folder.path.exists():
-        on_first(start.lock.take)
+        on_rank_zero(start.lock.take)
     job, splits = _prepare(start, loss)
     job.sinks = [*sinks, *_tracker(job)] if rank() == 0 else []
     with closing(job.train), closing(job.val):
@@ -147,19 +147,19 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     """Read the data, decide what was left open, build the network, put a saved state back."""
     config, data = start.config, start.data
     torch.use_deterministic_algorithms(config.use_deterministic_algorithms)
-    config = together(lambda: with_sizes(config))
+    config = raise_on_all_ranks(lambda: with_sizes(config))
     if start.state is None:
         config = with_weights(config)
     fraction, seed = config.val_fraction, config.seed
-    listed = together(lambda: list_splits(data, val_fraction=fraction, seed=seed))
+    listed = raise_on_all_ranks(lambda: list_splits(data, val_fraction=fraction, seed=seed))
     torch.manual_seed(seed)
-    model, default = together(partial(_build_model, start, config, len(listed.classes)))
+    model, default = raise_on_all_ranks(partial(_build_model, start, config, len(listed.classes)))
     if rank() > 0:
         torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
     kept = ScanFile(start.folder.scan, data, config.mode)
     splits = read_splits(listed, config, default, kept)
     small, num_train = splits.train.pixels is not None, len(splits.train)
-    settled = together(lambda: settle(config, default, small=small, num_train=num_train))
+    settled = raise_on_all_ranks(lambda: settle(config, default, small=small, num_train=num_train))
     settled = with_absolute_paths(settled, data)
     settled = with_head_shards(settled, model, has_own_loss=loss is not None)
 
@@ -168,20 +168,20 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
 
     def claim(config: TrainConfig) -> None:
         text = to_text(config)
-        on_first(start.lock.take)
-        on_first(lambda: start.folder.claim(text, overwrite=config.overwrite))
-        on_first(kept.save)
+        on_rank_zero(start.lock.take)
+        on_rank_zero(lambda: start.folder.claim(text, overwrite=config.overwrite))
+        on_rank_zero(kept.save)
 
     plan = measure_open(settled, build_trial, lambda: claim(settled))
     job = _build_job(plan, model, splits, loss)
     say_plan(plan, steps_per_epoch=len(job.train), has_loss=job.step.has_loss)
     if start.state is not None:
-        on_first(kept.save)
-        together(partial(load_checkpoint, start.state, job.state))
+        on_rank_zero(kept.save)
+        raise_on_all_ranks(partial(load_checkpoint, start.state, job.state))
         if start.extends:
             _extend(job)
     elif is_unmeasured(settled):  # claimed before the measurements
-        on_first(lambda: start.folder.save(to_text(plan)))
+        on_rank_zero(lambda: start.folder.save(to_text(plan)))
     else:
         claim(plan)
     return job, splits
@@ -195,7 +195,7 @@ def _extend(job: Job) -> None:
     where = job.state.progress
     where.extended_at = where.epoch
     save_checkpoint(job.run, job.state)
-    on_first(lambda: job.run.save(to_text(job.plan)))
+    on_rank_zero(lambda: job.run.save(to_text(job.plan)))
     LOG.info(
         "extended to %s, %d of them done: the schedule is planned over all of them, and goes on "
         "with lr %g",

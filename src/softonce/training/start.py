@@ -16,7 +16,7 @@ from softonce.config import TrainConfig
 from softonce.config.toml import from_toml
 from softonce.console import LOG
 from softonce.data.sources import absolute, short_name
-from softonce.distributed import gather_json, is_restartable, is_restarted, on_first, rank
+from softonce.distributed import gather_json, is_restartable, is_restarted, on_rank_zero, rank
 from softonce.errors import ConfigError
 from softonce.files import write_text
 from softonce.plurals import format_count
@@ -78,7 +78,7 @@ def own_output(config: TrainConfig) -> Iterator[TrainConfig]:
         yield config
         return
     data = _data_of(config)
-    chosen = on_first(lambda: str(_choose_folder(data).path))
+    chosen = on_rank_zero(lambda: str(_choose_folder(data).path))
     folder = RunFolder(Path(gather_json(chosen)[0]))
     LOG.info("writing to %s; --output RUN names another folder", folder.path)
     try:
@@ -114,7 +114,7 @@ def find_start(config: TrainConfig) -> Start:
     if config.resume is None and is_restarted() and _output_of(config).is_begun():
         config = as_resumed(config)
     if config.resume is not None:
-        return _resumed(config, RunFolder(config.resume))
+        return _resume(config, RunFolder(config.resume))
     output = _output_of(config)
     if is_restartable():
         output.mark_start()
@@ -139,7 +139,7 @@ def as_resumed(config: TrainConfig) -> TrainConfig:
     return TrainConfig(resume=config.output, **free)
 
 
-def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
+def _resume(config: TrainConfig, folder: RunFolder) -> Start:
     """Return where the run that `--resume` names goes on: at a saved state, or again from nothing.
 
     Raises:
@@ -166,7 +166,7 @@ def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
         free["time_budget"] = None
     extends = config.epochs is not None
     if config.epochs is not None:
-        saved = _extended(saved, config.epochs, folder)
+        saved = _extend(saved, config.epochs, folder)
     config = dataclasses.replace(saved, **free)
     state = None if is_unmeasured(config) else newest_state(folder)
     if state is None:
@@ -176,7 +176,7 @@ def _resumed(config: TrainConfig, folder: RunFolder) -> Start:
     return Start(config, _data_of(config), folder, state, extends and state is not None)
 
 
-def _extended(saved: TrainConfig, epochs: int, folder: RunFolder) -> TrainConfig:
+def _extend(saved: TrainConfig, epochs: int, folder: RunFolder) -> TrainConfig:
     """Return the configuration of a run that is to have more epochs.
 
     What the recipe counts in epochs and is over by then, as the warm-up, stays as it was.

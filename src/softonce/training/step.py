@@ -62,7 +62,7 @@ class TrainStep:
         sums = torch.zeros(2, dtype=torch.float64, device=target.device)
         parts = _parts(images, target, self.num_parts)
         for number, part in enumerate(parts, start=1):
-            with self._unsynchronised() if number < len(parts) else nullcontext():
+            with self._skip_sync() if number < len(parts) else nullcontext():
                 sums += self._accumulate(*part, mass)
         sum_over_processes_(sums)
         if self.clip_grad_norm is not None:
@@ -97,7 +97,7 @@ class TrainStep:
             loss = self.objective(logits, target) * share.float()
             return loss, num_correct(logits.detach().argmax(dim=1), target)
 
-    def _unsynchronised(self) -> AbstractContextManager[object]:
+    def _skip_sync(self) -> AbstractContextManager[object]:
         """Return a block in which gradients stay in their process."""
         no_sync = getattr(self.model, "no_sync", nullcontext)
         block: AbstractContextManager[object] = no_sync()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from softonce.distributed import gather_json, largest
+from softonce.distributed import all_reduce_max, gather_json
 from softonce.training.job import Job
 from softonce.training.loop import make_step
 from softonce.training.plan import decide
@@ -55,7 +55,7 @@ def advance(job: Job, batch: tuple[Tensor, Tensor], step: int, lr: float) -> flo
 
 def all_agree(condition: bool) -> bool:
     """Return whether the condition holds in every process: they go on, or stop, together."""
-    return largest(int(not condition)) == (0,)
+    return all_reduce_max(int(not condition)) == (0,)
 
 
 def of_first(value: float) -> float:

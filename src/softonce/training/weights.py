@@ -27,11 +27,11 @@ def with_weights(config: TrainConfig) -> TrainConfig:
     """
     if config.weights is not None:
         return config
-    record = _published(config)
+    record = _find_published(config)
     return dataclasses.replace(config, weights=NOTHING if record is None else str(record))
 
 
-def _published(config: TrainConfig) -> WeightsEnum | None:
+def _find_published(config: TrainConfig) -> WeightsEnum | None:
     records = list_weights(config.model)
     if config.recipe not in (AUTO, FINETUNE, FINETUNE_SMALL) or not records:
         return None

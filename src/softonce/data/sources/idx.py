@@ -98,7 +98,7 @@ class Idx:
                 f"expected train-images-idx3-ubyte, train-labels-idx1-ubyte or their .gz in "
                 f"{folder}, found neither: check the path"
             )
-        classes, target = _named(target)
+        classes, target = _name_classes(target)
         return cls(folder, images, target, classes)
 
     def splits(self) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ class Idx:
 _Targets: TypeAlias = "dict[str, npt.NDArray[np.uint8]]"
 
 
-def _named(labels: _Targets) -> tuple[tuple[str, ...], _Targets]:
+def _name_classes(labels: _Targets) -> tuple[tuple[str, ...], _Targets]:
     """Return the classes, and indices into them: the labels may begin at 1, as EMNIST's letters."""
     digest = hashlib.blake2b(next(iter(labels.values())).tobytes(), digest_size=16).hexdigest()
     if digest in _CLASSES:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from softonce.data.names import Names
-from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, numbered
+from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, number_labels
 from softonce.data.storage import MAX_SAMPLES, check_inside
 from softonce.errors import DataError
 
@@ -100,7 +100,7 @@ class Manifest:
 
 
 def _listing(place: str, paths: list[bytes], labels: list[str]) -> Listing:
-    target, classes = numbered(labels)
+    target, classes = number_labels(labels)
     return Listing(place, Names.pack(paths), target, classes)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from softonce.console import LOG, progress
 from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
-from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, numbered
+from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, number_labels
 from softonce.data.storage import MAX_SAMPLES, Local, check_inside, is_image
 from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_class
 from softonce.errors import DataError, ImageError, StorageError
@@ -75,7 +75,7 @@ class Shards:
         index = TarIndex.read(storage)
         fits = index is not None and index.fits(shards, stamps[:, 0])
         if not fits or _is_older(storage, stamps):
-            index = _made(storage, shards, stamps[:, 0], before=index)
+            index = _build(storage, shards, stamps[:, 0], before=index)
         assert index is not None  # noqa: S101 - it fits, or has just been made
         return cls(storage, index, stamps)
 
@@ -142,7 +142,7 @@ def _is_older(storage: Storage, stamps: npt.NDArray[np.int64]) -> bool:
     return isinstance(storage, Local) and bool(changed > storage.stamps([INDEX.encode()])[0, 1])
 
 
-def _made(
+def _build(
     storage: Storage,
     shards: list[bytes],
     sizes: npt.NDArray[np.int64],
@@ -181,7 +181,7 @@ def _index(storage: Storage, shards: list[bytes], sizes: npt.NDArray[np.int64]) 
             if len(names) > MAX_SAMPLES:
                 raise DataError(f"expected at most {MAX_SAMPLES:,} members, found more")
     numbers, offset, size = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
-    target, classes = numbered(labels)
+    target, classes = number_labels(labels)
     return TarIndex(tuple(shards), sizes, Names.pack(names), numbers, offset, size, target, classes)
 
 

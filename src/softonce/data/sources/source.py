@@ -92,7 +92,7 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def numbered(labels: list[str]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def number_labels(labels: list[str]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Return the targets of written labels, and the classes that they index."""
     classes = in_order(labels)
     place = {label: index for index, label in enumerate(classes)}
