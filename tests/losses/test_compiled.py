@@ -6,6 +6,7 @@ from reference import draw, draw_target
 
 from softonce.losses import linear, linear_cross_entropy
 from softonce.losses.head import compiled
+from softonce.losses.kernels import products
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 
@@ -48,6 +49,27 @@ def test_the_operators_keep_torchs_rules(reduction, needs, softcap):
     upstream = torch.ones(9 if reduction == "none" else ())
     plain = [leaf.detach() for leaf in leaves]
     torch.library.opcheck(compiled._backward, (upstream, *plain, *options))
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("has_ignored", [False, True])
+@pytest.mark.parametrize("has_onednn", [False, True])
+def test_the_operators_gradients_lie_in_memory_as_they_say(
+    reduction, has_ignored, has_onednn, monkeypatch
+):
+    if has_onednn and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this build of torch has no oneDNN")
+    monkeypatch.setattr(products, "prefers_onednn", lambda: has_onednn)
+    monkeypatch.setattr(products, "_MIN_MULTIPLICATIONS", 0)
+    target = draw_target(3, 9, num_classes=7)
+    if has_ignored:
+        target[2] = -100
+    columns = [draw(seed, 5, rows, dtype=torch.float32).t() for seed, rows in ((1, 9), (2, 7))]
+    tensors = (*columns, None, target, None, -100, 0.1, None, reduction, torch.float32, [True] * 3)
+    utils = ("test_schema", "test_faketensor")
+    torch.library.opcheck(compiled._forward, tensors, test_utils=utils)
+    upstream = torch.ones(9 if reduction == "none" else ())
+    torch.library.opcheck(compiled._backward, (upstream, *tensors), test_utils=utils)
 
 
 def test_a_compiled_training_step_keeps_a_frozen_head_and_autocast():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from softonce.losses.head.problem import HeadProblem
 from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.rows.autograd import needs_gradient
 from softonce.losses.rows.objective import Loss, Objective, objective_of
 from softonce.losses.rows.options import LossOptions
 
@@ -30,10 +31,9 @@ def linear_cross_entropy(
     dtype: torch.dtype,
 ) -> Tensor:
     """Return the loss of features (N, D) and weight (C, D) through the operator."""
-    needs = [t is not None and t.requires_grad for t in (features, weight, bias)]
+    needs = [needs_gradient(tensor) for tensor in (features, weight, bias)]
     spelled = (options.ignore_index, options.label_smoothing, options.softcap, options.reduction)
     tensors = (features, weight, bias, target, class_weight)
-    needs = needs if torch.is_grad_enabled() else [False] * 3
     loss: Tensor = _forward(*tensors, *spelled, dtype, needs)[0]
     return loss
 
@@ -140,10 +140,10 @@ def _single(loss: Loss) -> Tensor:
 
 
 def _widen(part: Tensor | None, kept: Tensor, features: Tensor) -> Tensor | None:
-    """Return the gradient of all features: 0 in the rows that are ignored."""
+    """Return the gradient of all features, which lies in memory as they do: 0 in ignored rows."""
     if part is None:
         return None
-    return part.new_zeros(features.shape).index_copy_(0, kept, part)
+    return torch.zeros_like(features, dtype=part.dtype).index_copy_(0, kept, part)
 
 
 def _problem(

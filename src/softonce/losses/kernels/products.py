@@ -154,7 +154,7 @@ def replace_by_product_(place: Tensor, left: Tensor, right: Tensor, *, scratch: 
 
     What oneDNN has made becomes the memory of the place: to copy it took as long as to make it.
     """
-    if place.dtype == left.dtype and is_for_onednn(left, right):
+    if place.dtype == left.dtype and place.is_contiguous() and is_for_onednn(left, right):
         place.set_(product(left, right))  # type: ignore[call-overload] # torch's stub knows storages alone
     else:
         add_product_(place, left, right, is_first=True, scratch=scratch)
