@@ -163,6 +163,24 @@ def predictions_are_those_of_the_whole_head():
             assert not pred.requires_grad
 
 
+def predictions_see_past_a_bound_that_makes_large_logits_equal():
+    features, head, _, target = problem()
+    for cut, rows_per_chunk in itertools.product(cuts(), (None, 4)):
+        start, stop = cut[dist.get_rank()]
+        _, pred = sharded_linear_cross_entropy(
+            1e6 * features,
+            head[start:stop],
+            target,
+            class_start=start,
+            class_stop=stop,
+            rows_per_chunk=rows_per_chunk,
+            softcap=1e-3,
+            return_pred=True,
+        )
+        expected = (features @ head.T).argmax(1).masked_fill(target == -100, -1)
+        assert torch.equal(pred, expected)
+
+
 def a_common_offset_changes_nothing():
     features, weight, bias, target = problem(torch.float32)
     features, weight = features.round(), weight.round()  # exact logits
@@ -763,6 +781,7 @@ def rows_that_do_not_fit_are_refused_on_every_rank():
 CHECKS = (
     variants_equal_the_textbook,
     predictions_are_those_of_the_whole_head,
+    predictions_see_past_a_bound_that_makes_large_logits_equal,
     a_common_offset_changes_nothing,
     confident_rows_keep_loss_and_gradient,
     nearly_certain_probabilities_keep_what_is_left,

@@ -133,10 +133,8 @@ def agree_on_shards(arguments: Arguments, group: dist.ProcessGroup | None) -> Sh
 def _facts(arguments: Arguments) -> dict[str, float]:
     """Return what the other ranks have to know of this one's arguments, as numbers."""
     features, target = arguments.features, arguments.target
-    head, has_head = (
-        (arguments.local_weight, arguments.linear_bias),
-        arguments.local_weight is not None,
-    )
+    head = (arguments.local_weight, arguments.linear_bias)
+    has_head = arguments.local_weight is not None
     return {
         "class_start": arguments.class_start,
         "class_stop": arguments.class_stop,

@@ -216,23 +216,23 @@ def _own_mass(index: Tensor, at_target: Tensor, own: slice, spread: Tensor | Non
     return IndexMass(Anchor(place, is_here.unsqueeze(1)), at_target, spread)
 
 
-def _largest(logits: Tensor) -> Tensor:
-    """Return where each row is largest; 0 where this rank has no class."""
-    return find_largest(logits) if logits.shape[1] else logits.new_zeros(len(logits)).long()
-
-
-def _predicted(top: Tensor, place: Tensor, shards: Shards) -> Tensor:
+def _predict(logits: Tensor, shards: Shards) -> Tensor:
     """Return each row's class: of the ranks with the largest logit the one with the first classes.
 
     Args:
-        top: the largest logit of each rank's classes, (ranks, n).
-        place: where it is among this rank's, (n,).
+        logits: of this rank's classes, (n, c), before any bound, which makes equals of large ones.
         shards: who holds which classes.
     """
-    classes = gather_stacked(place + shards.own.start, shards.group)
-    order = torch.tensor(shards.in_order, device=top.device)
-    winner = top[order].argmax(0, keepdim=True)
-    return classes[order].gather(0, winner).squeeze(0)
+    if logits.shape[1] == 0:
+        place = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+        top = logits.new_full((len(logits),), -torch.inf)
+    else:
+        place = find_largest(logits)
+        top = logits.gather(1, place.unsqueeze(1)).squeeze(1)
+    own = torch.stack([top.double(), (place + shards.own.start).double()])  # exact, both
+    order = torch.tensor(shards.in_order, device=logits.device)
+    tops, classes = gather_stacked(own, shards.group)[order].unbind(1)
+    return classes.gather(0, tops.argmax(0, keepdim=True)).squeeze(0).long()
 
 
 def run(
@@ -255,16 +255,14 @@ def run(
     losses = plan.keep.new_empty(len(head.features))
     for start in range(0, len(losses), plan.rows_per_chunk):
         rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
-        logits, mass = cap(head.logits(rows), plan.softcap), plan.chunk(rows)
-        slope = None
+        logits, mass = head.logits(rows), plan.chunk(rows)
+        if pred is not None:
+            pred[rows] = _predict(logits, shards)
+        logits, slope = cap(logits, plan.softcap), None
         if plan.softcap is not None and gradients is not None:
             slope = slope_of(logits, plan.softcap)
-        place = None if pred is None else _largest(logits)
         part, anchor = describe_(logits, mass)
-        parts = gather_stacked(torch.stack(part), shards.group)
-        whole = combine(parts)
-        if pred is not None and place is not None:
-            pred[rows] = _predicted(parts[:, 0], place, shards)
+        whole = combine(gather_stacked(torch.stack(part), shards.group))
         losses[rows] = whole.loss
         if gradients is not None:
             dlogits = differentiate_(logits, part, anchor, whole, mass, shards.rank)
