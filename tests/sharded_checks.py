@@ -600,13 +600,15 @@ def a_tensor_of_the_mesh_beside_a_plain_weight_is_refused():
 
     features, weight, _, target = problem()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for name in ("features", "target"):
+    for name in ("features", "target", "weight"):
         arguments = {"features": features, "linear_weight": weight, "target": target}
+        arguments["weight"] = torch.ones(NUM_CLASSES).double()
         arguments[name] = distribute_tensor(arguments[name], mesh, [Replicate()])
         with pytest.raises(ArgumentError, match=rf"linear_weight that is a DTensor.*{name}"):
             linear_cross_entropy(**arguments)
+    on_mesh = distribute_tensor(target, mesh, [Replicate()])
     with pytest.raises(ArgumentError, match=r"logits that is a DTensor.*target"):
-        cross_entropy(features @ weight.T, arguments["target"])
+        cross_entropy(features @ weight.T, on_mesh)
 
 
 def ranks_with_other_features_are_told_so():
@@ -667,6 +669,8 @@ def a_weight_distributed_otherwise_is_refused():
     head = distribute_tensor(weight, mesh, [Shard(0)])
     with pytest.raises(ArgumentError, match=r"placed as linear_weight.*found a plain tensor"):
         linear_cross_entropy(features, head, target, linear_bias=bias)
+    with pytest.raises(ArgumentError, match=r"expected options to be None or .*found 3"):
+        linear_cross_entropy(features, head, target, options=3)
     wrong = distribute_tensor(bias, mesh, [Replicate()])
     with pytest.raises(ArgumentError, match=r"a linear_bias placed as.*found.*redistribute"):
         linear_cross_entropy(features, head, target, linear_bias=wrong)
@@ -724,6 +728,12 @@ def a_mistake_of_one_rank_is_an_error_on_every_rank():
         },
         r"on rank \d of \d: expected no ignore_index with .*: leave it out": {
             "target": probs, "ignore_index": 3
+        },
+        r"on rank \d of \d: expected floating point weight, found torch.float8_e4m3fn: convert": {
+            "weight": torch.ones(NUM_CLASSES).to(torch.float8_e4m3fn)
+        },
+        r"on rank \d of \d: expected floating point target, found torch.float8_e4m3fn: convert": {
+            "target": probs.to(torch.float8_e4m3fn)
         },
         r"on rank \d of \d: expected rows_per_chunk of at least 1, found 0: leave": {
             "rows_per_chunk": 0

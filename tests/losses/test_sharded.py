@@ -11,7 +11,7 @@ from sharded_checks import in_all_processes
 
 from softonce import groups
 from softonce.errors import ArgumentError
-from softonce.losses import ShardedLinear
+from softonce.losses import ShardedLinear, sharded_linear_cross_entropy
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -43,3 +43,12 @@ def test_a_head_that_knows_its_classes_takes_no_others(call):
     head = ShardedLinear(4, 10)
     with pytest.raises(TypeError, match="class_start"):
         getattr(head, call)(torch.ones(2, 4), torch.tensor([0, 9]), class_start=1)
+
+
+@pytest.mark.parametrize("name", ["features", "local_weight", "target"])
+def test_what_is_no_tensor_is_named(name):
+    tensors = {"features": torch.ones(2, 4), "local_weight": torch.ones(3, 4)}
+    tensors["target"] = torch.tensor([0, 2])
+    tensors[name] = tensors[name].tolist()
+    with pytest.raises(ArgumentError, match=f"expected {name} to be a torch.Tensor, found list"):
+        sharded_linear_cross_entropy(**tensors, class_start=0, class_stop=3)

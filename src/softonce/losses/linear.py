@@ -152,16 +152,16 @@ def linear_cross_entropy(
         if loss is not None:
             return loss
     check_tensors(features=features, linear_weight=linear_weight, target=target)
+    _check_torch_options(options)
     asked = LossOptions(reduction, ignored, label_smoothing, softcap, return_lse, return_pred)
     if is_distributed(linear_weight):  # its classes lie on several devices
         return distributed_linear_cross_entropy(
             features, linear_weight, target, linear_bias, weight, asked
         )
     check_not_distributed(
-        "linear_weight", features=features, target=target, linear_bias=linear_bias
+        "linear_weight", features=features, target=target, linear_bias=linear_bias, weight=weight
     )
     _check_head(features, linear_weight, linear_bias)
-    _check_torch_options(options)
     num_classes, *positions, _ = linear_weight.shape
     dtype = _multiply_in(features, linear_weight)
     if torch.compiler.is_compiling() and _is_operator(features, linear_weight, target, asked):

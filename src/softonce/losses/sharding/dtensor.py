@@ -150,7 +150,7 @@ def _class_dim(weight: DTensor) -> int:
     if weight.placements.count(Shard(0)) > 1 or others or weight.dim() != 2:
         _raise_placement(
             "a linear_weight of shape (C, D) with Shard(0) on one dimension of the mesh, and "
-            "Replicate() on the others",
+            "Replicate() on the others,",
             weight,
         )
     return _dim_of_classes(weight, 0)
@@ -162,7 +162,8 @@ def _dim_of_classes(tensor: DTensor, classes: int) -> int:
 
     sharded = [dim for dim, placed in enumerate(tensor.placements) if placed == Shard(classes)]
     if len(sharded) > 1:
-        _raise_placement("classes that are sharded over one dimension of the mesh,", tensor)
+        expected = "classes that are sharded over one dimension of the mesh,"
+        _raise_placement(expected, tensor, classes)
     sizes = tensor.device_mesh.shape
     return sharded[0] if sharded else max(range(len(sizes)), key=sizes.__getitem__)
 
@@ -209,8 +210,8 @@ def _replicated(tensor: Any, mesh: DeviceMesh) -> Tensor:
     return _local(tensor.redistribute(mesh, everywhere))
 
 
-def _raise_placement(expected: str, found: Any) -> NoReturn:
+def _raise_placement(expected: str, found: Any, classes: int = 0) -> NoReturn:
     raise ArgumentError(
         f"expected {expected} found {tuple(found.shape)} with {found.placements}: "
-        "redistribute it over its first dimension, or pass its full_tensor()"
+        f"redistribute it with one Shard({classes}), or pass its full_tensor()"
     )

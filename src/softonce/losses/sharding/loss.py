@@ -16,6 +16,7 @@ from softonce.errors import ArgumentError
 from softonce.losses.head.parameters import Head, largest_factor
 from softonce.losses.kernels.products import product_dtype
 from softonce.losses.overrides import overridable
+from softonce.losses.rows.checks import check_tensors
 from softonce.losses.rows.objective import NO_CLASS
 from softonce.losses.rows.options import LossOptions
 from softonce.losses.sharding.collectives import apply
@@ -145,6 +146,7 @@ def sharded_linear_cross_entropy(
         An et al., "Partial FC", section 3 (https://arxiv.org/abs/2010.05222); Shoeybi et al.,
         "Megatron-LM", section 3 (https://arxiv.org/abs/1909.08053).
     """
+    check_tensors(features=features, local_weight=local_weight, target=target)
     arguments = Arguments(
         features=features,
         local_weight=local_weight,

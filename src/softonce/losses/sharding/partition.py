@@ -243,11 +243,15 @@ def _check_target(arguments: Arguments) -> None:
 
 
 def _check_constants(target: Tensor, weight: Tensor | None) -> None:
-    if weight is not None and (weight.dim() != 1 or not weight.is_floating_point()):
+    if weight is not None:
+        check_floating("weight", weight)
+    if weight is not None and weight.dim() != 1:
         raise ArgumentError(
-            f"expected a floating point weight of shape (C,), found {weight.dtype} of shape "
-            f"{tuple(weight.shape)}: pass one weight for each of all classes"
+            f"expected a weight of shape (C,), found {tuple(weight.shape)}: "
+            "pass one weight for each of all classes"
         )
+    if target.is_floating_point():
+        check_floating("target", target)
     if target.requires_grad or (weight is not None and weight.requires_grad):
         raise ArgumentError(
             "expected a target and class weights without a gradient, found one that requires it: "
