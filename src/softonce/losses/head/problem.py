@@ -12,9 +12,7 @@ from softonce.losses.head import class_blocks
 from softonce.losses.head.parameters import Gradients, Head, largest_factor
 from softonce.losses.head.predictions import Predictions
 from softonce.losses.head.row_chunks import RowChunks
-from softonce.losses.kernels.products import (
-    product_dtype,
-)
+from softonce.losses.kernels.products import product_dtype
 from softonce.losses.row_maths import HALF_DTYPES, IndexTarget, accumulation_dtype
 from softonce.losses.rows.autograd import without_autocast
 
