@@ -80,13 +80,17 @@ def test_any_dtype_may_be_asked_for_and_the_module_stores_it(dtype):
     logits, target = draw(1, 4, 5, dtype=torch.float32), draw_target(2, 4, num_classes=5)
     loss = cross_entropy(logits, target, dtype=dtype, return_lse=True)
     assert {value.dtype for value in loss} == {dtype}
-    assert CrossEntropyLoss(dtype=dtype)(logits, target) == loss[0]
+    module = CrossEntropyLoss(dtype=dtype)
+    assert module(logits, target) == loss[0]
+    assert f"dtype={dtype}" in repr(module)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float8_e4m3fn, torch.complex64], ids=str)
 def test_a_dtype_that_no_loss_has_is_refused(dtype):
     with pytest.raises(ArgumentError, match=f"dtype to be one of.*float32.*found {dtype}"):
         cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]), dtype=dtype)
+    with pytest.raises(ArgumentError, match=f"dtype to be one of.*float32.*found {dtype}"):
+        CrossEntropyLoss(dtype=dtype)
 
 
 def test_a_trial_says_which_precision_is_faster():

@@ -73,9 +73,12 @@ class _Options(nn.Module):
         reduction: Reduction,
         label_smoothing: float = 0.0,
         softcap: float | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        LossOptions(reduction, label_smoothing=label_smoothing, softcap=softcap).check()
+        LossOptions(
+            reduction, label_smoothing=label_smoothing, softcap=softcap, dtype=dtype
+        ).check()
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -154,8 +157,12 @@ class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
         dtype: torch.dtype | None = None,
     ) -> None:
         check_old_names(size_average, reduce)
-        super().__init__(weight, ignore_index, reduction, label_smoothing, softcap)
+        super().__init__(weight, ignore_index, reduction, label_smoothing, softcap, dtype)
         self.dtype = dtype
+
+    def extra_repr(self) -> str:
+        """Return the options as they stand in the constructor."""
+        return super().extra_repr() + ("" if self.dtype is None else f", dtype={self.dtype}")
 
     @takes_input
     def forward(self, logits: Logits, target: ClassIndex | Probs) -> Tensor:
