@@ -19,6 +19,13 @@ _IN_ORDER = frozenset(
 _REORDERS = frozenset({"transpose", "permute", "t", "T", "mT", "movedim"})
 """What may put axes of one size into another order, so that the sizes tell nothing."""
 
+ORDERED_BY = {
+    "permute": ("dims",),
+    "transpose": ("dim0", "dim1"),
+    "movedim": ("source", "destination"),
+}
+"""Operation -> the parameters that say how it orders the axes, as `order_after` takes them."""
+
 
 class Moved(NamedTuple):
     """Where the classes are.
@@ -155,41 +162,52 @@ def from_end(dim: int, shape: Shape) -> int | None:
     return axis if -len(shape) <= axis < 0 else None
 
 
-def transposed(op: str, rank: int) -> tuple[int, ...]:
-    """Return the order of the axes after `t`, `T` or `mT`; empty for other operations.
+def order_after(op: str, rank: int, *dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Return for each axis of what comes out the axis that it was; empty if none changes places.
+
+    Args:
+        op: the operation.
+        rank: how many axes there are; of a scalar torch lets axis 0 be named, and moves nothing.
+        dims: what the parameters of `ORDERED_BY` are given; each is a tuple.
 
     Example:
-        >>> transposed("t", 2), transposed("mT", 3), transposed("view", 3)
+        >>> order_after("permute", 3, (0, -1, 1)), order_after("transpose", 3, (0,), (-1,))
+        ((0, 2, 1), (2, 1, 0))
+        >>> order_after("movedim", 3, (0,), (-1,)), order_after("movedim", 0, (0,), (0,))
+        ((1, 2, 0), ())
+        >>> order_after("t", 2), order_after("mT", 3), order_after("view", 3)
         ((1, 0), (0, 2, 1), ())
     """
-    order = range(rank)
-    if rank < 2:
-        return tuple(order) if op in ("t", "T", "mT") else ()
-    if op == "T":
-        return tuple(reversed(order))
-    return (*order[:-2], rank - 1, rank - 2) if op in ("t", "mT") else ()
+    if rank == 0:
+        return ()
+    if op == "permute":
+        return tuple(dim % rank for dim in dims[0])
+    if op == "transpose":
+        (one,), (other,) = dims
+        return _swapped(rank, one, other)
+    if op == "movedim":
+        return _after_movedim(rank, *dims)
+    return _transposed(op, rank)
 
 
-def swapped(rank: int, one: int, other: int) -> tuple[int, ...]:
+def _transposed(op: str, rank: int) -> tuple[int, ...]:
+    """Return the order of the axes after `t`, `T` or `mT`; empty for other operations."""
+    if op == "T" or (op == "t" and rank < 2):
+        return tuple(reversed(range(rank)))
+    return _swapped(rank, -2, -1) if op in ("t", "mT") else ()
+
+
+def _swapped(rank: int, one: int, other: int) -> tuple[int, ...]:
     """Return the order of the axes after `transpose`."""
     order = list(range(rank))
     order[one], order[other] = order[other], order[one]
     return tuple(order)
 
 
-def after_movedim(
+def _after_movedim(
     rank: int, sources: tuple[int, ...], destinations: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Return the order of the axes after `movedim`.
-
-    Example:
-        >>> after_movedim(3, (0,), (-1,))
-        (1, 2, 0)
-        >>> after_movedim(0, (0,), (0,))  # torch allows it of a scalar
-        ()
-    """
-    if rank == 0:
-        return ()
+    """Return the order of the axes after `movedim`."""
     old, new = ([dim % rank for dim in dims] for dims in (sources, destinations))
     placed = dict(zip(new, old, strict=True))
     others = iter([dim for dim in range(rank) if dim not in old])

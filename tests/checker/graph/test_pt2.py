@@ -80,6 +80,20 @@ def test_axis_of_the_classes_is_followed_through_views(saved: Path) -> None:
     ]
 
 
+class Scalars(nn.Module):
+    """Orders the axes of a tensor that has none, which torch allows."""
+
+    def forward(self, logits: Tensor) -> list[Tensor]:
+        prob = logits.softmax(dim=1)[0, 0]
+        return [prob.transpose(0, -1), prob.movedim(0, 0), prob.permute(())]
+
+
+def test_scalars_whose_axes_are_ordered_are_read(tmp_path: Path) -> None:
+    program = torch.export.export(Scalars(), (torch.zeros(3, 4),))
+    torch.export.save(program, tmp_path / "scalars.pt2")
+    assert [o.kind for o in read_model(tmp_path / "scalars.pt2").outputs] == [Kind.BP] * 3
+
+
 def test_log_of_softmax_in_the_graph_is_reported(saved: Path) -> None:
     assert [finding.code for finding in read_model(saved).findings] == ["SO204"]
 

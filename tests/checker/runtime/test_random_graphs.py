@@ -36,6 +36,35 @@ def test_what_is_known_of_the_tensors_of_5000_graphs_is_true() -> None:
         check(seed)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "x.transpose(1, 2)", "x.transpose(dim1=0, dim0=1)", "torch.transpose(input=x, dim0=0, dim1=1)",
+        "torch.swapaxes(x, axis0=-2, axis1=0)", "x.permute(1, 2, 0)", "x.permute((-1, 1, 0))",
+        "torch.permute(input=x, dims=(1, 0, 2))", "x.movedim(1, 0)", "x.movedim((0, 1), (2, 0))",
+        "torch.movedim(x, destination=2, source=0)", "torch.moveaxis(input=x, source=0, destination=1)",
+        "x.mT",
+    ],
+)  # fmt: skip
+def test_axis_is_known_however_a_permutation_is_written(form: str) -> None:
+    with watch(report=False) as session:
+        value = eval(form, {"torch": torch, "x": torch.randn(3, 4, 5).softmax(1)})
+        axis = session.mode.scores_of(value).axis
+    assert session.ledger.num_blind == 0
+    assert value.shape[axis] == 4
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["x.transpose(0, -1)", "x.swapaxes(0, 0)", "x.movedim(0, 0)", "x.permute(())", "x.t()"],
+)
+def test_permutation_of_a_scalar_leaves_it_what_it_is(form: str) -> None:
+    with watch(report=False) as session:
+        value = eval(form, {"x": torch.randn(4).softmax(0)[1]})
+        kind = session.mode.scores_of(value).kind
+    assert (session.ledger.num_blind, kind) == (0, Kind.BP)
+
+
 def test_every_operation_of_the_table_is_tried() -> None:
     tried = WATCHED.keys() | ELSEWHERE
     assert tried >= ROWS.keys() | JOINS | {name for name, _, _ in PAIRS}

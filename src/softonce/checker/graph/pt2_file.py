@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from softonce.checker.flow import ATEN, DIMS
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
-from softonce.checker.moves import after_movedim, swapped, transposed
+from softonce.checker.moves import ORDERED_BY, order_after
 from softonce.checker.names import canonical
 
 if TYPE_CHECKING:
@@ -175,13 +175,8 @@ def _order(op: str, given: Mapping[str, Any], rank: int | None) -> tuple[int, ..
     """Return the new order of the axes, if the call permutes them."""
     if rank is None:
         return ()
-    if op == "permute":
-        return tuple(dim % rank for dim in _ints(given["dims"]))
-    if op == "transpose":
-        return swapped(rank, *(_ints(given[name])[0] for name in ("dim0", "dim1")))
-    if op == "movedim":
-        return after_movedim(rank, _ints(given["source"]), _ints(given["destination"]))
-    return transposed("T" if op == "numpy_T" else op, rank)
+    dims = (_ints(given[name]) for name in ORDERED_BY.get(op, ()))
+    return order_after("T" if op == "numpy_T" else op, rank, *dims)
 
 
 def _default_dim(op: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softonce.checker.flow import ATEN, DIMS, keeps_values
 from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind
-from softonce.checker.moves import after_movedim, swapped, transposed
+from softonce.checker.moves import ORDERED_BY, order_after
 from softonce.checker.names import canonical
 from softonce.checker.runtime.indexing import order_of, touched_axes
 from softonce.checker.tags import Call, Operand, Scores
@@ -133,16 +133,13 @@ def _dim(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], rank: int) -
 
 def _order(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], rank: int) -> tuple[int, ...]:
     """Return the new order of the axes, if the call permutes them."""
-    if op == "permute":
-        dims = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
-        return tuple(dim % rank for dim in _listed(dims))
-    if op == "transpose":
-        named = [kwargs[name] for name in ("dim0", "dim1", "axis0", "axis1") if name in kwargs]
-        return swapped(rank, *args[1:], *named)
-    if op == "movedim":
-        source, destination = (*args[1:], *kwargs.values())
-        return after_movedim(rank, _listed(source), _listed(destination))
-    return transposed(op, rank)
+    given = args[1:] if op in ORDERED_BY else ()
+    if op == "permute" and len(given) > 1:
+        given = (given,)
+    # `swapaxes` has names of its own; the order of its axes makes no difference.
+    names = (*ORDERED_BY.get(op, ()), "axis0", "axis1")
+    named = (kwargs[name] for name in names if name in kwargs)
+    return order_after(op, rank, *map(_listed, (*given, *named)))
 
 
 def _listed(dims: Any) -> tuple[int, ...]:
