@@ -39,11 +39,12 @@ def test_what_is_known_of_the_tensors_of_5000_graphs_is_true() -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        "x.transpose(1, 2)", "x.transpose(dim1=0, dim0=1)", "torch.transpose(input=x, dim0=0, dim1=1)",
-        "torch.swapaxes(x, axis0=-2, axis1=0)", "x.permute(1, 2, 0)", "x.permute((-1, 1, 0))",
-        "torch.permute(input=x, dims=(1, 0, 2))", "x.movedim(1, 0)", "x.movedim((0, 1), (2, 0))",
-        "torch.movedim(x, destination=2, source=0)", "torch.moveaxis(input=x, source=0, destination=1)",
-        "x.mT",
+        "x.transpose(1, 2)", "x.transpose(dim1=0, dim0=1)",
+        "torch.transpose(input=x, dim0=0, dim1=1)", "torch.swapaxes(x, axis0=-2, axis1=0)",
+        "x.permute(1, 2, 0)", "x.permute((-1, 1, 0))", "torch.permute(input=x, dims=(1, 0, 2))",
+        "x.movedim(1, 0)", "x.movedim((0, 1), (2, 0))", "x.mT",
+        "torch.movedim(x, destination=2, source=0)",
+        "torch.moveaxis(input=x, source=0, destination=1)",
     ],
 )  # fmt: skip
 def test_axis_is_known_however_a_permutation_is_written(form: str) -> None:
