@@ -224,7 +224,6 @@ SINKS: Mapping[str, Sink] = {
     "kl_div": Sink("input", 0, _KL),
 }
 # The target of kl_div: (log_target, kind) -> rule.
-KL_TARGET = Sink("target", 1, {})
 KL_TARGET_RULES: Mapping[tuple[bool, Kind], str] = {
     (False, _K.LOGP): "SO108",
     (False, _K.BLOGP): "SO108",

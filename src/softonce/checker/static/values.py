@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -314,8 +314,3 @@ class Choice(Value):
 def scores(kind: Kind, maker: Maker, **more: Any) -> Scores:
     """Return a tensor that is of the kind because of the maker."""
     return Scores(kind, tuple((bit, maker) for bit in kind if bit is not Kind.OTHER), **more)
-
-
-def with_maker(tensor: Scores, maker: Maker) -> Scores:
-    """Return the tensor with another maker of all its bits."""
-    return replace(tensor, makers=tuple((bit, maker) for bit, _ in tensor.makers))
