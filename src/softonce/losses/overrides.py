@@ -22,7 +22,7 @@ def takes_input(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return function(*args, **_renamed(kwargs, name))
+        return function(*args, **(_renamed(kwargs, name) if "input" in kwargs else kwargs))
 
     return call
 
@@ -37,9 +37,9 @@ def overridable(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        named = _renamed(kwargs, name)
-        tensors = [x for x in (*args, *named.values()) if isinstance(x, Tensor)]
-        if has_torch_function(tensors):
+        named = _renamed(kwargs, name) if "input" in kwargs else kwargs
+        if has_torch_function((*args, *named.values())):
+            tensors = [x for x in (*args, *named.values()) if isinstance(x, Tensor)]
             result: R = handle_torch_function(call, tensors, *args, **named)
             return result
         return function(*args, **named)
@@ -53,6 +53,6 @@ def _scores(function: Callable[P, R]) -> str:
 
 
 def _renamed(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
-    if "input" not in kwargs or name in kwargs:
+    if name in kwargs:
         return kwargs
     return {name if key == "input" else key: value for key, value in kwargs.items()}
