@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import importlib
 import json
 import os
 import signal
@@ -51,6 +52,10 @@ def process_group(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
+    # Its default arguments keep the group of the time when it is first imported, which DDP does
+    # later; kept so, gloo's threads outlive the group, and one that drops a tensor while the
+    # interpreter goes down aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
     store, number, size = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
         backend, store=_of_this_start(store), rank=number, world_size=size, timeout=TIMEOUT

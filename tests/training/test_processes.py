@@ -252,12 +252,14 @@ def test_the_mean_over_class_weights_is_global_and_an_error_is_raised_in_all(
 ) -> None:
     found = []
     for num in (1, 2):
-        assert torchrun(num, "step_and_agree", tmp_path / f"{num}.json").returncode == 0
+        done = torchrun(num, "step_and_agree", tmp_path / f"{num}.json")
+        assert done.returncode == 0, done.stderr
         found.append(json.loads((tmp_path / f"{num}.json").read_text()))
     assert found[1]["sums"] == pytest.approx(found[0]["sums"], rel=1e-6)
     assert found[1]["weight"] == pytest.approx(found[0]["weight"], rel=1e-6)
     message = "expected a whole disk, found smoke"
     assert found[1]["seen"] == [[0, message], [1, message]]
+    assert not [name for name in found[1]["threads"] if "gloo" in name]
 
 
 @pytest.mark.parametrize(
