@@ -6,14 +6,23 @@ from unittest import mock
 
 import torch
 
-from softonce.losses import cross_entropy, linear, linear_cross_entropy
-from softonce.losses.head import class_blocks
-from softonce.losses.kernels import choice, products, triton_rows
+from softonce.losses import cross_entropy, linear_cross_entropy
+from softonce.losses.kernels import choice, triton_rows
 from softonce.losses.kernels.triton_rows import Tiling
-from softonce.losses.rows import autograd, checks, fast_path
+from softonce.losses.rows import autograd, checks
 from softonce.losses.rows.objective import Objective
+from softonce.losses.tuning import Tuning, tuned
 
-LIMITS = {fast_path: fast_path._SMALL, linear: linear._SMALL}
+SHORT = {name: getattr(Tuning, name) for name in ("small_logits", "small_head")}
+LONG = dict.fromkeys(SHORT, 0)
+IN_BLOCKS = {
+    "onednn": True,
+    "class_blocks_from": 0,
+    "class_blocks_from_of_half": 0,
+    "class_block_rows": 4,
+    "class_block_width": (3, 3),
+    "kept_bytes": 100,  # a block or two of the four
+}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 REDUCTIONS = ("mean", "sum", "none")
 WAYS = ("short", "rows", "classes", "compiled", "accelerator")
@@ -34,20 +43,13 @@ def way(name, *, is_fast=True):
     inside `torch.compile`; `accelerator` runs the Triton programs in their interpreter, and reads
     no value of a target. `is_fast` says whether the processor multiplies half precision faster.
     """
-    with ExitStack() as stack:
+    sizes = SHORT if name == "short" else LONG
+    sizes = sizes | {"small_compiled": 0, "half_is_fast": is_fast}
+    with ExitStack() as stack, tuned(**sizes | (IN_BLOCKS if name == "classes" else {})):
 
         def put(place, attribute, value):
             stack.enter_context(mock.patch.object(place, attribute, value))
 
-        for place, limit in LIMITS.items():
-            put(place, "_SMALL", limit if name == "short" else 0)
-        put(linear, "_SMALL_COMPILED", 0)
-        put(products, "is_fast", lambda dtype: is_fast)
-        if name == "classes":
-            put(class_blocks, "is_faster", _has_plain_rows)
-            put(class_blocks, "_KEPT_BYTES", 100)
-            put(class_blocks, "_MAX_ROWS", 4)
-            put(class_blocks, "_BLOCK_CLASSES", (3, 3))
         if name == "accelerator":
             # numpy warns of inf - inf in lanes that a program masks afterwards, as no GPU would
             stack.enter_context(warnings.catch_warnings())
@@ -58,10 +60,6 @@ def way(name, *, is_fast=True):
             put(checks, "_is_equal", lambda *_: None)
             put(Objective, "kept_rows", lambda _: None)
         yield compiled if name == "compiled" else lambda function: function
-
-
-def _has_plain_rows(head, mass):
-    return mass.index is not None and mass.ignored is None and mass.outside is None
 
 
 def of_logits(features, head, target, **options):

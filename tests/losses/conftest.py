@@ -1,13 +1,19 @@
+from contextlib import ExitStack
+
 import pytest
 
-from softonce.losses import linear
-from softonce.losses.rows import fast_path
+from softonce.losses import tuning
+
+
+@pytest.fixture
+def tuned():
+    """Return what lets other sizes count until the test ends."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(tuning.tuned(**changes))
 
 
 @pytest.fixture(autouse=True)
-def _kernels_for_small_logits(monkeypatch, request):
+def _kernels_for_small_logits(tuned, request):
     """Let the general way do what the everyday one would do faster, so that the tests meet it."""
     if request.path.name != "test_fast_path.py":
-        monkeypatch.setattr(fast_path, "_SMALL", 0)
-        monkeypatch.setattr(linear, "_SMALL", 0)
-        monkeypatch.setattr(linear, "_SMALL_COMPILED", 0)
+        tuned(small_logits=0, small_head=0, small_compiled=0)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from reference import draw, draw_target
 
-from softonce.losses import linear, linear_cross_entropy
+from softonce.losses import linear_cross_entropy
 from softonce.losses.head import compiled
-from softonce.losses.kernels import products
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 
@@ -55,12 +54,11 @@ def test_the_operators_keep_torchs_rules(reduction, needs, softcap):
 @pytest.mark.parametrize("has_ignored", [False, True])
 @pytest.mark.parametrize("has_onednn", [False, True])
 def test_the_operators_gradients_lie_in_memory_as_they_say(
-    reduction, has_ignored, has_onednn, monkeypatch
+    reduction, has_ignored, has_onednn, tuned
 ):
     if has_onednn and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(products, "prefers_onednn", lambda: has_onednn)
-    monkeypatch.setattr(products, "_MIN_MULTIPLICATIONS", 0)
+    tuned(onednn=has_onednn, onednn_from=0)
     target = draw_target(3, 9, num_classes=7)
     if has_ignored:
         target[2] = -100
@@ -91,10 +89,8 @@ def test_a_compiled_training_step_keeps_a_frozen_head_and_autocast():
 
 
 @pytest.mark.parametrize("num_classes", [7, 200])
-def test_a_small_head_is_compiled_as_maths_and_a_large_one_as_the_operator(
-    num_classes, monkeypatch
-):
-    monkeypatch.setattr(linear, "_SMALL_COMPILED", 1000)
+def test_a_small_head_is_compiled_as_maths_and_a_large_one_as_the_operator(num_classes, tuned):
+    tuned(small_compiled=1000)
     seen = []
 
     def note(graph, _):

@@ -47,9 +47,8 @@ def test_a_heads_logits_are_those_of_single_precision(how, dtype, reduction, is_
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 @pytest.mark.parametrize("num_columns", [3, 1000])
-def test_a_product_of_half_has_the_digits_of_single(dtype, num_columns, monkeypatch):
-    monkeypatch.setattr(products, "_BLOCK_COLUMNS", num_columns)
-    monkeypatch.setattr(products, "_ROUNDED_BYTES", 0)
+def test_a_product_of_half_has_the_digits_of_single(dtype, num_columns, tuned):
+    tuned(product_columns=num_columns, rounded_bytes=0)
     left, right, bias = draw(1, 9, 40).to(dtype), draw(2, 17, 40).to(dtype), draw(3, 17).to(dtype)
     truth = left.double() @ right.double().t() + bias.double()
     place = torch.empty(9, 17)

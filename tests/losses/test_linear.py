@@ -7,7 +7,6 @@ import torch.nn.functional as F
 
 from softonce.errors import ArgumentError
 from softonce.losses import cross_entropy, linear_cross_entropy
-from softonce.losses.head import row_chunks
 from softonce.losses.head.predictions import Predictions, find_largest
 
 
@@ -78,9 +77,8 @@ def test_each_position_has_a_predicted_class(reduction):
 
 
 @pytest.mark.parametrize("rows_in_chunk", [256, 1000])
-def test_large_products_make_the_gradients_of_the_textbook(rows_in_chunk, monkeypatch):
-    monkeypatch.setattr(row_chunks, "_MIN_ROWS", rows_in_chunk)
-    monkeypatch.setattr(row_chunks, "_CHUNK_BYTES", 1)
+def test_large_products_make_the_gradients_of_the_textbook(rows_in_chunk, tuned):
+    tuned(chunk_rows=rows_in_chunk, chunk_bytes=1)
     shapes = ((600, 128), (2000, 128))
     leaves = [reference.draw(s, *shape).float().requires_grad_() for s, shape in enumerate(shapes)]
     target = reference.draw_target(3, 600, num_classes=2000)

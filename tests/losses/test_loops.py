@@ -4,31 +4,21 @@ import pytest
 import reference
 import torch
 import torch.nn.functional as F
+from loss_ways import IN_BLOCKS
 from reference import draw, draw_target
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softonce.losses import linear, linear_cross_entropy
-from softonce.losses.head import class_blocks, row_chunks
-from softonce.losses.kernels import blocked, products
+from softonce.losses import linear_cross_entropy
+from softonce.losses.kernels import products
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
 
 @pytest.fixture(params=["rows", "classes"])
-def loop(request, monkeypatch):
+def loop(request, tuned):
     """Cut small problems as if they were large."""
-    monkeypatch.setattr(products, "is_fast", lambda dtype: True)
-    if request.param == "rows":
-        monkeypatch.setattr(row_chunks, "_MIN_ROWS", 3)
-        monkeypatch.setattr(row_chunks, "_CHUNK_BYTES", 1)
-        monkeypatch.setattr(blocked, "_BLOCK_BYTES", 64)
-    else:
-        monkeypatch.setattr(class_blocks, "prefers_onednn", lambda: True)
-        monkeypatch.setattr(class_blocks, "_MIN_CLASSES", 2)
-        monkeypatch.setattr(class_blocks, "_MIN_CLASSES_OF_HALF", 2)
-        monkeypatch.setattr(class_blocks, "_KEPT_BYTES", 100)  # a block or two of the four
-        monkeypatch.setattr(class_blocks, "_MAX_ROWS", 4)
-        monkeypatch.setattr(class_blocks, "_BLOCK_CLASSES", (3, 3))
+    in_rows = {"chunk_rows": 3, "chunk_bytes": 1, "block_bytes": 64}
+    tuned(half_is_fast=True, **(in_rows if request.param == "rows" else IN_BLOCKS))
     return request.param
 
 
@@ -168,9 +158,8 @@ def test_autocast_sums_the_head_in_single_precision(loop):
 
 
 @pytest.mark.parametrize("small", [0, 2**20])
-def test_a_processor_without_half_precision_multiplies_in_single(monkeypatch, small):
-    monkeypatch.setattr(linear, "_SMALL", small)
-    monkeypatch.setattr(products, "is_fast", lambda dtype: False)
+def test_a_processor_without_half_precision_multiplies_in_single(tuned, small):
+    tuned(small_head=small, half_is_fast=False)
     (features, weight, _), target = problem(torch.float32)
     exact = linear_cross_entropy(features, weight, target)
     with torch.autocast("cpu", torch.bfloat16):
@@ -183,9 +172,8 @@ def test_a_processor_without_half_precision_multiplies_in_single(monkeypatch, sm
 
 @pytest.mark.parametrize("num_classes", [3, 7, 8])
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_a_wide_product_is_that_of_its_columns(monkeypatch, num_classes, has_bias):
-    monkeypatch.setattr(products, "_BLOCK_COLUMNS", 3)
-    monkeypatch.setattr(products, "prefers_onednn", lambda: False)
+def test_a_wide_product_is_that_of_its_columns(tuned, num_classes, has_bias):
+    tuned(product_columns=3, onednn=False)
     left, right, bias = draw(0, 4, 5), draw(1, num_classes, 5), draw(2, num_classes)
     left, right, bias = left.float(), right.float(), bias.float() if has_bias else None
     place = torch.full((4, num_classes), torch.nan)

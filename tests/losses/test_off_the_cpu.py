@@ -79,8 +79,8 @@ class _Products(TorchDispatchMode):
 
 
 @pytest.mark.usefixtures("_kernel")
-def test_half_precision_is_added_up_in_single_where_it_lies(monkeypatch):
-    monkeypatch.setattr(row_chunks, "_GPU_ROWS", (400, 400))
+def test_half_precision_is_added_up_in_single_where_it_lies(tuned):
+    tuned(gpu_chunk_rows=(400, 400))
     (features, weight, _), target = problem(torch.bfloat16)
     with _Products() as made:
         linear_cross_entropy(features, weight, target)  # in two chunks
@@ -89,8 +89,8 @@ def test_half_precision_is_added_up_in_single_where_it_lies(monkeypatch):
     assert wide == [first] * 5 + [later]  # logits, features and weight, in turn
 
 
-def test_a_chunk_has_no_more_bytes_than_it_may(monkeypatch):
-    monkeypatch.setattr(row_chunks, "_GPU_CHUNK_BYTES", 2 * 9 * 200)
+def test_a_chunk_has_no_more_bytes_than_it_may(tuned):
+    tuned(gpu_chunk_bytes=2 * 9 * 200)
     head = SimpleNamespace(
         features=torch.empty(600, 300, device=META),
         weight=torch.empty(9, 300, device=META),
@@ -99,5 +99,5 @@ def test_a_chunk_has_no_more_bytes_than_it_may(monkeypatch):
     loop = row_chunks.RowChunks(head, mass=None, kernel=None)
     sizes = [rows.stop - rows.start for rows in loop._chunks()]
     assert sizes == [200, 200, 200]
-    monkeypatch.setattr(row_chunks, "_GPU_CHUNK_BYTES", 1)
-    assert max(rows.stop - rows.start for rows in loop._chunks()) == row_chunks._GPU_ROWS[0]
+    fewest = tuned(gpu_chunk_bytes=1).gpu_chunk_rows[0]
+    assert max(rows.stop - rows.start for rows in loop._chunks()) == fewest

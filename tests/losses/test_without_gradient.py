@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from softonce.losses import linear_cross_entropy, sharded_linear_cross_entropy
-from softonce.losses.head import class_blocks
 from softonce.losses.row_maths import HALF_DTYPES
+from softonce.losses.tuning import tuned
 
 N, D, C = 20, 40, 500
 
@@ -73,12 +73,15 @@ def test_one_product_is_made_and_no_gradient(how, mode, dtype, reduction):
 
 @pytest.mark.parametrize("dtype", HALF_DTYPES, ids=str)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_a_head_of_half_is_never_widened_whole(monkeypatch, dtype, reduction):
-    monkeypatch.setattr(class_blocks, "_MIN_CLASSES_OF_HALF", C)
-    monkeypatch.setattr(class_blocks, "_BLOCK_CLASSES", (30, 30))
+def test_a_head_of_half_is_never_widened_whole(dtype, reduction):
     features, weight = problem(dtype, frozen=False)
     target = draw_target(3, N, num_classes=C)
-    with torch.no_grad(), way("rows", is_fast=False), NewMemory(features, weight) as memory:
+    with (
+        torch.no_grad(),
+        way("rows", is_fast=False),
+        tuned(class_blocks_from_of_half=C, class_block_width=(30, 30)),
+        NewMemory(features, weight) as memory,
+    ):
         linear_cross_entropy(features, weight, target, reduction=reduction)
     assert memory.largest < weight.numel()
 

@@ -16,6 +16,7 @@ from training.runs import rows, small
 from softonce import TrainConfig, train
 from softonce.errors import ConfigError
 from softonce.losses import ShardedLinear, cross_entropy
+from softonce.losses.tuning import tuned
 from softonce.models import Network
 from softonce.training import head_loss
 from softonce.training.head_loss import (
@@ -119,13 +120,11 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_logits_of_the_step_are_never_all_there(compiled: bool, monkeypatch) -> None:
+def test_the_logits_of_the_step_are_never_all_there(compiled: bool) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr("softonce.losses.head.row_chunks._MIN_ROWS", 64)
-    monkeypatch.setattr("softonce.losses.head.row_chunks._CHUNK_BYTES", 1)
     with Largest() as plain:
         stepped(Objective(), has_loss=False)
-    with Largest() as ours:
+    with tuned(chunk_rows=64, chunk_bytes=1), Largest() as ours:
         stepped(Objective(), has_loss=True, compiled=compiled)
     assert plain.numel == NUM_ROWS * NUM_CLASSES
     assert ours.numel == 64 * NUM_CLASSES

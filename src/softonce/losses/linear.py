@@ -22,17 +22,13 @@ from softonce.losses.sharding.dtensor import (
     distributed_linear_cross_entropy,
     is_distributed,
 )
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.losses.rows.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
-
-_SMALL = 2**22
-"""Multiplications up to which a head gains nothing by being cut."""
-_SMALL_COMPILED = 2**20
-"""Logits up to which a compiled head is compiled as maths: 4 MiB, which the caches hold."""
 
 
 @overload
@@ -212,7 +208,7 @@ def _loss_of_head(
             _loss_of_head(features.index_select(0, kept), weight, bias, part, dtype), kept
         )
     problem = HeadProblem(objective, dtype)
-    if features.numel() * len(weight) <= _SMALL and objective.is_ordinary:
+    if features.numel() * len(weight) <= tuning().small_head and objective.is_ordinary:
         return loss_of_logits(problem.logits(features, weight, bias), objective)
     has_rows = features.numel() > 0 and (kept is None or len(kept) > 0)
     if not has_rows or not can_fuse(objective, features, weight, bias):
@@ -237,7 +233,11 @@ def _is_operator(
         return False
     has_more = options.return_lse or options.return_pred or target.requires_grad
     is_covered = features.dim() == linear_weight.dim() == 2 and not has_more
-    return is_covered and len(features) > 0 and len(features) * len(linear_weight) > _SMALL_COMPILED
+    return (
+        is_covered
+        and len(features) > 0
+        and len(features) * len(linear_weight) > tuning().small_compiled
+    )
 
 
 def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:

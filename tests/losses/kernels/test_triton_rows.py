@@ -18,7 +18,6 @@ from reference import draw, draw_target
 from torch._subclasses import FakeTensorMode
 
 from softonce import losses
-from softonce.losses.head import row_chunks
 from softonce.losses.kernels import blocked, choice, triton_rows
 from softonce.losses.kernels.interface import Mass
 from softonce.losses.kernels.triton_rows import Tiling, backward_rows, choose_tiling, forward_rows
@@ -338,12 +337,11 @@ def test_a_single_position_leaves_rows_that_one_program_may_share():
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("kind", ["index", "probs"])
 @pytest.mark.parametrize("loss_of", ["head", "logits"])
-def test_the_losses_use_it(monkeypatch, reduction, kind, loss_of):
+def test_the_losses_use_it(monkeypatch, tuned, reduction, kind, loss_of):
     monkeypatch.setattr(choice, "find_kernel", lambda _: triton_rows)
     launches = mock.Mock(wraps=triton_rows._Launch)
     monkeypatch.setattr(triton_rows, "_Launch", launches)
-    monkeypatch.setattr(row_chunks, "_MIN_ROWS", 4)
-    monkeypatch.setattr(row_chunks, "_CHUNK_BYTES", 1)
+    tuned(chunk_rows=4, chunk_bytes=1)
     tensors = [
         draw(seed, *shape).to(DEVICE).requires_grad_() for seed, shape in ((1, (6, 5)), (2, (7, 5)))
     ]

@@ -18,6 +18,7 @@ from softonce.losses.kernels.interface import Mass, Rows
 from softonce.losses.kernels.memory import in_huge_pages
 from softonce.losses.kernels.products import prefers_onednn
 from softonce.losses.row_maths import HALF_DTYPES, accumulation_dtype, times
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from softonce.losses.head.parameters import Gradients, Head
     from softonce.losses.head.predictions import Predictions
     from softonce.losses.kernels.interface import Factor
-
-_MIN_CLASSES = 32768
-_MIN_CLASSES_OF_HALF = 8192
-_BLOCK_BYTES = 2**24
-_MAX_ROWS = 8192
-_BLOCK_CLASSES = (2048, 8192)
-_KEPT_BYTES = 3 * 2**25
 
 
 class _Block(NamedTuple):
@@ -51,8 +45,8 @@ def is_faster(head: Head, mass: Mass) -> bool:
     has_plain_rows = mass.index is not None and mass.ignored is None and mass.outside is None
     if head.dtype in HALF_DTYPES or head.weight.dtype in HALF_DTYPES:
         # the weight is rounded, or widened where single precision is faster, a block at a time
-        return has_plain_rows and len(head.weight) >= _MIN_CLASSES_OF_HALF
-    return has_plain_rows and prefers_onednn() and len(head.weight) >= _MIN_CLASSES
+        return has_plain_rows and len(head.weight) >= tuning().class_blocks_from_of_half
+    return has_plain_rows and prefers_onednn() and len(head.weight) >= tuning().class_blocks_from
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class ClassBlocks:
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():
-            room = 0 if gradients is None else _KEPT_BYTES
+            room = 0 if gradients is None else tuning().kept_bytes
             known, blocks, kept = self._describe(rows, seen, room)
             if gradients is not None:
                 self._differentiate(rows, known, gradients, scale, blocks=blocks, kept=kept)
@@ -196,14 +190,15 @@ class ClassBlocks:
         return self.mass.index[rows]
 
     def _row_blocks(self) -> Iterator[slice]:
-        num_rows = len(self.head.features)
-        for start in range(0, num_rows, _MAX_ROWS):
-            yield slice(start, min(start + _MAX_ROWS, num_rows))
+        num_rows, step = len(self.head.features), tuning().class_block_rows
+        for start in range(0, num_rows, step):
+            yield slice(start, min(start + step, num_rows))
 
     def _class_blocks(self, num_rows: int) -> Iterator[slice]:
         num_classes, in_features = self.head.weight.shape
-        fewest, most = _BLOCK_CLASSES
-        step = min(max(fewest, _BLOCK_BYTES // (4 * max(num_rows, in_features))), most)
+        fewest, most = tuning().class_block_width
+        fitting = tuning().class_block_bytes // (4 * max(num_rows, in_features))
+        step = min(max(fewest, fitting), most)
         for start in range(0, num_classes, step):
             yield slice(start, min(start + step, num_classes))
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from softonce.losses.tuning import tuning
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SPAN = 256
-"""Classes whose largest logit is found by one vectorised pass, before one is looked for in them."""
 
 
 class Predictions:
@@ -42,19 +41,20 @@ def find_largest(logits: Tensor) -> Tensor:
         >>> find_largest(torch.tensor([[0.0, 2.0, 2.0], [3.0, 2.0, 1.0]]))
         tensor([1, 0])
     """
-    num_spans = logits.shape[1] // _SPAN
+    width = tuning().argmax_span
+    num_spans = logits.shape[1] // width
     if num_spans < 2 or logits.device.type != "cpu":
         return logits.argmax(1)
-    spans = logits[:, : num_spans * _SPAN].view(len(logits), num_spans, _SPAN)
+    spans = logits[:, : num_spans * width].view(len(logits), num_spans, width)
     span = spans.amax(2).argmax(1)
     inside = spans[torch.arange(len(logits)), span].argmax(1)
-    found = span * _SPAN + inside
-    rest = logits[:, num_spans * _SPAN :]
+    found = span * width + inside
+    rest = logits[:, num_spans * width :]
     if rest.shape[1] == 0:
         return found
     later = rest.argmax(1)
     is_later = _is_above(rest.gather(1, later.unsqueeze(1)), logits.gather(1, found.unsqueeze(1)))
-    return (later + num_spans * _SPAN).where(is_later.squeeze(1), found)
+    return (later + num_spans * width).where(is_later.squeeze(1), found)
 
 
 def _is_above(later: Tensor, earlier: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from softonce.losses.kernels.interface import Mass, Rows
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from softonce.losses.head.parameters import Gradients, Head
     from softonce.losses.head.predictions import Predictions
     from softonce.losses.kernels.interface import Factor, Kernel
-
-_CHUNK_BYTES = 2**25
-_MIN_ROWS = 256
-_GPU_CHUNK_BYTES = 2**30
-_GPU_ROWS = (128, 4096)
 
 
 @dataclass(frozen=True)
@@ -79,10 +75,10 @@ class RowChunks:
         """Cut the rows: few bytes of logits at a time, but enough rows for a fast product."""
         num_rows, in_features = self.head.features.shape
         num_classes = len(self.head.weight)
-        step = max(_MIN_ROWS, _CHUNK_BYTES // (4 * num_classes))
+        step = max(tuning().chunk_rows, tuning().chunk_bytes // (4 * num_classes))
         if self.head.features.device.type != "cpu":
-            fewest, most = _GPU_ROWS
-            fitting = _GPU_CHUNK_BYTES // (self.head.dtype.itemsize * num_classes)
+            fewest, most = tuning().gpu_chunk_rows
+            fitting = tuning().gpu_chunk_bytes // (self.head.dtype.itemsize * num_classes)
             step = max(fewest, min(in_features, most, fitting))
         for start in range(0, num_rows, step):
             yield slice(start, min(start + step, num_rows))

@@ -14,6 +14,7 @@ import torch
 
 from softonce.losses.kernels.interface import Mass, Rows
 from softonce.losses.row_maths import accumulation_dtype, per_class, times
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     Block: TypeAlias = tuple[slice, ...]
 
-_BLOCK_BYTES = 2**21
-"""Logits in one block: the second-level caches of two cores hold them."""
 _TINY = 1e-30
 """A probability below which its logarithm loses digits."""
 
@@ -88,7 +87,7 @@ def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> R
     """Return the losses of rows with a mass of 1 at their target, and write their gradient."""
     assert mass.index is not None  # noqa: S101 - it is plain
     anchor = mass.index.unsqueeze(1)
-    if logits.numel() * accumulation_dtype(logits.dtype).itemsize <= _BLOCK_BYTES:
+    if logits.numel() * accumulation_dtype(logits.dtype).itemsize <= tuning().block_bytes:
         loss = plain_block(logits, anchor, dlogits, scale)
     else:
         loss = anchor.new_empty(anchor.shape, dtype=accumulation_dtype(logits.dtype))
@@ -268,7 +267,9 @@ def _part(work: Tensor, mass: Mass, block: Block) -> _Part:
 
 def _blocks(logits: Tensor) -> Iterator[Block]:
     """Cut (N, C) into rows, and (N, C, L) along L as well where one of N is too large."""
-    num_rows = max(1, _BLOCK_BYTES // (logits.shape[1] * accumulation_dtype(logits.dtype).itemsize))
+    num_rows = max(
+        1, tuning().block_bytes // (logits.shape[1] * accumulation_dtype(logits.dtype).itemsize)
+    )
     if logits.dim() == 2:
         for start in range(0, max(1, len(logits)), num_rows):
             yield slice(start, start + num_rows), slice(None)

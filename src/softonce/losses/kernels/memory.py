@@ -12,13 +12,14 @@ import mmap
 from functools import cache
 from typing import TYPE_CHECKING
 
+from softonce.losses.tuning import tuning
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
 _HUGE_PAGE = 2**21
-_MIN_BYTES = 2**23
 
 
 class Scratch:
@@ -50,7 +51,11 @@ def in_huge_pages(tensor: Tensor) -> Tensor:
     Only where it is large, on a CPU, and the system knows them; the values are the same anyway.
     """
     num_bytes = tensor.numel() * tensor.itemsize
-    if num_bytes < _MIN_BYTES or not tensor.is_cpu or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if (
+        num_bytes < tuning().huge_page_bytes
+        or not tensor.is_cpu
+        or not hasattr(mmap, "MADV_HUGEPAGE")
+    ):
         return tensor
     address = tensor.data_ptr()
     start = -(-address // _HUGE_PAGE) * _HUGE_PAGE

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from softonce.losses.row_maths import HALF_DTYPES
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,17 +20,13 @@ if TYPE_CHECKING:
 
     from softonce.losses.kernels.memory import Scratch
 
-_BLOCK_BYTES = 2**24
-_BLOCK_COLUMNS = 1024
-_MIN_MULTIPLICATIONS = 2**22
-_ROUNDED_BYTES = 2**22
-"""Of what a CPU rounds of a wide product at a time: it is read again while it is in the cache."""
-
 
 def product_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """Return what to multiply in if `dtype` is asked for: single precision if that is faster."""
-    is_slow = device.type == "cpu" and dtype in HALF_DTYPES and not is_fast(dtype)
-    return torch.float32 if is_slow else dtype
+    if device.type != "cpu" or dtype not in HALF_DTYPES:
+        return dtype
+    chosen = tuning().half_is_fast
+    return dtype if (is_fast(dtype) if chosen is None else chosen) else torch.float32
 
 
 @cache
@@ -71,7 +68,11 @@ def product(
         onednn = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - the public way leads to MKL
         result: Tensor = onednn(left, right, bias, "none", [], "")
         return result
-    if left.device.type == "cpu" and left.dtype == torch.float32 and len(right) > _BLOCK_COLUMNS:
+    if (
+        left.device.type == "cpu"
+        and left.dtype == torch.float32
+        and len(right) > tuning().product_columns
+    ):
         place = left.new_empty(len(left), len(right)) if place is None else place
         return _product_in_columns(left, right, bias, place)
     return F.linear(left, right, bias) if place is None else _write_(place, left, right, bias)
@@ -98,7 +99,8 @@ def wide_product(
     if is_exact(place, left):
         torch.mm(left, right.t(), out_dtype=place.dtype, out=place)
         return place if bias is None else place.add_(bias)
-    step = max(_BLOCK_COLUMNS, _ROUNDED_BYTES // (left.itemsize * max(1, len(left))))
+    fitting = tuning().rounded_bytes // (left.itemsize * max(1, len(left)))
+    step = max(tuning().product_columns, fitting)
     for start in range(0, len(right), step):
         some = slice(start, start + step)
         columns, shape = right[some].t(), (len(left), len(right[some]))
@@ -123,8 +125,9 @@ def _product_in_columns(left: Tensor, right: Tensor, bias: Tensor | None, place:
 
     Measured on two Zen 3 cores with 256 rows: 152 to 161 GFLOP/s against 104 to 144.
     """
-    for start in range(0, len(right), _BLOCK_COLUMNS):
-        some = slice(start, start + _BLOCK_COLUMNS)
+    step = tuning().product_columns
+    for start in range(0, len(right), step):
+        some = slice(start, start + step)
         _write_(place[:, some], left, right[some], None if bias is None else bias[some])
     return place
 
@@ -163,7 +166,7 @@ def replace_by_product_(place: Tensor, left: Tensor, right: Tensor, *, scratch: 
 def _add_in_blocks_(
     place: Tensor, left: Tensor, right: Tensor, *, is_first: bool, scratch: Scratch
 ) -> None:
-    step = max(64, _BLOCK_BYTES // (place.shape[1] * place.itemsize))
+    step = max(64, tuning().product_bytes // (place.shape[1] * place.itemsize))
     for start in range(0, len(place), step):
         rows = slice(start, start + step)
         shape = (len(place[rows]), place.shape[1])
@@ -185,8 +188,14 @@ def is_nvidia(tensor: Tensor) -> bool:
     return tensor.device.type == "cuda" and torch.version.hip is None
 
 
-@cache
 def prefers_onednn() -> bool:
+    """Whether oneDNN shall multiply float32: on processors on which it is faster than MKL."""
+    chosen = tuning().onednn
+    return _is_onednn_faster() if chosen is None else chosen
+
+
+@cache
+def _is_onednn_faster() -> bool:
     """Whether oneDNN multiplies float32 faster than MKL, which uses AVX-512 on one vendor's cores.
 
     Measured: 320 to 470 GFLOP/s against 150 to 210 on two Zen 5 cores, which have AVX-512; 130 to
@@ -202,4 +211,4 @@ def prefers_onednn() -> bool:
 def is_for_onednn(left: Tensor, right: Tensor) -> bool:
     """Whether `left @ right.T` is large enough to gain by oneDNN, on a processor that does."""
     is_single = left.dtype == torch.float32 and left.device.type == "cpu"
-    return is_single and left.numel() * len(right) >= _MIN_MULTIPLICATIONS and prefers_onednn()
+    return is_single and left.numel() * len(right) >= tuning().onednn_from and prefers_onednn()

@@ -21,21 +21,12 @@ import torch
 
 from softonce.losses.kernels.interface import Mass, Rows
 from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     Number: TypeAlias = float | Tensor
-
-_BLOCK = 4096
-"""Logits in a block: two or three programs on a processor have enough loads under way to keep its
-memory busy, and all their sums stay in registers. Double precision takes half."""
-_PER_THREAD = 8
-"""Logits of a block that a thread holds at least, until there are 8 warps."""
-_NEIGHBOURS = 32
-"""Rows of a program where rows are neighbours in memory, as in (N, C, L): a warp loads them."""
-_PROGRAMS = 2
-"""Programs for each processor: a launch of fewer is cut smaller."""
 
 
 class Tiling(NamedTuple):
@@ -131,11 +122,12 @@ def choose_tiling(logits: Tensor, num_processors: int) -> Tiling:
     several short rows where enough programs are left, and a span of a long row where there are few.
     """
     num_batches, num_classes, num_rows = logits.shape
-    wanted = _PROGRAMS * num_processors
-    limit = _BLOCK if logits.element_size() < 8 else _BLOCK // 2
+    sizes = tuning()
+    wanted = sizes.programs * num_processors
+    limit = sizes.program_logits // (1 if logits.element_size() < 8 else 2)
     height = 1
     if logits.stride(2) < logits.stride(1):
-        height = min(_NEIGHBOURS, _power_of_2(num_rows))
+        height = min(sizes.neighbours, _power_of_2(num_rows))
     size = min(_power_of_2(num_classes), limit // height)
     while height * size < limit // 4 and num_batches * -(-num_rows // (2 * height)) >= wanted:
         height *= 2
@@ -144,7 +136,7 @@ def choose_tiling(logits: Tensor, num_processors: int) -> Tiling:
     width = min(width, size)
     num_programs = max(1, num_batches * -(-num_rows // height))
     num_spans = max(1, min(wanted // num_programs, num_classes // (2 * size)))
-    num_warps = max(1, min(8, height * size // (32 * _PER_THREAD)))
+    num_warps = max(1, min(8, height * size // (32 * sizes.thread_logits)))
     return Tiling(height, size // width, width, is_vector, num_spans, num_warps)
 
 

@@ -30,31 +30,26 @@ from softonce.losses.rows.autograd import (
 from softonce.losses.rows.checks import is_recorded
 from softonce.losses.rows.objective import objective_of
 from softonce.losses.rows.options import LossOptions
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.shapes import Reduction
 
-_SMALL = 2**18
-"""Logits up to which the checks of the general way are a noticeable part of its time."""
-_SMALL_HEAD = 2**22
-"""Multiplications up to which a head of half precision is widened whole."""
-_SINGLE = (torch.float32, 2**16, 1 / 8)
-"""A precision to try torch's operators in. Up to how many logits they take less time than the
-kernel, which makes the gradient at once: 63 against 121 us for 256 x 100, but 465 against 364 for
-256 x 1000. And the loss down to which a row is exact: what is near 1 is rounded at 6e-8, which is
-5e-7 of such a loss."""
-_DOUBLE = (torch.float64, 2**14, 1e-8)
-"""The same: 63 against 111 us for 64 x 10, but 180 against 121 for 256 x 100; what is near 1 is
-rounded at 1e-16, which single precision does not show of such a loss."""
-_WAYS = {
-    torch.float32: (_SINGLE, _DOUBLE),
-    torch.bfloat16: (_SINGLE, _DOUBLE),
-    torch.float16: (_SINGLE, _DOUBLE),
-    torch.float64: ((torch.float64, 2**16, 1 / 8),),
+_SURE = 1 / 8
+"""The loss down to which single precision is exact: it rounds what is near 1 at 6e-8, which is 5e-7
+of such a loss."""
+_SURE_IN_DOUBLE = 1e-8
+"""The same for double precision, which rounds at 1e-16: single does not show it."""
+_SINGLE = ((torch.float32, _SURE), (torch.float64, _SURE_IN_DOUBLE))
+_PRECISIONS = {
+    torch.float32: _SINGLE,
+    torch.bfloat16: _SINGLE,
+    torch.float16: _SINGLE,
+    torch.float64: ((torch.float64, _SURE),),
 }
-"""The ways to try, by the dtype of the logits."""
+"""What to try torch's operators in, and down to which loss, by the dtype of the logits."""
 _KINDS = (torch.Tensor, torch.nn.Parameter)
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 """How torch's operators number them."""
@@ -68,9 +63,9 @@ def loss_of_logits(
     """Return the loss; None where the call is of another kind."""
     if not (
         type(logits) in _KINDS
-        and logits.dtype in _WAYS
+        and logits.dtype in _PRECISIONS
         and logits.dim() == 2
-        and logits.numel() <= _SMALL
+        and logits.numel() <= tuning().small_logits
         and logits.is_cpu
         and type(target) is torch.Tensor
         and target.dtype is torch.int64
@@ -97,11 +92,11 @@ def loss_of_head(
         and type(weight) in _KINDS
         and features.dim() == weight.dim() == 2
         and features.dtype == weight.dtype
-        and weight.dtype in _WAYS
+        and weight.dtype in _PRECISIONS
         and weight.is_cpu
         and features.shape[1] == weight.shape[1]
         and (bias is None or _fits(bias, weight))
-        and 0 < len(features) * len(weight) <= _SMALL
+        and 0 < len(features) * len(weight) <= tuning().small_logits
         and features.is_cpu
         and type(target) is torch.Tensor
         and target.dtype is torch.int64
@@ -114,7 +109,7 @@ def loss_of_head(
     ):
         return None
     if features.dtype in HALF_DTYPES:
-        if features.numel() * len(weight) > _SMALL_HEAD:
+        if features.numel() * len(weight) > tuning().small_head:
             return None
         features, weight = features.float(), weight.float()
         bias = None if bias is None else bias.float()
@@ -133,10 +128,10 @@ def _counted(rows: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, T
 
 def _loss(logits: Tensor, target: Tensor, reduction: Reduction, ignored: int) -> Tensor | None:
     """Return the loss in the dtype of the logits; None if there is none: no row, no such class."""
-    num_logits = logits.numel()
+    sizes, num_logits = tuning(), logits.numel()
     try:
-        for dtype, most, limit in _WAYS[logits.dtype]:
-            if num_logits > most:
+        for dtype, limit in _PRECISIONS[logits.dtype]:
+            if num_logits > (sizes.single_logits if limit == _SURE else sizes.double_logits):
                 break
             log_probs = torch.log_softmax(logits, 1, dtype)
             known = log_probs.detach() if log_probs.requires_grad else log_probs

@@ -21,6 +21,7 @@ from softonce.losses.sharding.row_parts import (
     describe_,
     differentiate_,
 )
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from softonce.losses.sharding.partition import Arguments, Shards
     from softonce.losses.sharding.row_parts import BlockMass
     from softonce.shapes import Reduction
-
-LOGITS_PER_CHUNK = 2**23
-FEWEST_ROWS = 256  # products of fewer rows wait for the weight, which is read again for each chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +178,7 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
         total = weight[index].sum()
         at_target = keep[index] if outside is None else keep[index].masked_fill(outside, torch.nan)
         mass = _own_mass(index, at_target, shards.own, spread if smoothing else None)
-    fitting = max(FEWEST_ROWS, LOGITS_PER_CHUNK // max(1, shards.widest))
+    fitting = max(tuning().chunk_rows, tuning().shard_chunk_logits // max(1, shards.widest))
     return ShardedRows(
         shards=shards,
         reduction=options.reduction,
