@@ -1,11 +1,13 @@
 """linear_cross_entropy in compiled programs: one graph, the same numbers, a sound operator."""
 
+import loss_ways
 import pytest
 import torch
 from reference import draw, draw_target
 
 from softonce.losses import linear_cross_entropy
 from softonce.losses.head import compiled
+from softonce.losses.tuning import Tuning
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 
@@ -36,6 +38,8 @@ def test_the_compiled_loss_is_the_eager_one(reduction, label_smoothing):
     torch.testing.assert_close(found, torch.autograd.grad(eager, leaves))
 
 
+# torch 2.14's opcheck reads the gradient of a copy of its own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @REDUCTIONS
 @pytest.mark.parametrize(
     ("needs", "softcap"), [([True, True, True], None), ([False, True, False], 3.0)]
@@ -86,6 +90,16 @@ def test_a_compiled_training_step_keeps_a_frozen_head_and_autocast():
     torch.testing.assert_close(loss, eager)
     assert features.grad is not None
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("num_classes", [7, 400])
+def test_a_head_of_single_precision_is_one_graph(num_classes, tuned):
+    standard = Tuning()
+    tuned(small_logits=standard.small_logits, small_head=standard.small_head)
+    features, weight = draw(1, 64, 256).float(), draw(2, num_classes, 256).float()
+    target = draw_target(3, 64, num_classes=num_classes)
+    found = loss_ways.compiled(linear_cross_entropy)(features, weight, target)
+    torch.testing.assert_close(found, linear_cross_entropy(features, weight, target))
 
 
 @pytest.mark.parametrize("num_classes", [7, 200])

@@ -62,7 +62,8 @@ def loss_of_logits(
 ) -> Tensor | None:
     """Return the loss; None where the call is of another kind."""
     if not (
-        type(logits) in _KINDS
+        not is_recorded()
+        and type(logits) in _KINDS
         and logits.dtype in _PRECISIONS
         and logits.dim() == 2
         and logits.numel() <= tuning().small_logits
@@ -70,7 +71,6 @@ def loss_of_logits(
         and type(target) is torch.Tensor
         and target.dtype is torch.int64
         and reduction in _NAMES
-        and not is_recorded()
     ):
         return None
     if logits.dtype in HALF_DTYPES and torch.is_autocast_enabled("cpu"):
@@ -88,7 +88,8 @@ def loss_of_head(
 ) -> Tensor | None:
     """Return the loss of a head with few logits; None where the call is of another kind."""
     if not (
-        type(features) in _KINDS
+        not is_recorded()  # a compiler reads on as far as this holds
+        and type(features) in _KINDS
         and type(weight) in _KINDS
         and features.dim() == weight.dim() == 2
         and features.dtype == weight.dtype
@@ -105,7 +106,6 @@ def loss_of_head(
         and reduction in _NAMES
         and not is_for_onednn(features, weight)
         and not torch.is_autocast_enabled("cpu")
-        and not is_recorded()
     ):
         return None
     if features.dtype in HALF_DTYPES:
@@ -113,17 +113,23 @@ def loss_of_head(
             return None
         features, weight = features.float(), weight.float()
         bias = None if bias is None else bias.float()
-    if target.amin().item() < 0:  # an ignored row is never multiplied
-        if reduction == "none":
-            return None
-        features, target = _counted(features, target, ignore_index)
-    return _loss(F.linear(features, weight, bias), target, reduction, ignore_index)
+    if target.amin().item() >= 0:
+        return _loss(F.linear(features, weight, bias), target, reduction, ignore_index)
+    rows = _kept_rows(target, ignore_index)  # an ignored row is never multiplied
+    logits = F.linear(features.index_select(0, rows), weight, bias)
+    loss = _loss(logits, target.index_select(0, rows), reduction, ignore_index)
+    return _widen(loss, rows, target)
 
 
-def _counted(rows: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Return the rows that are not ignored, and their targets."""
-    kept = (target != ignore_index).nonzero().squeeze(1)
-    return rows.index_select(0, kept), target.index_select(0, kept)
+def _kept_rows(target: Tensor, ignored: int) -> Tensor:
+    return (target != ignored).nonzero().squeeze(1)
+
+
+def _widen(loss: Tensor | None, rows: Tensor, target: Tensor) -> Tensor | None:
+    """Return the loss of all rows if it is one for each: 0 where they are ignored."""
+    if loss is None or loss.dim() == 0:
+        return loss
+    return loss.new_zeros(target.shape).index_copy(0, rows, loss)
 
 
 def _loss(logits: Tensor, target: Tensor, reduction: Reduction, ignored: int) -> Tensor | None:
@@ -150,16 +156,15 @@ def _loss_of_any(
     logits: Tensor, target: Tensor, reduction: Reduction, ignored: int
 ) -> Tensor | None:
     """Return the loss, by the kernel; half precision has a way of its own."""
-    is_ignored = 0 <= ignored < logits.shape[1]
-    if is_ignored or target.shape != logits.shape[:1] or logits.dtype in HALF_DTYPES:
-        return None
-    if not is_eager():
+    if 0 <= ignored < logits.shape[1] or target.shape != logits.shape[:1] or not is_eager():
         return None
     if target.amin().item() < 0:
-        if reduction == "none":
+        rows = _kept_rows(target, ignored)
+        if len(rows) in (0, len(target)):  # nothing is left, or a class is not there
             return None
-        logits, target = _counted(logits, target, ignored)
-    if logits.numel() == 0:
+        kept = logits.index_select(0, rows), target.index_select(0, rows)
+        return _widen(_loss(*kept, reduction, ignored), rows, target)
+    if logits.dtype in HALF_DTYPES or logits.numel() == 0:
         return None
     if needs_gradient(logits):
         loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
