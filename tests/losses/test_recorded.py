@@ -35,7 +35,9 @@ RECORDERS = {
 
 
 @pytest.mark.filterwarnings(
-    "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
+    "ignore::torch.jit.TracerWarning",
+    "ignore:.*torch.jit:DeprecationWarning",
+    "ignore:.*torch.jit:FutureWarning",  # which it is from torch 2.14 on
 )
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("recorder", RECORDERS)
