@@ -256,7 +256,7 @@ def test_a_large_array_is_refused_as_its_file_would_be(in_colour) -> None:
     [
         ("http://[::1", "Invalid IPv6 URL"),
         ("nothing.jpg", "No such file or directory"),
-        ("nothing*.jpg", "No such file or directory"),
+        ("nothing*.jpg", "a pattern that matches no file"),
         (".", "a folder without images"),
         ("", "No such file or directory"),
         ("a\0b", "null"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def test_without_images_an_export_is_compared_on_made_up_ones(
     assert f"exported: {file}" in said.out
     assert "accuracy" not in said.out
     assert [path.name for path in tmp_path.iterdir()] == ["alone.pt2"]
+
+
+def test_a_machine_without_torchvision_is_not_warned_of_it(
+    artefact: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # as if it were not installed
+    export(ExportConfig(artefact, to="onnx"))
+    assert not [row for row in caplog.messages if "torchvision" in row]
 
 
 @pytest.mark.parametrize("mode", ["L", 5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.exporting.network import Deployed
+
+# It warns four times that torchvision's operators are missing, which none of our networks has.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 PILLOWS_CUBIC = -0.5
 """Pillow's and torch's coefficient of the antialiased bicubic filter; the exporter writes -0.75."""

@@ -168,14 +168,21 @@ def _matches(name: str) -> Iterable[str]:
         return ()
     if os.path.isdir(name):  # noqa: PTH112 - as said above
         return map(str, images_below(Path(name)))
-    if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110 - as said above
+    if _is_pattern(name):
         return sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - ** and absolute patterns
     return (name,)
+
+
+def _is_pattern(name: str) -> bool:
+    """Return whether it is a pattern, not the name of a file that happens to look like one."""
+    return glob.has_magic(name) and not os.path.exists(name)  # noqa: PTH110 - as said above
 
 
 def _open_file(path: str) -> Picture:
     if os.path.isdir(path):  # noqa: PTH112 - as above
         raise ImageError("a folder without images")
+    if _is_pattern(path):
+        raise ImageError("a pattern that matches no file")
     try:
         return open_image(read_bytes(path))
     except ValueError as error:  # a name with a null character
