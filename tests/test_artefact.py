@@ -123,7 +123,10 @@ def test_a_record_that_does_not_fit_is_said(
         read_artefact(path)
 
 
-@pytest.mark.parametrize("name", ["format", *(f.name for f in dataclasses.fields(Metadata))])
+NEEDED = [f.name for f in dataclasses.fields(Metadata) if f.name != "packages"]
+
+
+@pytest.mark.parametrize("name", ["format", *NEEDED])
 def test_every_field_must_be_there(path: Path, name: str) -> None:
     record = METADATA.to_dict()
     del record[name]

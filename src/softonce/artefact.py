@@ -28,13 +28,14 @@ class Metadata:
     """What an artefact says of itself.
 
     Args:
-        arch: the architecture's name, for `create_model`.
+        arch: the architecture's name or spelling, for `create_model`.
         arch_args: the further arguments of `create_model`, plain JSON values.
         classes: class names in index order.
         preprocessing: from a picture to the network's square.
         temperature: what the logits are divided by before the softmax.
         training: what it was trained on and how well it did: data, fingerprint, epochs, metrics.
         output: always `logits`.
+        packages: the versions of the packages that the network comes from, beside softonce.
     """
 
     arch: str
@@ -44,14 +45,18 @@ class Metadata:
     temperature: float = 1.0
     training: dict[str, Any] = field(default_factory=dict)
     output: str = "logits"
+    packages: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it stands in the file."""
-        return {"format": FORMAT} | {
+        """Return the record as it stands in the file; older versions know no `packages`."""
+        record = {"format": FORMAT} | {
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
             "classes": list(self.classes),
             "preprocessing": self.preprocessing.to_dict(),
         }
+        if not self.packages:
+            del record["packages"]
+        return record
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Metadata:
@@ -61,7 +66,7 @@ class Metadata:
             ArgumentError: if the format is newer than this version, a field is missing, or the
                 output is not logits.
         """
-        values = dict(record)
+        values = {"packages": {}} | record
         found = values.pop("format", None)
         if found != FORMAT:
             raise ArgumentError(f"expected format {FORMAT}, found {found}: update softonce")
@@ -101,7 +106,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
     """Raise an `ArgumentError` if a field of the record is of another kind than it must be."""
     kinds: dict[str, Any] = {
         "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
-        "temperature": (int, float), "training": dict,
+        "temperature": (int, float), "training": dict, "packages": dict,
     }  # fmt: skip
     for name, kind in kinds.items():
         if not isinstance(values[name], kind):

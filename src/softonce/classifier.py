@@ -30,7 +30,7 @@ from softonce.prediction.results import Predictions, predict_images
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -69,6 +69,7 @@ class Classifier:
         precision: AskedPrecision = "auto",
         threads: int | None = None,
         trust: bool = False,
+        model: str | Callable[..., nn.Module] | None = None,
     ) -> Classifier:
         """Load a classifier.
 
@@ -81,7 +82,10 @@ class Classifier:
             precision: in which torch computes an artefact; `auto` is float32, or bfloat16 if a
                 short measurement finds it faster.
             threads: how many compute; None leaves it to the engine.
-            trust: whether a program of torch.export (.pt2) may be run, which may do anything.
+            trust: whether code that the file holds (.pt2) or names (a network of its author's own)
+                may be run, which may do anything.
+            model: the function that builds an artefact's network, or its spelling
+                (`file.py:function`), in the place of what the artefact names.
 
         Raises:
             ArtefactError: if there is no classifier, or it is damaged.
@@ -95,6 +99,7 @@ class Classifier:
             precision=precision,
             threads=threads,
             trust=trust,
+            model=_spelled(model),
         )
         with visible_notes():
             opened = open_as_asked(config.artefact, config)
@@ -199,7 +204,8 @@ class Classifier:
             )
         with _needs("train"):
             from softonce.engines.networks import load
-        return load(self.path, device=self._config.device)[0]
+        config = self._config
+        return load(self.path, device=config.device, trust=config.trust, model=config.model)[0]
 
     @property
     def metadata(self) -> Metadata:
@@ -255,7 +261,8 @@ class Classifier:
         Raises:
             SoftonceError: if an option cannot be used, or the classifier is no artefact.
         """
-        config = config_of(ExportConfig, self.path, to=to, output=output, **options)
+        opened = {name: getattr(self._config, name) for name in ("trust", "model")}
+        config = config_of(ExportConfig, self.path, to=to, output=output, **opened | options)
         with _needs("export"):
             from softonce.exporting.run import export
 
@@ -289,7 +296,7 @@ class Classifier:
 
     def _with_opened(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options, with those that the classifier was opened with."""
-        names = ("device", "engine", "threads", "trust")
+        names = ("device", "engine", "threads", "trust", "model")
         return {name: getattr(self._config, name) for name in names} | options
 
     def __repr__(self) -> str:
@@ -307,6 +314,14 @@ def _needs(extra: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise MissingExtraError.of(error.name or str(error), extra) from error
+
+
+def _spelled(model: str | Callable[..., nn.Module] | None) -> str | None:
+    if model is None or isinstance(model, str):
+        return model
+    with _needs("train"):
+        from softonce.models.sources import spelling_of
+    return spelling_of(model)
 
 
 def _checked_path(path: object) -> Path:

@@ -47,13 +47,19 @@ class UnknownNameError(ArgumentError):
     """
 
     @classmethod
-    def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Build the error with the nearest of the `known` names, or all of them if none is near."""
+    def of(
+        cls, kind: str, name: str, known: Iterable[str], *, listing: str = ""
+    ) -> UnknownNameError:
+        """Build the error with the nearest of the `known` names, or all of them if none is near.
+
+        If they are too many for a line, `listing` is the command that lists them.
+        """
         known = list(known)
         if guess := _same_but_for_affixes(name, known):
             return cls(f"expected a known {kind}, found {name!r}; did you mean {guess}?")
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"the nearest names are: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+        every = f"{listing} lists all {len(known):,}" if listing else f"known: {', '.join(known)}"
+        hint = f"the nearest names are: {', '.join(near)}" if near else every
         return cls(f"expected a known {kind}, found {name!r}; {hint}")
 
 

@@ -223,6 +223,7 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
             exact=True,
             threads=config.threads,
             trust=config.trust,
+            model=config.model,
         )
         split, samples = _samples(config, engine.metadata.classes, engine.metadata.training)
     preprocessing = preprocessing_from(config, engine.metadata.preprocessing)

@@ -73,7 +73,11 @@ def test_a_box_is_never_larger_than_the_picture() -> None:
         (EvaluateConfig, {"paths": PATHS, "batch_size": 0}, "--batch-size of at least 1, found 0"),
         (EvaluateConfig, {"paths": PATHS, "seed": -1}, "--seed of at least 0, found -1"),
         (EvaluateConfig, {"paths": PATHS[1:]}, r"expected ARTEFACT DATA, found 1 path"),
-        (EvaluateConfig, {"paths": PATHS, "model": "resnet18"}, "--model and --weights together"),
+        (
+            EvaluateConfig,
+            {"paths": PATHS[1:], "model": "resnet18"},
+            "--model and --weights together, or an ARTEFACT before DATA",
+        ),
         (
             EvaluateConfig,
             {"paths": PATHS, "model": "resnet18", "weights": "DEFAULT"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,8 @@ def alternatives(hint: Any) -> set[Any]:
         return {Sequence[get_args(hint)[0]]}
     if hint is Path:
         return {Path, str}
+    if get_origin(hint) is Callable:  # a function is spelled, so that the configuration holds text
+        return {str}
     if get_args(hint) and get_origin(hint) not in (Literal, Sequence):
         return {one for member in get_args(hint) for one in alternatives(member)}
     return {hint}

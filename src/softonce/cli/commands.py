@@ -102,6 +102,16 @@ COMMANDS = {
         USE,
         "docs/guides/predict.md",
     ),
+    "models": Command(
+        "List the networks that can be trained, of every installed source.",
+        "[PATTERN] [OPTIONS]",
+        (
+            ("softonce models 'resnet*'", "in every source; parameters, pixels, accuracy"),
+            ("softonce models 'timm:convnext*'", "of timm; --model takes the names"),
+        ),
+        USE,
+        "docs/guides/train.md",
+    ),
     "pack": Command(
         "Copy images into tar shards, which are read at random and shuffled exactly.",
         "DATA OUTPUT [OPTIONS]",

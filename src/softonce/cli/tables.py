@@ -73,6 +73,8 @@ def print_metadata(metadata: Metadata) -> None:
         "training": _list({k: v for k, v in metadata.training.items() if k != "metrics"}),
         "metrics": _list(metadata.training.get("metrics", {})),
     }
+    if metadata.packages:
+        rows["packages"] = _list(metadata.packages)
     for label, text in rows.items():
         table.add_row(Text(label, style="bold"), Text(text))
     _console().print(table)

@@ -6,6 +6,7 @@ from softonce.config.evaluate import EvaluateConfig
 from softonce.config.explain import ExplainConfig
 from softonce.config.export import ExportConfig
 from softonce.config.inspect import InspectConfig
+from softonce.config.models import ModelsConfig
 from softonce.config.pack import PackConfig
 from softonce.config.predict import PredictConfig
 from softonce.config.serve import ServeConfig
@@ -19,6 +20,7 @@ __all__ = [
     "ExplainConfig",
     "ExportConfig",
     "InspectConfig",
+    "ModelsConfig",
     "PackConfig",
     "PredictConfig",
     "ServeConfig",

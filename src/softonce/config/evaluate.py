@@ -50,7 +50,8 @@ class EvaluateConfig:
     _: KW_ONLY
 
     model: Annotated[str | None, Parameter(name=("--model", "-m"), group=MODEL, negative=())] = None
-    """Architecture, for weights that are not an artefact."""
+    """Architecture, for weights that are not an artefact; or, beside an ARTEFACT, the function that
+    builds its network, FILE.py:FUNCTION."""
     weights: Weights = None
     """Weights for --model: DEFAULT, a record's name, or a file."""
     split: Annotated[
@@ -78,7 +79,8 @@ class EvaluateConfig:
     threads: Threads = None
     """Number of threads for the network. [default: one per core]"""
     trust: Trust = False
-    """Run an exported .pt2 program, whose code may do anything on this machine."""
+    """Run the code that the file holds (.pt2) or names (a network of its author's own), which may
+    do anything on this machine."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
     """Device that torch computes on."""
     seed: Annotated[int, Parameter(group=DATA)] = 0
@@ -97,9 +99,14 @@ class EvaluateConfig:
             check_range(self, name, low)
         for name in ("max_bad_fraction", "seed"):
             check_range(self, name, 0)
-        if (self.model is None) != (self.weights is None):
-            raise ConfigError("expected --model and --weights together, found only one of them")
-        wanted = 2 if self.model is None else 1
+        if self.model is None and self.weights is not None:
+            raise ConfigError("expected --model and --weights together, found only --weights")
+        if self.model is not None and self.weights is None and len(self.paths) == 1:
+            raise ConfigError(
+                "expected --model and --weights together, or an ARTEFACT before DATA, found only "
+                "--model"
+            )
+        wanted = 2 if self.weights is None else 1
         if len(self.paths) != wanted:
             shape = "ARTEFACT DATA" if wanted == 2 else "only DATA with --model and --weights"
             raise ConfigError(
@@ -110,7 +117,7 @@ class EvaluateConfig:
     @property
     def artefact(self) -> Path | None:
         """The artefact, if one is evaluated."""
-        return Path(self.paths[0]) if self.model is None else None
+        return Path(self.paths[0]) if self.weights is None else None
 
     @property
     def data(self) -> str:

@@ -14,7 +14,9 @@ from softonce.config.fields import (
     OUTPUT,
     Data,
     OptionalPath,
+    OwnModel,
     Quiet,
+    Trust,
     check_range,
 )
 from softonce.errors import ConfigError
@@ -62,6 +64,11 @@ class ExportConfig:
     """Images for calibration and comparison. [default: the data of the run]"""
     samples: Annotated[int, Parameter(group=DATA)] = 300
     """Most images to use for calibration and for comparison."""
+    trust: Trust = False
+    """Run the code that builds the network, if it is its author's own; it may do anything on this
+    machine."""
+    model: OwnModel = None
+    """Function that builds the network, FILE.py:FUNCTION, instead of the one the artefact names."""
     force: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
     """Write the file even if its answers differ from the artefact's."""
     quiet: Quiet = False

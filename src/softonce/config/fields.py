@@ -54,6 +54,9 @@ Engine: TypeAlias = Annotated[EngineName, Parameter(group=HARDWARE)]
 PrecisionFlag: TypeAlias = Annotated[AskedPrecision, Parameter(group=HARDWARE)]
 Threads: TypeAlias = Annotated[int | None, Parameter(group=HARDWARE, negative=())]
 Trust: TypeAlias = Annotated[bool, Parameter(group=MODEL, negative=())]
+OwnModel: TypeAlias = Annotated[
+    str | None, Parameter(name=("--model", "-m"), group=MODEL, negative=())
+]
 TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]
 OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
 

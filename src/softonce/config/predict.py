@@ -17,6 +17,7 @@ from softonce.config.fields import (
     Device,
     Engine,
     OptionalPath,
+    OwnModel,
     PrecisionFlag,
     Quiet,
     Threads,
@@ -62,7 +63,10 @@ class PredictConfig:
     threads: Threads = None
     """Number of threads for the network. [default: one per core]"""
     trust: Trust = False
-    """Run an exported .pt2 program, whose code may do anything on this machine."""
+    """Run the code that the file holds (.pt2) or names (a network of its author's own), which may
+    do anything on this machine."""
+    model: OwnModel = None
+    """Function that builds the network, FILE.py:FUNCTION, instead of the one the artefact names."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
     """Device that torch computes on."""
     quiet: Quiet = False

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     Device,
     Engine,
     OptionalPath,
+    OwnModel,
     PrecisionFlag,
     Quiet,
     Threads,
@@ -73,7 +74,10 @@ class ServeConfig:
     threads: Threads = None
     """Number of threads for the network; fewer leave cores to HTTP. [default: one per core]"""
     trust: Trust = False
-    """Run an exported .pt2 program, whose code may do anything on this machine."""
+    """Run the code that the file holds (.pt2) or names (a network of its author's own), which may
+    do anything on this machine."""
+    model: OwnModel = None
+    """Function that builds the network, FILE.py:FUNCTION, instead of the one the artefact names."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
     """Device that torch computes on."""
     quiet: Quiet = False

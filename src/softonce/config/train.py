@@ -96,10 +96,11 @@ class TrainConfig:
         int | None, Parameter(name=("--train-size", "--train-crop-size"), group=DATA, negative=())
     ] = None
     """Side of the square during training, in pixels. [default: --size]"""
-    fit: Annotated[Fit, Parameter(group=DATA)] = "crop"
-    """How an image that is not square becomes square: cropped, padded or squashed."""
-    interpolation: Annotated[Interpolation, Parameter(group=DATA)] = "bilinear"
-    """Resampling filter; always antialiased."""
+    fit: Annotated[Fit | None, Parameter(group=DATA, negative=())] = None
+    """How an image that is not square becomes square: cropped, padded or squashed. [default: the
+    model's own, mostly crop]"""
+    interpolation: Annotated[Interpolation | None, Parameter(group=DATA, negative=())] = None
+    """Resampling filter, always antialiased. [default: the model's own, mostly bilinear]"""
     mode: Annotated[Mode, Parameter(group=DATA)] = "RGB"
     """Channels of the input: RGB, L for greyscale, or the number of channels of the files."""
     mean: Numbers = None
@@ -115,7 +116,8 @@ class TrainConfig:
     """Folder of the cache; implies --cache. [default: ~/.cache/softonce/pictures]"""
 
     model: Annotated[str, Parameter(name=("--model", "-m"), group=MODEL)] = "resnet18"
-    """Architecture; softonce.list_models() lists them."""
+    """Network: a name of `softonce models`, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER,
+    FILE.py:FUNCTION or MODULE:FUNCTION."""
     weights: Weights = None
     """Weights to start from: DEFAULT, a record's name, a file, or none. [default: published ones if
     there are any for photographs, and they can be had]"""

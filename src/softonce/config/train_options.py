@@ -5,9 +5,9 @@ A type checker cannot read them from `TrainConfig`; a test holds the two togethe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from softonce.config.fields import Data, Device
 from softonce.config.keywords import config_of
@@ -25,15 +25,15 @@ class TrainOptions(TypedDict, total=False):
     size: int | None
     resize: int | None
     train_size: int | None
-    fit: Fit
-    interpolation: Interpolation
+    fit: Fit | None
+    interpolation: Interpolation | None
     mode: Mode
     mean: Sequence[float] | None
     std: Sequence[float] | None
     max_bad_fraction: float
     cache: bool
     cache_dir: Path | str | None
-    model: str
+    model: str | Callable[..., Any]
     weights: str | None
     freeze: str
     stochastic_depth: float | None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softonce.console import LOG
 from softonce.engines.engine import noise
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from softonce.config import PredictConfig, ServeConfig
     from softonce.config.fields import AskedPrecision, EngineName
     from softonce.engines.engine import Engine
+    from softonce.engines.torch_engine import TorchEngine
 
 RUNS: dict[str, tuple[EngineName, ...]] = {
     ".safetensors": ("torch", "torch-compiled"),
@@ -48,6 +50,7 @@ def open_engine(
     precision: AskedPrecision = "auto",
     threads: int | None = None,
     trust: bool = False,
+    model: str | None = None,
 ) -> Engine:
     """Open a model file of any kind that softonce writes.
 
@@ -63,7 +66,10 @@ def open_engine(
             the device has it and a short measurement finds it faster. An exported file computes as
             it was exported.
         threads: how many compute; None leaves it to the engine.
-        trust: whether a program of torch.export may be run: its loader runs what it finds.
+        trust: whether code that the file holds or names may be run: the loader of torch.export runs
+            what it finds, and an artefact may name a network of its author's own.
+        model: the spelling of the function that builds an artefact's network, in the place of what
+            it names.
 
     Raises:
         ArtefactError: if the file is missing, damaged, or of another kind.
@@ -83,7 +89,9 @@ def open_engine(
             f"{precision}: export the artefact with the --precision that you want"
         )
     if path.suffix == ".safetensors":
-        return _open_artefact(path, names[0], device, exact, precision, threads)
+        opened = partial(_open_torch, path, device=device, exact=exact, threads=threads)
+        engine = opened(trust=trust, model=model)
+        return _as_asked(engine, names[0], precision="float32" if exact else precision)
     engines = [_open_exported(path, each, threads=threads, trust=trust) for each in names]
     return engines[0] if len(engines) == 1 else _fastest(engines)
 
@@ -97,6 +105,7 @@ def open_as_asked(path: Path, config: PredictConfig | ServeConfig) -> Engine:
         precision=config.precision,
         threads=config.threads,
         trust=config.trust,
+        model=config.model,
     )
 
 
@@ -121,20 +130,15 @@ def _able(path: Path, name: EngineName) -> list[str]:
     return there
 
 
-def _open_artefact(
-    path: Path,
-    name: str,
-    device: str,
-    exact: bool,
-    precision: AskedPrecision,
-    threads: int | None,
-) -> Engine:
-    """Open it in the precision that is asked for, or faster."""
+def _open_torch(path: Path, **options: Any) -> TorchEngine:
     from softonce.engines.torch_engine import TorchEngine
 
-    engine = TorchEngine.open(path, device=device, exact=exact, threads=threads)
-    if not exact:
-        engine = engine.in_precision(precision)
+    return TorchEngine.open(path, **options)
+
+
+def _as_asked(engine: TorchEngine, name: str, precision: AskedPrecision) -> Engine:
+    """Return the engine in the precision that is asked for, or faster."""
+    engine = engine.in_precision(precision)
     return engine.compiled() if name == "torch-compiled" else engine
 
 

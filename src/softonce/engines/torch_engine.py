@@ -52,13 +52,15 @@ class TorchEngine:
         device: str = "auto",
         exact: bool = True,
         threads: int | None = None,
+        trust: bool = False,
+        model: str | None = None,
     ) -> TorchEngine:
         """Open an artefact in float32: layer by layer as it was trained, or folded."""
         set_threads(threads)
-        model, metadata = load(path, device=device)
+        network, metadata = load(path, device=device, trust=trust, model=model)
         if not exact:
-            model = as_evaluated(fold_batch_norm(model), next(model.parameters()).device)
-        return cls(model, metadata)
+            network = as_evaluated(fold_batch_norm(network), next(network.parameters()).device)
+        return cls(network, metadata)
 
     def in_precision(self, precision: AskedPrecision) -> TorchEngine:
         """Return the engine in float32, in bfloat16, or, with `auto`, in what is faster here."""

@@ -89,7 +89,7 @@ def export(config: ExportConfig | str | Path, **options: Any) -> Exported:
 
 
 def _export(config: ExportConfig) -> Exported:
-    model, metadata = load(config.artefact, device="cpu")
+    model, metadata = load(config.artefact, device="cpu", trust=config.trust, model=config.model)
     data = data_of(config, metadata)
     if data is None and config.precision == "int8":
         raise ConfigError(

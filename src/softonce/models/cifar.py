@@ -6,7 +6,7 @@ arXiv 1512.03385, section 4.2 and table 6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -77,7 +77,7 @@ class CifarResNet(Network):
     Source: He, Zhang, Ren, Sun 2015, arXiv 1512.03385, section 4.2.
     """
 
-    default_preprocessing: ClassVar[Preprocessing] = Preprocessing(size=32)
+    default_preprocessing: Preprocessing = Preprocessing(size=32)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from torch import nn
 
@@ -30,17 +30,40 @@ class Architecture:
 class Network(nn.Module):
     """A network whose last layer, `fc`, is a Linear: it gives logits, and no softmax follows.
 
-    Equals `model.fc(model.forward_features(images))` for every model.
+    Equals `model.fc(model.forward_features(images))` for every model of this package. A network of
+    another source is an `AdaptedNetwork`, whose head has the name that its author gave it.
 
     Attributes:
         fc: the head, features -> logits.
+        heads: the names, within `backbone`, of the modules that make the logits.
         architecture: how to build the model again; None where no registered builder built it.
         default_preprocessing: what the network expects where its weights say nothing else.
     """
 
     fc: nn.Linear
+    heads: tuple[str, ...] = ("fc",)
     architecture: Architecture | None = None
-    default_preprocessing: ClassVar[Preprocessing] = Preprocessing(size=224, resize=256)
+    default_preprocessing: Preprocessing = Preprocessing(size=224, resize=256)
+
+    @property
+    def head(self) -> nn.Module:
+        """The module that makes the logits; of several, the first."""
+        return self.backbone.get_submodule(self.heads[0])
+
+    @property
+    def num_logits(self) -> int:
+        """How many values a row of logits has."""
+        return self.fc.out_features
+
+    @property
+    def ends_in_head(self) -> bool:
+        """Whether nothing follows a single Linear head, so that a loss can follow it at once."""
+        return type(self).forward is Network.forward and type(self.head) is nn.Linear
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The module whose children are the layers, from the images to the head."""
+        return self
 
     def forward_features(self, images: Images) -> Features:
         """Return the features before the head, one row of `fc.in_features` values an image."""
@@ -62,9 +85,23 @@ class Network(nn.Module):
             >>> features(torch.zeros(1, 3, 32, 32)).shape
             torch.Size([1, 64])
         """
-        other = copy.copy(self)
-        other._modules = self._modules | {"fc": head}  # noqa: SLF001 - its own
-        return other
+        return replace_submodule(self, self.heads[0], head)
+
+    def set_head_(self, head: nn.Module) -> None:
+        """Put another head in the place of this network's own."""
+        self.backbone.set_submodule(self.heads[0], head)
+
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def replace_submodule(module: AnyModule, name: str, new: nn.Module) -> AnyModule:
+    """Return a copy of a module that shares all its parts but the one of that dotted name."""
+    first, _, rest = name.partition(".")
+    child = replace_submodule(module.get_submodule(first), rest, new) if rest else new
+    other = copy.copy(module)
+    other._modules = module._modules | {first: child}  # noqa: SLF001 - a copy of them
+    return other
 
 
 def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -91,8 +128,8 @@ def architecture_of(model: nn.Module) -> tuple[str, dict[str, Any]]:
             f"{type(model).__name__}: put its construction into a function under @register"
         )
     options = dict(architecture.options)
-    if isinstance(head := getattr(model, "fc", None), nn.Linear):
-        options["num_classes"] = head.out_features
+    if isinstance(model, Network) and isinstance(model.head, nn.Linear):
+        options["num_classes"] = model.head.out_features
     return architecture.name, _as_json(architecture.name, options)
 
 

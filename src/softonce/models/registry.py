@@ -5,13 +5,18 @@ from __future__ import annotations
 import fnmatch
 import functools
 import inspect
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
 from softonce.console import LOG, visible_notes
 from softonce.errors import ArgumentError, UnknownNameError, describe_value
+from softonce.models.adapted import AdaptedNetwork
 from softonce.models.network import Architecture, Network
+from softonce.models.sources import Asked, find_source
+from softonce.models.sources.own import with_absolute_file
 from softonce.models.state_dicts import LoadReport, fit_, num_classes_of, shapes_of
 from softonce.models.weights import WeightsSource, obtain, resolve
 
@@ -107,7 +112,9 @@ def create_model(
     Equals `softonce.models.<name>(weights=weights, num_classes=num_classes, ...)`.
 
     Args:
-        name: one of `list_models()`, in any case.
+        name: one of `list_models()`, in any case; or a network of another source: `timm:NAME`,
+            `torchvision:NAME`, `hf:NAME_OR_FOLDER`, `package.module:function`,
+            `file.py:function`.
         num_classes: number of logits; None is the number of classes of the weights, or, without
             weights, 1000 (10 in the CIFAR family). Where the weights have another number, the
             head starts afresh, and the log says so.
@@ -116,10 +123,12 @@ def create_model(
         in_channels: number of channels of the images. Where it is 1 and the weights have 3, the
             stem's filters are summed, and the log says so.
         options: of the architecture, such as `zero_init_residual`, `norm_layer` or `shortcut`;
-            and `progress=False` for a download without a progress bar.
+            `size`, the side of the images of a network of another source; and `progress=False` for
+            a download without a progress bar.
 
     Raises:
-        UnknownNameError: if the name is not registered.
+        UnknownNameError: if the name is not registered, or not in its source.
+        MissingExtraError: if the package of its source is not installed.
         WeightsError: if the weights cannot be had, cannot be read, or do not fit.
 
     Example:
@@ -127,6 +136,10 @@ def create_model(
         >>> model(torch.zeros(1, 1, 64, 64)).shape
         torch.Size([1, 4])
     """
+    if isinstance(name, str) and find_source(name) is not None:
+        options.pop("progress", None)
+        with visible_notes():
+            return _build_elsewhere(name, num_classes, weights, in_channels, **options)
     builder = _builder(name)
     return builder(weights=weights, num_classes=num_classes, in_channels=in_channels, **options)
 
@@ -172,9 +185,60 @@ def _assemble(
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
     model = build(**options)
+    if not isinstance(model, Network):  # of a user, whom no type checker holds to it
+        model = _adapt(model, options)  # type: ignore[unreachable]
     model.architecture = Architecture(name, options)
     if found is not None:
         for note in fit_(model, found, _candidates()).notes:
+            LOG.warning("%s", note)
+    return model
+
+
+def _adapt(model: nn.Module, options: dict[str, Any]) -> Any:
+    """Put a network that is no `Network` behind its contract."""
+    preprocessing = getattr(model, "default_preprocessing", Network.default_preprocessing)
+    return AdaptedNetwork(
+        model,
+        num_classes=options.get("num_classes"),
+        in_channels=options.get("in_channels", 3),
+        preprocessing=preprocessing,
+    )
+
+
+def _build_elsewhere(
+    spelling: str,
+    num_classes: int | None,
+    weights: WeightsSource | None,
+    in_channels: int,
+    size: int | None = None,
+    **options: Any,
+) -> Network:
+    """Build a network of another source; weights are a file, or its own published ones."""
+    found_source = find_source(spelling)
+    assert found_source is not None  # noqa: S101 - the caller has looked
+    source, name = found_source
+    spelling = with_absolute_file(spelling)
+    path = Path(os.fspath(weights)) if isinstance(weights, str | os.PathLike) else None
+    is_file = path is not None and path.exists()
+    found = obtain(path) if path is not None and is_file else None
+    if num_classes is None and found is not None:
+        num_classes = num_classes_of(found.tensors)
+    published = None if weights is None or is_file else str(weights)
+    model = source.build(
+        name,
+        Asked(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            size=size,
+            weights=published,
+            options=options,
+        ),
+    )
+    arguments = {"num_classes": model.num_classes, "in_channels": in_channels, "size": size}
+    known = {key: value for key, value in arguments.items() if value is not None}
+    model.architecture = Architecture(spelling, known | options | model.options)
+    if found is not None:
+        for note in fit_(model, found, ()).notes:
             LOG.warning("%s", note)
     return model
 

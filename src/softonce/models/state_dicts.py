@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Shapes: TypeAlias = Mapping[str, Size]
 
-STEM = "conv1.weight"
 HEAD = ("fc.weight", "fc.bias")
 
 # head.fc and last_linear are timm's, linear is that of public CIFAR repositories, and fc.1 is what
@@ -88,15 +87,19 @@ def fit_(
         WeightsError: if tensors are missing, left over, or of other shapes.
     """
     own = shapes_of(model)
-    tensors = _rename(found.tensors, own)
-    notes = [_fit_stem_(tensors, own, found.source), _drop_head_(tensors, own, found.source)]
-    stem_fitted, head_dropped = (note is not None for note in notes)
-    if problems := _problems(own, tensors, ignored=HEAD if head_dropped else ()):
+    heads: tuple[str, ...] = getattr(model, "heads", ("fc",))
+    tensors = _rename(found.tensors, own, heads)
+    stem_note = _fit_stem_(tensors, own, found.source)
+    notes = [stem_note, *(_drop_head_(tensors, own, head, found.source) for head in heads)]
+    stem_fitted = stem_note is not None
+    head_dropped = any(note is not None for note in notes[1:])
+    ignored = [f"{head}.{kind}" for head in heads for kind in ("weight", "bias")]
+    if problems := _problems(own, tensors, ignored=ignored if head_dropped else ()):
         raise _misfit(model, found, problems, candidates)
     model.load_state_dict(tensors, strict=False)
-    if head_dropped and isinstance(head := getattr(model, "fc", None), nn.Linear):
-        head.reset_parameters()
-    is_grey = stem_fitted and own[STEM][1] == 1
+    if head_dropped:
+        _reset_heads_(model, heads)
+    is_grey = stem_fitted and own[_stem_of(own)][1] == 1
     return LoadReport(
         source=found.source,
         head_reinitialised=head_dropped,
@@ -107,14 +110,24 @@ def fit_(
     )
 
 
-def _rename(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+def _reset_heads_(model: nn.Module, heads: Iterable[str]) -> None:
+    backbone = getattr(model, "backbone", model)
+    for name in heads:
+        if isinstance(head := backbone.get_submodule(name), nn.Linear):
+            head.reset_parameters()
+
+
+def _rename(
+    tensors: Mapping[str, Tensor], own: Collection[str], heads: tuple[str, ...] = ("fc",)
+) -> dict[str, Tensor]:
     """Return the tensors under our names, where they are under others that the model has not."""
     foreign = [key for key in tensors if key not in own]
-    heads = [key for key in foreign if _OTHER_HEAD.fullmatch(key)]
+    others = [key for key in foreign if _OTHER_HEAD.fullmatch(key)]
     names = {key: key.replace(".shortcut.", ".downsample.") for key in foreign}
     # Two layers under such names are a head of another kind, not one under another name.
-    if len(heads) == len({_head_key(key) for key in heads}) and HEAD[0] not in tensors:
-        names |= {key: _head_key(key) for key in heads}
+    is_single = len(others) == len({_head_key(key) for key in others}) and len(heads) == 1
+    if is_single and f"{heads[0]}.weight" not in tensors:
+        names |= {key: _head_key(key, heads[0]) for key in others}
     return {
         names.get(key, key): tensor
         for key, tensor in tensors.items()
@@ -122,8 +135,13 @@ def _rename(tensors: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Te
     }
 
 
-def _head_key(key: str) -> str:
-    return f"fc.{key.rpartition('.')[2]}"
+def _head_key(key: str, head: str = "fc") -> str:
+    return f"{head}.{key.rpartition('.')[2]}"
+
+
+def _stem_of(own: Shapes) -> str:
+    """Return the name of the first filters, which meet the images; an empty text without any."""
+    return next((key for key, shape in own.items() if len(shape) == 4), "")
 
 
 def _fit_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | None:
@@ -131,7 +149,8 @@ def _fit_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | No
 
     For grey images they are summed; for more channels repeated, times 3 / channels, as timm does.
     """
-    stem, wanted = tensors.get(STEM), own.get(STEM)
+    name = _stem_of(own)
+    stem, wanted = tensors.get(name), own.get(name)
     if stem is None or wanted is None or stem.ndim != 4 or stem.shape[1] == wanted[1]:
         return None
     if (stem.shape[0], *stem.shape[2:]) != (wanted[0], *wanted[2:]):
@@ -142,23 +161,34 @@ def _fit_stem_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | No
             f"{stem.shape[1]} in {source}: build the model with in_channels={stem.shape[1]}"
         )
     num = wanted[1]
+    tensors[name] = fit_channels(stem.float(), num)
+    how = "summed" if num == 1 else "repeated"
+    return f"the stem of {source} takes 3 channels, the model {num}: the filters were {how}"
+
+
+def fit_channels(filters: Tensor, num: int) -> Tensor:
+    """Return filters of three channels for another number of them.
+
+    Args:
+        filters: (out, 3, height, width).
+        num: 1 sums them; more repeats them, times 3 / num, so that grey pictures give the same.
+    """
     if num == 1:
-        tensors[STEM] = stem.float().sum(dim=1, keepdim=True)
-        return f"the stem of {source} takes 3 channels, the model 1: the filters were summed"
-    tensors[STEM] = stem.float()[:, [channel % 3 for channel in range(num)]] * (3 / num)
-    return f"the stem of {source} takes 3 channels, the model {num}: the filters were repeated"
+        return filters.sum(dim=1, keepdim=True)
+    return filters[:, [channel % 3 for channel in range(num)]] * (3 / num)
 
 
-def _drop_head_(tensors: dict[str, Tensor], own: Shapes, source: str) -> str | None:
+def _drop_head_(tensors: dict[str, Tensor], own: Shapes, head: str, source: str) -> str | None:
     """Leave a head of another number of classes out, or miss one that is not there, and say so."""
-    weight, wanted = tensors.get(HEAD[0]), own.get(HEAD[0])
-    if wanted is None or (weight is None and HEAD[1] in tensors):
+    keys = (f"{head}.weight", f"{head}.bias")
+    weight, wanted = tensors.get(keys[0]), own.get(keys[0])
+    if wanted is None or (weight is None and keys[1] in tensors):
         return None
     if weight is None:
         return f"{source} has no head: the head starts afresh"
-    if weight.ndim != 2 or weight.shape[1] != wanted[1] or weight.shape[0] == wanted[0]:
+    if weight.ndim != len(wanted) or weight.shape[1:] != wanted[1:] or weight.shape == wanted:
         return None
-    for key in HEAD:
+    for key in keys:
         tensors.pop(key, None)
     theirs = format_count(weight.shape[0], "class")
     return f"{source} has {theirs}, the model {wanted[0]}: the head starts afresh"

@@ -51,6 +51,12 @@ class HeadLoss(nn.Module):
         features_of = network.forward_features
         self.features_of = torch.compile(features_of) if compiled else features_of
 
+    def linear_head(self) -> nn.Linear:
+        """Return the network's head, which is Linear wherever this class is used."""
+        head = self.network.head
+        assert isinstance(head, nn.Linear)  # noqa: S101 - see `has_many_logits`
+        return head
+
     def forward(
         self, images: Images, target: ClassIndex | Probs, mass: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -58,7 +64,7 @@ class HeadLoss(nn.Module):
         with section("forward"):
             features = self.features_of(images)
         with section("loss"):
-            total, pred = self.objective.of_head(features, self.network.fc, target)
+            total, pred = self.objective.of_head(features, self.linear_head(), target)
             return total / mass.to(total.dtype), num_correct(pred, target)
 
 
@@ -77,7 +83,7 @@ class ShardedHeadLoss(nn.Module):
 
     def __init__(self, network: Network, objective: Objective, *, compiled: bool = False) -> None:
         super().__init__()
-        self.head = network.fc
+        self.head = sharded_head(network)
         self.body = network.with_head(nn.Identity())
         self.objective = objective
         self.averaged: nn.Module = self.body
@@ -118,18 +124,19 @@ def has_many_logits(network: Network, objective: Objective, num_images: int) -> 
 
     A loss of the caller's wants the logits, whatever the head.
     """
-    num_logits = num_images * network.fc.out_features if has_plain_head(network) else 0
+    num_logits = num_images * network.num_logits if network.ends_in_head else 0
     return objective.loss_fn is None and num_logits >= MANY_LOGITS
 
 
-def has_plain_head(network: Network) -> bool:
-    """Whether nothing follows the network's Linear head, so that the loss can follow at once."""
-    return type(network).forward is Network.forward and type(network.fc) is nn.Linear
+def sharded_head(network: Network) -> ShardedLinear:
+    """Return the head of a network whose classes several processes share."""
+    head = network.head
+    assert isinstance(head, ShardedLinear)  # noqa: S101 - put there by the caller
+    return head
 
 
 def with_whole_head(network: nn.Module) -> nn.Module:
     """Return the network, or one that shares its layers and has all classes, in every process."""
-    head: nn.Module | None = getattr(network, "fc", None)
-    if isinstance(network, Network) and isinstance(head, ShardedLinear):
-        return network.with_head(head.gather())
+    if isinstance(network, Network) and isinstance(network.head, ShardedLinear):
+        return network.with_head(network.head.gather())
     return network

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from softonce.errors import UnknownNameError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BACKBONE = "backbone"
+
+MAIN_SHARE = 0.9
+"""Share of the parameters above which a part of a network is the network, and not one layer."""
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 @dataclass(frozen=True)
@@ -62,19 +71,69 @@ def layers_of(model: nn.Module, *, freeze: str = "none", head_epochs: int = 0) -
     return Layers(layers[:num_frozen], layers[num_frozen:], head_epochs)
 
 
+class LooseParameters(nn.Module):
+    """Parameters that hang on a network itself and not on a layer, such as position embeddings."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__()
+        for number, parameter in enumerate(parameters):
+            self.register_parameter(f"p{number}", parameter)
+
+
 def _group_layers(model: nn.Module) -> tuple[list[list[str]], list[list[nn.Module]]]:
+    """Return the names and the parts of each layer; loose parameters join the first."""
+    backbone: nn.Module = getattr(model, "backbone", model)
+    heads: tuple[str, ...] = getattr(model, "heads", ("fc",))
     names: list[list[str]] = [[]]
     layers: list[list[nn.Module]] = [[]]
-    for name, part in model.named_children():
-        if not any(True for _ in part.parameters()):
-            continue
-        if layers[-1] and (isinstance(part, (nn.Sequential, nn.Linear)) or _is_stage(layers[-1])):
+    loose = list(backbone.parameters(recurse=False))
+    for name, part in _parts(backbone, heads, loose):
+        is_new = _is_stage(part) or isinstance(part, nn.Linear) or _is_stage(*layers[-1][-1:])
+        if layers[-1] and is_new:
             names.append([])
             layers.append([])
         names[-1].append(name)
         layers[-1].append(part)
-    return names, layers
+    if loose:
+        layers[0].insert(0, LooseParameters(loose))
+    head_parts = [backbone.get_submodule(head) for head in heads]
+    if not layers[0]:  # a head only
+        return [list(heads)], [head_parts]
+    return [*names, list(heads)], [*layers, head_parts]
 
 
-def _is_stage(layer: list[nn.Module]) -> bool:
-    return isinstance(layer[-1], nn.Sequential)
+def _parts(
+    module: nn.Module, heads: tuple[str, ...], loose: list[nn.Parameter], prefix: str = ""
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts before the head in order; what only holds others is taken apart.
+
+    That is what the head lies in, what holds nearly all parameters, and the only `Sequential` or
+    `ModuleList` of its level: `blocks` of a vision transformer, `stages` of a ConvNeXt.
+    """
+    children = [
+        (f"{prefix}{name}", child)
+        for name, child in module.named_children()
+        if f"{prefix}{name}" not in heads and any(True for _ in child.parameters())
+    ]
+    around = {name for name, _ in children if any(head.startswith(f"{name}.") for head in heads)}
+    sizes = {n: sum(p.numel() for p in child.parameters()) for n, child in children}
+    within = {name: size for name, size in sizes.items() if name not in around}
+    containers = [
+        name for name, child in children if name in within and isinstance(child, _CONTAINERS)
+    ]
+    for name, child in children:
+        is_main = within.get(name, 0) > MAIN_SHARE * sum(within.values()) and _is_stage(child)
+        if name in around or containers == [name] or (is_main and len(within) > 1):
+            loose.extend(child.parameters(recurse=False))
+            yield from _parts(child, heads, loose, f"{name}.")
+        else:
+            yield name, child
+
+
+def _is_stage(*parts: nn.Module) -> bool:
+    """Return whether a part is more than a convolution and its normalisation."""
+    return any(sum(_has_own(m) for m in part.modules()) > 1 for part in parts)
+
+
+def _has_own(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))

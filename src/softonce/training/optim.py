@@ -113,10 +113,14 @@ def parameter_groups(layers: Layers, plan: Plan) -> list[dict[str, Any]]:
     bias = norm if plan.bias_weight_decay is None else plan.bias_weight_decay
     decays = {"weight": plan.weight_decay, "norm": norm, "bias": bias}
     grouped: dict[tuple[float, float, bool], list[Tensor]] = {}
+    seen: set[Tensor] = set()  # a network may use a parameter in two places
     for depth, layer in enumerate(reversed(layers.trained)):
         scale = plan.layer_decay**depth
         is_later = depth > 0 and layers.head_epochs > 0
         for kind, parameter in _kinds(layer):
+            if parameter in seen:
+                continue
+            seen.add(parameter)
             grouped.setdefault((decays[kind], scale, is_later), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": decay, "lr_scale": scale}
@@ -125,14 +129,23 @@ def parameter_groups(layers: Layers, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _kinds(layer: list[nn.Module]) -> list[tuple[str, Tensor]]:
-    """Name the kind of each parameter: weight, norm or bias."""
+    """Name the kind of each parameter: weight, norm or bias.
+
+    Position embeddings and tokens are no weights of a layer: as in timm they count as norms.
+    """
     return [
-        ("bias" if name == "bias" else "weight" if parameter.ndim > 1 else "norm", parameter)
+        (_kind(name, parameter), parameter)
         for part in layer
         for module in part.modules()
         for name, parameter in module.named_parameters(recurse=False)
         if parameter.requires_grad
     ]
+
+
+def _kind(name: str, parameter: Tensor) -> str:
+    if name.endswith("bias"):
+        return "bias"
+    return "weight" if parameter.ndim > 1 and name.endswith("weight") else "norm"
 
 
 def build_average(model: nn.Module, plan: Plan) -> AveragedModel | None:

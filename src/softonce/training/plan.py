@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from softonce.config import TrainConfig
 from softonce.config.fields import preprocessing_from
 from softonce.config.toml import to_toml
@@ -18,11 +20,12 @@ from softonce.data.sources import absolute
 from softonce.distributed import world_size
 from softonce.errors import ConfigError
 from softonce.hardware import has_native_bfloat16, pick_device
+from softonce.models.sources.own import with_absolute_file
 from softonce.plurals import format_count
-from softonce.preprocessing import Preprocessing
+from softonce.preprocessing import Fit, Interpolation, Preprocessing
 from softonce.run_folder import RunFolder
 from softonce.training.checks import check_asked, check_settled
-from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD, has_plain_head
+from softonce.training.head_loss import MANY_LOGITS, WIDE_HEAD
 from softonce.training.recipes import (
     MIN_BATCH_SIZE,
     NOTHING,
@@ -55,6 +58,8 @@ class Plan(TrainConfig):
     size: int
     resize: int
     train_size: int
+    fit: Fit
+    interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
@@ -144,6 +149,8 @@ def settle(
         size=preprocessing.size,
         resize=preprocessing.resize,
         train_size=config.train_size or preprocessing.size,
+        fit=preprocessing.fit,
+        interpolation=preprocessing.interpolation,
         mean=preprocessing.mean,
         std=preprocessing.std,
         augment=augment,
@@ -245,7 +252,11 @@ def with_absolute_paths(config: TrainConfig, data: str) -> TrainConfig:
     if weights is not None and Path(weights).exists():
         weights = str(Path(weights).absolute())
     return dataclasses.replace(
-        config, data=absolute(data), weights=weights, cache_dir=cache and cache.absolute()
+        config,
+        data=absolute(data),
+        model=with_absolute_file(config.model),
+        weights=weights,
+        cache_dir=cache and cache.absolute(),
     )
 
 
@@ -255,14 +266,16 @@ def with_head_shards(config: TrainConfig, network: Network, *, has_own_loss: boo
     Raises:
         ConfigError: if it is asked for, and the loss cannot follow the head at once.
     """
-    can_shard = has_plain_head(network) and not has_own_loss
+    can_shard = network.ends_in_head and not has_own_loss
     if config.shard_head and not can_shard:
         raise ConfigError(
             f"expected a network that ends in its Linear head, and softonce's own loss, with "
             f"--shard-head, found {config.model}{' and a loss of yours' if has_own_loss else ''}: "
             "leave --shard-head out"
         )
-    is_wide = can_shard and network.fc.weight.numel() >= WIDE_HEAD and world_size() > 1
+    head = network.head
+    is_large = isinstance(head, nn.Linear) and head.weight.numel() >= WIDE_HEAD
+    is_wide = can_shard and is_large and world_size() > 1
     asked = is_wide if config.shard_head is None else config.shard_head
     return dataclasses.replace(config, shard_head=asked)
 

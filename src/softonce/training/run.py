@@ -30,7 +30,9 @@ from softonce.errors import ArgumentError, ConfigError, describe_value
 from softonce.hardware import pick_device
 from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
+from softonce.models.adapted import AdaptedNetwork
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
+from softonce.models.sources import packages_of, spelling_of
 from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import Progress, State, load_checkpoint, save_checkpoint
@@ -85,7 +87,8 @@ def train(
         loss: (logits, target) -> mean loss in nats; None is `cross_entropy` with the
             configuration's class weights and label smoothing.
         sinks: where the rows of `metrics.jsonl` go, too.
-        options: fields of `TrainConfig` by name; they win over `config`.
+        options: fields of `TrainConfig` by name; they win over `config`. `model` may also be a
+            function that takes `num_classes` and returns the network, or its class.
 
     Returns:
         The classifier, its figures, and the paths of what was written.
@@ -107,6 +110,8 @@ def train(
             "leave it out for cross-entropy"
         )
     check_sinks(sinks)
+    if "model" in options and not isinstance(options["model"], str):
+        options["model"] = spelling_of(options["model"])
     return _train(asked_of(config, options), loss, sinks)
 
 
@@ -213,6 +218,7 @@ def _build_model(
         num_classes=num_classes,
         in_channels=num_channels(config.mode),
         weights=config.weights if start.state is None and has_weights(config) else None,
+        size=config.size,
     )
 
 
@@ -222,7 +228,8 @@ def _build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | 
     to_layout(model, device, layout)
     metadata = _metadata(plan, model, splits)
     if plan.shard_head:
-        model.fc = ShardedLinear.from_linear(model.fc)  # type: ignore[assignment] # made whole again
+        assert isinstance(model.head, nn.Linear)  # noqa: S101 - only such a head is shared
+        model.set_head_(ShardedLinear.from_linear(model.head))
     make_loader = partial(
         Loader,
         preprocessing=plan.preprocessing,
@@ -266,9 +273,10 @@ def _build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | 
 def _prepare_layers(model: Network, plan: Plan) -> Layers:
     """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
     num_blocks = set_stochastic_depth_(model, plan.stochastic_depth)
-    if plan.grad_checkpointing:
-        set_recompute_(model)
-    if num_blocks == 0 and (plan.stochastic_depth or plan.grad_checkpointing):
+    can_recompute = not plan.grad_checkpointing or set_recompute_(model) > 0
+    if isinstance(model, AdaptedNetwork) and plan.grad_checkpointing:
+        can_recompute = model.set_recompute_()
+    if (num_blocks == 0 and plan.stochastic_depth) or not can_recompute:
         raise ConfigError(
             f"expected a network with residual blocks for --stochastic-depth and "
             f"--grad-checkpointing, found none in {plan.model}: leave these options out"
@@ -336,4 +344,5 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
         classes=splits.listed.classes,
         preprocessing=plan.preprocessing,
         training=training,
+        packages=packages_of(arch),
     )
