@@ -42,5 +42,11 @@ EXPRESSIONS = (
     "torch.where({a} > 0, {a}, {b})", "torch.maximum({a}, {b})", "({a} > 0.5).double()",
     "{a}.round()", "{a}.clamp(1e-9, 1)", "F.one_hot({a}.argmax(1), 5).double()",
     "{a} if flag else {b}", "({a}, {b})[1]", "{{'p': {a}, 'q': {b}}}['q']",
+    "{a}.exp() / {a}.exp().sum(1, keepdim=True)", "{a} - {a}.exp().sum(1, keepdim=True).log()",
+    "{a}.sub(torch.logsumexp({a}, dim=1)[:, None])",
+    "{a}.gt(0.5).double()", "(0.5 < {a}).double()", "({a} == {b}).double()", "{a}.long().double()",
+    "{a}.abs()", "F.softplus({a})", "F.softmin({a}, dim=1)", "F.hardsigmoid({a})", "{a}.div(2)",
+    "{a}.sum(dim=1, keepdim=True).expand(7, 5)",
+    "torch.logsumexp({a}, 1, keepdim=True).expand(7, 5)",
     "F.avg_pool1d({a}, 3, 1, 1)", "F.dropout({a}, 0.5, training=True)", "{a}.square()",
 )  # fmt: skip

@@ -131,12 +131,32 @@ WHOLE = {
         "z = nn.Linear(8, 5)(i)",
         "F.cross_entropy(z.exp() / z.exp().sum(dim=1, keepdim=True), t)",
     ),
+    "logarithm written out": (
+        "z = nn.Linear(8, 5)(i)", "F.cross_entropy(z - z.exp().sum(dim=1, keepdim=True).log(), t)",
+    ),
+    "the sum of another": (
+        "z, other = nn.Linear(8, 5)(i), nn.Linear(8, 5)(i)",
+        "F.cross_entropy(z - other.logsumexp(dim=1, keepdim=True), t)",
+    ),
+    "tempered": (
+        "p = nn.Linear(8, 5)(i).softmax(dim=1)", "F.cross_entropy((p / 2).view(7, 5), t)",
+    ),
+    "a threshold of one part": (
+        "a, b = nn.Linear(8, 5)(i), nn.Linear(8, 5)(i)\nguess = a > 0.5",
+        "F.cross_entropy(a + b, t)",
+    ),
+    "relu, then dropout": (
+        "net = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Dropout(0.5))",
+        "F.cross_entropy(net(i), t)",
+    ),
     "relu": ("net = nn.Sequential(nn.Linear(8, 5), nn.ReLU())", "F.cross_entropy(net(i), t)"),
     "pooled": (
         "net = nn.Sequential(nn.Conv1d(8, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())",
         "F.cross_entropy(net(i[:, :, None]), t)",
     ),
 }  # fmt: skip
+
+RIGHT = {"right", "pooled", "the sum of another", "a threshold of one part"}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -145,4 +165,4 @@ def test_whole_programs_have_the_same_findings(name: str, tmp_path: Path) -> Non
     net, loss = WHOLE[name]
     text = f"{HEAD}t = torch.arange(7) % 5\nh = F.one_hot(t, 5).float()\ni = torch.randn(7, 8)\n"
     found = compare(f"{text}{net}\nloss = {loss}\n", tmp_path / "p.py")
-    assert bool(found) == (name not in ("right", "pooled"))
+    assert bool(found) == (name not in RIGHT)

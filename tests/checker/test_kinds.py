@@ -12,6 +12,7 @@ from softonce import losses
 from softonce.checker.kinds import (
     JOINS,
     KL_TARGET_RULES,
+    METHODS,
     PAIRS,
     ROWS,
     SINKS,
@@ -225,6 +226,11 @@ def test_in_place_and_operator_spellings_have_one_name() -> None:
     assert [canonical(name) for name in spellings] == [
         "sigmoid", "sub", "div", "div", "requires_grad_",
     ]  # fmt: skip
+
+
+def test_the_methods_that_make_something_of_anything_are_those_of_torch() -> None:
+    of_anything = {name for name, row in ROWS.items() if Kind.OTHER not in row.rest}
+    assert {name for name in of_anything if hasattr(Tensor, name)} == METHODS
 
 
 def test_every_axis_is_used() -> None:

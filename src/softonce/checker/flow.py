@@ -11,7 +11,17 @@ import math
 from dataclasses import replace
 
 from softonce.checker.by_hand import written_out
-from softonce.checker.kinds import JOINS, NOTHING, ROWS, Axis, Kind, transfer, transfer_pair
+from softonce.checker.kinds import (
+    JOINS,
+    NOTHING,
+    ROWS,
+    Axis,
+    Kind,
+    keeps_direct,
+    keeps_values,
+    transfer,
+    transfer_pair,
+)
 from softonce.checker.moves import Moved, from_end, is_along, keeps_order, moved, stacked
 from softonce.checker.tags import Call, Scores
 
@@ -145,7 +155,8 @@ def _result(call: Call, scores: Scores, kind: Kind, axis: int | None) -> Scores 
         if is_copy and keeps_order(call.op):
             return replace(scores, axis=axis)
         before = scores.before if is_copy else None
-        return Scores(kind, axis, scores.op, scores.made, scores.direct and is_copy, before)
+        is_direct = scores.direct and keeps_direct(call.op)
+        return Scores(kind, axis, scores.op, scores.made, is_direct, before)
     parts = is_copy and scores.made is not None
     return Scores(
         kind,
@@ -206,20 +217,6 @@ def normalised_again(call: Call) -> str | None:
     same_axis = made is not None and made.axis is not None and made.axis == scores.axis
     is_softmax_of_single = call.op == "softmax" and scores.kind == Kind.BP
     return "SO202" if (same_axis and scores.kind == Kind.P) or is_softmax_of_single else None
-
-
-def keeps_values(op: str) -> bool:
-    """Return whether every value that comes out went in.
-
-    Example:
-        >>> keeps_values("view"), keeps_values("where"), keeps_values("mean"), keeps_values("add")
-        (True, True, False, False)
-    """
-    row = ROWS.get(op)
-    if row is None:
-        return op in JOINS
-    copies = row.axis is Axis.SAME and row.out == ROWS["detach"].out
-    return copies or row.axis in (Axis.MOVES, Axis.INDEXES)
 
 
 def _join(call: Call) -> Scores | None:

@@ -170,6 +170,21 @@ ROWS: Mapping[str, Row] = {
     **dict.fromkeys(("long", "int"), Row(_DECIDED, _K.HARD)),
 }
 
+METHODS = frozenset(
+    {
+        "softmax", "log_softmax", "sigmoid", "logsumexp", "relu", "tanh", "abs", "square", "round",
+        "gt", "ge", "lt", "le", "eq", "ne", "argmax", "argmin", "long", "int",
+    }
+)  # fmt: skip
+"""The methods of tensors that make something known of anything, whatever `x` is in `x.square()`.
+
+Source has to be told which these are, as it reads no torch: a row such as `linear` or `softplus`
+is a function only, and `self.linear(x)` is whatever somebody has called so.
+"""
+
+SPOILT = frozenset({"softmax", "softmin", "log_softmax", "log", "cross_entropy"})
+"""What reads probabilities that were divided by a temperature as if they still were some."""
+
 # (operation, left, right) -> what comes out; other pairs make OTHER.
 PAIRS: Mapping[tuple[str, Kind, Kind], Kind] = {
     ("add", _K.LOGITS, _K.LOGITS): _K.LOGITS,
@@ -276,6 +291,36 @@ def transfer_pair(name: str, left: Kind, right: Kind) -> Kind:
         for b in right:
             result |= PAIRS.get((name, a, b), Kind.OTHER)
     return result
+
+
+def keeps_values(op: str) -> bool:
+    """Return whether every value that comes out went in.
+
+    Example:
+        >>> keeps_values("view"), keeps_values("where"), keeps_values("mean"), keeps_values("add")
+        (True, True, False, False)
+    """
+    row = ROWS.get(op)
+    if row is None:
+        return op in JOINS
+    copies = row.axis is Axis.SAME and row.out == ROWS["detach"].out
+    return copies or row.axis in (Axis.MOVES, Axis.INDEXES)
+
+
+def keeps_direct(op: str) -> bool:
+    """Return whether scores of a kind that stays are still what their maker put out.
+
+    A second ReLU and dropout leave what a loss is told about the first as true as it was. An
+    average does not: published networks end in one. Bounds and epsilons are put there on purpose.
+
+    Example:
+        >>> keeps_direct("view"), keeps_direct("relu"), keeps_direct("avg_pool2d")
+        (True, True, False)
+    """
+    return keeps_values(op) or op in _SAME_AGAIN
+
+
+_SAME_AGAIN = frozenset({"relu", "relu6", "abs", "dropout"})
 
 
 def broken_rules(loss: str, kind: Kind) -> dict[str, Kind]:

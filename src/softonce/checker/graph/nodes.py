@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
-from softonce.checker.flow import apply, describe, keeps_values, normalised_again
-from softonce.checker.kinds import Kind
+from softonce.checker.flow import apply, describe, normalised_again
+from softonce.checker.kinds import Kind, keeps_values
 from softonce.checker.names import canonical
 from softonce.checker.tags import Call, Operand, Scores, Shape
 from softonce.errors import ArtefactError

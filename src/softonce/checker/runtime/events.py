@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from softonce.checker.flow import ATEN, DIMS, keeps_values
-from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind
+from softonce.checker.flow import ATEN, DIMS
+from softonce.checker.kinds import JOINS, ROWS, SINKS, Kind, keeps_values
 from softonce.checker.moves import ORDERED_BY, order_after
 from softonce.checker.names import canonical
 from softonce.checker.runtime.indexing import order_of, touched_axes

@@ -15,7 +15,7 @@ from torch.utils._device import DeviceContext
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from softonce.checker.flow import apply, normalised_again
-from softonce.checker.kinds import SINKS, Kind
+from softonce.checker.kinds import SINKS, SPOILT, Kind
 from softonce.checker.runtime.events import (
     KEEPS,
     call_of,
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from softonce.checker.runtime.ledger import Ledger
     from softonce.checker.runtime.sites import Site
 
-_SPOILT = frozenset({"softmax", "log_softmax", "log", "cross_entropy"})
-"""What reads probabilities that were divided by a temperature as if they still were some."""
 _WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
+_OF_A_SOFTMAX = frozenset({"exp", "logsumexp"})
+"""What a softmax, or its logarithm, is written of; the same tensor is read once more after it."""
 _CASTS = frozenset({"to", "type", "type_as"})
 
 
@@ -102,13 +102,15 @@ class ScoreMode(TorchFunctionMode):
             self._before_loss()
             self._note_tempered(op, args)
             return self.ledger.look(op, args, kwargs, self.scores_of)
+        if op in _OF_A_SOFTMAX and isinstance(args[0], Tensor) and self.tag_of(args[0]) is None:
+            self._tag(args[0], Scores(Kind.OTHER))  # the token by which it is known again
         call = call_of(op, args, kwargs, self.tag_of, swapped=is_swapped(func))
         if call.op not in KEEPS:
             call = call._replace(made=origin())
         if op in ("add", "sub") and 1.0 in call.operands:
             self._pardon(args)
         code = normalised_again(call)
-        if op in _SPOILT and self._note_tempered(op, args):
+        if op in SPOILT and self._note_tempered(op, args):
             return call
         if code is not None:
             self.ledger.note_call(code, call)
@@ -119,7 +121,7 @@ class ScoreMode(TorchFunctionMode):
 
     def _note_tempered(self, op: str, args: tuple[Any, ...]) -> bool:
         """Keep a call on probabilities that were divided by a temperature."""
-        tempered = self._tempered.get(args[0]) if args and op in _SPOILT else None
+        tempered = self._tempered.get(args[0]) if args and op in SPOILT else None
         if tempered is None:
             return False
         place = next(iter(user_lines()), None)
@@ -140,13 +142,21 @@ class ScoreMode(TorchFunctionMode):
         for position, part in enumerate(parts):
             if not isinstance(part, Tensor):
                 continue
-            if is_tempering(seen):
-                self._tempered[part] = seen.operands[0]
+            tempered = (
+                seen.operands[0] if is_tempering(seen) else self._tempered_before(seen, first)
+            )
+            if tempered is not None:
+                self._tempered[part] = tempered
             is_cut = seen.op in _CASTS and not part.is_floating_point()
             made = apply(seen._replace(op="long" if is_cut else seen.op, after=tuple(part.shape)))
             if position == 1 and seen.op in _WITH_INDICES:
                 made = Scores(Kind.INDEX, op=seen.op, made=seen.made)
             self._tag(part, made)
+
+    def _tempered_before(self, seen: Call, first: Any) -> Any:
+        """Return the probabilities that were tempered, of a view or a copy of the quotient."""
+        is_copy = seen.op in KEEPS and isinstance(first, Tensor)
+        return self._tempered.get(first) if is_copy else None
 
     def _pardon(self, args: tuple[Any, ...]) -> None:
         """Take `1 + nll_loss(probs)` for what it is: one minus the probability of the target."""

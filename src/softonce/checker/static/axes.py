@@ -153,6 +153,12 @@ def indexed(tensor: Scores, key: Value) -> tuple[bool | None, int | None]:
     return (None, None) if None in verdicts else (False, dim)
 
 
+def only_adds(key: Value) -> bool:
+    """Return whether `[key]` takes everything and at most adds axes, as in `total[:, None]`."""
+    parts = key.items if isinstance(key, Sequence) else [key]
+    return all(_is_whole(p) or (isinstance(p, Const) and p.value is None) for p in parts)
+
+
 def _is_whole(part: Value) -> bool:
     if isinstance(part, External):
         return part.name == "slice.full"

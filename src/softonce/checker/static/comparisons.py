@@ -6,10 +6,18 @@ import ast
 import operator
 from typing import TYPE_CHECKING, Any
 
-from softonce.checker.kinds import Kind, transfer
+from softonce.checker.kinds import transfer
 from softonce.checker.static.lattice import as_scores, number_of
 from softonce.checker.static.operations import fold, maker_of
-from softonce.checker.static.values import UNKNOWN, Const, Mapping, Scores, Sequence, Value, scores
+from softonce.checker.static.values import (
+    UNKNOWN,
+    Const,
+    Mapping,
+    Scores,
+    Sequence,
+    Value,
+    scores,
+)
 
 if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
@@ -19,9 +27,6 @@ _COMPARED: dict[type, Any] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Gt: operator.gt, ast.GtE: operator.ge,
 }  # fmt: skip
-
-
-_ORDERINGS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
@@ -37,15 +42,17 @@ def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, righ
         return _identity(left, right, isinstance(test, ast.Is))
     if isinstance(test, (ast.In, ast.NotIn)):
         return _membership(left, right, isinstance(test, ast.In))
+    if number_of(left) is not None:
+        left, right = right, left  # `0.5 < x`
     tensor = as_scores(left)
     run.rules.threshold(frame, tensor, test, number_of(right), node)
-    if tensor.kind == Kind.OTHER and isinstance(left, Scores) and type(test) in _ORDERINGS:
-        # If it reaches a loss it was a tensor, of whatever kind: what comes out are decisions.
-        made = maker_of(frame, node, "comparison")
-        return UNKNOWN if number_of(right) is None else scores(Kind.HARD, made)
-    if tensor.kind & ~(Kind.OTHER | Kind.HARD | Kind.INDEX) and tensor.known:
-        return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
-    return UNKNOWN
+    # Of what is unknown as well: if it reaches a loss it was a tensor, and decisions come out.
+    # Beside a text or None it is options that are compared.
+    is_tensor = isinstance(left, Scores) or tensor.known
+    is_number = isinstance(right, Scores) or number_of(right) is not None or tensor.known
+    if not is_tensor or not is_number:
+        return UNKNOWN
+    return scores(transfer("gt", tensor.kind), maker_of(frame, node, "comparison"))
 
 
 def _membership(left: Value, right: Value, positive: bool) -> Value:

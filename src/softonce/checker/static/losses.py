@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.rules import Rules
 
 _CUT = Kind.NONNEG | Kind.BOUNDED
-_AFFINE = ("linear", "backbone", "conv1d", "conv2d", "conv3d")
+_AFFINE = ("linear", "backbone", "conv1d", "conv2d", "conv3d", "add", "sub")
 # The same arguments in the same order, for raw scores.
 _OTHER_LOSS = {
     "SO103": ("nll_loss", "cross_entropy"),
@@ -50,15 +50,16 @@ class Losses:
         if loss == "kl_div":
             self._kl(frame, args, options, node)
         if tensor.kind == Kind.OTHER:
+            self.rules.tempered(frame, loss, tensor, node)
             return
         self.rules.train_on(loss, tensor, frame.place(node))
-        self._nested(frame, loss, tensor, node)
+        is_nested = self._nested(frame, loss, tensor, node)
         self._axis(tensor)
         one = loss == "cross_entropy" and axes.is_one_class(axes.loss_axis(tensor), tensor)
         if one and tensor.kind == Kind.LOGITS:
             maker, effect = tensor.maker(Kind.LOGITS), " The loss is always 0."
             self.reporter.add("SO110", frame.place(node), maker, loss=loss, floor=effect)
-        if not (loss == "nll_loss" and _is_unreduced(options)):
+        if not is_nested and not (loss == "nll_loss" and _is_unreduced(options)):
             self._kinds(frame, loss, tensor, node)
 
     def check_choice(
@@ -123,11 +124,11 @@ class Losses:
             return fixes.rename(source, made, "softmax", "log_softmax")
         return ()
 
-    def _nested(self, frame: Frame, loss: str, tensor: Scores, node: ast.expr) -> None:
-        """Look through log_softmax and sigmoid at what they were applied to."""
+    def _nested(self, frame: Frame, loss: str, tensor: Scores, node: ast.expr) -> bool:
+        """Look through log_softmax and sigmoid; return whether what was given to them is wrong."""
         before, outer = tensor.before, tensor.maker(tensor.kind)
         if before is None or outer is None or not before.known:
-            return
+            return False
         place = frame.place(node)
         through_log = outer.op == "log_softmax" and loss in ("nll_loss", "cross_entropy")
         if through_log and not before.kind & ~Kind.P:
@@ -141,6 +142,9 @@ class Losses:
         elif outer.op == "sigmoid" and loss == "binary_cross_entropy" and before.kind == Kind.BP:
             self.reporter.drop("SO202", outer.place)
             self.reporter.add("SO104", place, before.maker(Kind.BP), loss=loss)
+        else:
+            return False
+        return True
 
     def _axis(self, tensor: Scores) -> None:
         """Report a softmax over the batch whose rows reach a loss."""

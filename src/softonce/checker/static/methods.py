@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import JOINS, ROWS, Kind
+from softonce.checker.kinds import JOINS, METHODS, ROWS, Kind
 from softonce.checker.names import canonical
 from softonce.checker.static import options, processes
 from softonce.checker.static.lattice import choice, int_of
@@ -33,21 +33,12 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.interpreter import Interpreter
 
-# Of an object that nothing is known of, a method of this name is a tensor's.
-_TENSOR_ONLY = frozenset(
-    {
-        "softmax",
-        "log_softmax",
-        "sigmoid",
-        "logsumexp",
-        "argmax",
-        "relu",
-        "tanh",
-        "clamp",
-        "mean",
-        "exp",
-    }
-)
+_OF_THE_UNKNOWN = METHODS | {"exp", "log", "sub", "div"}
+"""What is applied to an object that nothing is known of.
+
+A softmax and its logarithm may be written out, and probabilities that were divided by a temperature
+are unknown, but a logarithm of them is a finding.
+"""
 _SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
 _PASSING = frozenset({"item"})
 _TEXT_METHODS = frozenset(
@@ -116,7 +107,7 @@ def _of_tensor(
     op = canonical(name)
     if tensor.kind == Kind.OTHER and name in processes.STARTERS:
         return processes.start(run, frame, name, args, kwargs, node)
-    if tensor.kind == Kind.OTHER and op not in _TENSOR_ONLY and not tensor.exponent:
+    if tensor.kind == Kind.OTHER and op not in _OF_THE_UNKNOWN and not tensor.exponent:
         wrapped = prepared(args, kwargs) if name in PREPARERS else None
         return wrapped or _of_unknown(tensor, op, args or list(kwargs.values()))
     if op in ROWS or op in ("add", "sub", "mul", "div", "matmul") or op in JOINS:
@@ -127,9 +118,9 @@ def _of_tensor(
 def _of_unknown(tensor: Scores, op: str, args: list[Value]) -> Value:
     """Keep what is remembered of an unknown tensor: a temperature, the number of its axes."""
     if op in ("view", "reshape") and len(args) > 1:
-        return replace(UNKNOWN, rank=len(args))
+        return replace(UNKNOWN, rank=len(args), tempered=tensor.tempered)
     if op == "flatten" and args and int_of(args[0]) == 1:
-        return replace(UNKNOWN, rank=2)
+        return replace(UNKNOWN, rank=2, tempered=tensor.tempered)
     row = ROWS.get(op)
     remembered = tensor.blank or tensor.tempered
     return tensor if remembered and row is not None and len(row.out) == len(Kind) else UNKNOWN

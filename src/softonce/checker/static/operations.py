@@ -8,8 +8,18 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from softonce.checker.kinds import JOINS, NOTHING, ROWS, SINKS, Axis, Kind, transfer_pair
-from softonce.checker.static import axes
+from softonce.checker.kinds import (
+    JOINS,
+    NOTHING,
+    ROWS,
+    SINKS,
+    Axis,
+    Kind,
+    keeps_direct,
+    keeps_values,
+    transfer_pair,
+)
+from softonce.checker.static import axes, by_hand
 from softonce.checker.static.lattice import as_scores, int_of, join_all, number_of
 from softonce.checker.static.values import (
     UNKNOWN,
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
     from softonce.checker.static.interpreter import Interpreter
 
 EPSILON = 1e-3
-BY_HAND = "exp(x) / sum(exp(x))"
 _RAW = Kind.LOGITS | Kind.NONNEG | Kind.BOUNDED | Kind.OTHER
 _PAIR_OPS = frozenset({"add", "sub", "mul", "div", "matmul"})
 _SPLITTING = frozenset({"split", "chunk", "unbind"})
@@ -66,7 +75,8 @@ def apply(
         return _joined(frame, op, args, kwargs, node)
     if op in _PAIR_OPS:
         right = args[1] if len(args) > 1 else kwargs.get("other", UNKNOWN)
-        return arithmetic(run, frame, op, args[0] if args else UNKNOWN, right, node)
+        left = args[0] if args else UNKNOWN
+        return arithmetic(run, frame, op, left, right, node, by_hand.operands(node, args))
     tensor = as_scores(args[0] if args else kwargs.get("input", kwargs.get("x", UNKNOWN)))
     dim = int_of(kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None)))
     if settings and dim is None:
@@ -95,20 +105,20 @@ def apply_row(
     if row is None:
         return UNKNOWN
     run.rules.operation(frame, op, tensor, node, dim, args, options)
-    exponential = _exponential(op, tensor, node, dim)
-    if exponential is not None:
-        return exponential
+    step = by_hand.step(op, tensor, node, dim, args)
+    if step is not None:
+        return step
     if row.axis in (Axis.REDUCES, Axis.INDEXES) and row.along is not None:
         same = None if dim is None else axes.same(dim, tensor)
         result = axes.choose(op, tensor, same, maker_of(frame, node, op))
         return axes.after(op, result, dim, args)
     result = transferred(op, tensor, maker_of(frame, node, op))
-    if result.kind in (Kind.NONNEG, Kind.BOUNDED) and result.kind != tensor.kind:
-        result = replace(result, direct=True)
     if row.axis is Axis.MAKES or op in ("sigmoid", "logsigmoid", "log", "exp"):
         before = None if tensor.kind == Kind.OTHER else replace(tensor, before=None)
         result = replace(result, before=before, direct=True)
         return replace(result, dim=dim if row.axis is Axis.MAKES else tensor.dim)
+    if op == "one_hot":
+        return replace(result, dim=-1)
     if op == "linear":
         classes = int_of(options.get("out_features"))
         return replace(result, num_classes=classes, rank=tensor.rank, dim=-1)
@@ -117,23 +127,6 @@ def apply_row(
         rank = int(op[-2]) + 2 if op[-1] == "d" else None
         return replace(result, num_classes=classes, rank=rank, dim=1)
     return axes.after(op, result, dim, args)
-
-
-def _exponential(op: str, tensor: Scores, node: ast.expr, dim: int | None) -> Scores | None:
-    """Return exp(x) or its sum, of which a softmax is written by hand; else None."""
-    if op == "exp" and isinstance(node, ast.Call) and not tensor.kind & ~_RAW:
-        function = node.func
-        is_method = not node.args and isinstance(function, ast.Attribute)
-        inner = function.value if is_method and isinstance(function, ast.Attribute) else None
-        inner = node.args[0] if node.args else inner
-        if inner is not None:
-            classes, rank = tensor.num_classes, tensor.rank
-            text = ast.unparse(inner)
-            return replace(UNKNOWN, exponent=text, num_classes=classes, rank=rank)
-    if op == "sum" and tensor.exponent and dim is not None:
-        return replace(tensor, summed=True, dim=dim)
-    shapes = ("unsqueeze", "view", "reshape", "expand_as", "expand", "detach")
-    return tensor if tensor.exponent and tensor.summed and op in shapes else None
 
 
 def transferred(op: str, tensor: Scores, maker: Maker) -> Scores:
@@ -146,16 +139,16 @@ def transferred(op: str, tensor: Scores, maker: Maker) -> Scores:
         kept = out == bit and bit in row.out
         old = tensor.maker(bit) if kept else None
         makers += [(b, old or maker) for b in out if b is not Kind.OTHER and (old or not kept)]
-    unchanged = kind == tensor.kind
+    unchanged = kind == tensor.kind and all(bit in row.out for bit in kind)
     return Scores(
         kind,
         tuple(dict(makers).items()),
         tensor.dim,
         tensor.num_classes,
         tensor.rank,
-        tensor.before if unchanged else None,
-        tensor.direct and unchanged and (len(row.out) == len(Kind) or op == "dropout"),
-        tensor.tempered if unchanged else None,
+        tensor.before if unchanged and keeps_values(op) else None,
+        (tensor.direct and keeps_direct(op)) or not unchanged,
+        tensor.tempered if unchanged or keeps_values(op) else None,
     )
 
 
@@ -220,6 +213,8 @@ def index_scores(
     run: Interpreter, frame: Frame, tensor: Scores, key: Value, node: ast.expr
 ) -> Value:
     """Return `tensor[key]`."""
+    if tensor.summed and axes.only_adds(key):
+        return tensor  # the axis that was summed away is put back
     same, dim = axes.indexed(tensor, key)
     result = axes.choose("getitem", tensor, same, maker_of(frame, node, "getitem"))
     classes = tensor.num_classes if same is False else None
@@ -252,9 +247,9 @@ def binary(
     name = _OPERATORS.get(type(node.op))
     if name is None:
         return UNKNOWN
-    at = node if isinstance(node, ast.expr) else node.value
-    divisor = node.right if isinstance(node, ast.BinOp) else node.value
-    return arithmetic(run, frame, name, left, right, at, divisor)
+    if isinstance(node, ast.BinOp):
+        return arithmetic(run, frame, name, left, right, node, (node.left, node.right))
+    return arithmetic(run, frame, name, left, right, node.value, (node.target, node.value))
 
 
 def fold(function: Any, left: Const, right: Const) -> Value:
@@ -283,7 +278,7 @@ def arithmetic(
     left: Value,
     right: Value,
     node: ast.expr,
-    divisor: ast.expr | None = None,
+    written: by_hand.Operands = (None, None),
 ) -> Value:
     """Return the sum, difference, product, quotient or matrix product."""
     maker = maker_of(frame, node, name)
@@ -296,17 +291,18 @@ def arithmetic(
     if number is not None:
         return _with_number(name, tensor, number, maker)
     other = as_scores(right)
-    if name == "div" and other.summed and other.exponent == tensor.exponent and not tensor.summed:
-        by_hand = maker._replace(op=BY_HAND)
-        known = {"num_classes": tensor.num_classes, "rank": tensor.rank, "direct": True}
-        return scores(Kind.P, by_hand, dim=other.dim, **known)
-    if name == "div" and tensor.kind == Kind.P and _is_temperature(divisor):
+    made = by_hand.quotient(name, tensor, other, maker, written[0])
+    if made is not None:
+        return made
+    if name == "div" and tensor.kind == Kind.P and _is_temperature(written[1]):
         return replace(UNKNOWN, tempered=tensor.maker(Kind.P))
     kind = transfer_pair(name, tensor.kind, other.kind)
     if kind == Kind.OTHER:
         return UNKNOWN
-    sources = [m for t in (tensor, other) for m in t.makers if m[0] & kind]
-    makers = dict(sources) or dict.fromkeys(kind & ~Kind.OTHER, maker)
+    # Raw scores of a sum are its own: what is compared with a threshold may be one part of it only.
+    sources = [m for t in (tensor, other) for m in t.makers if m[0] & kind & ~Kind.LOGITS]
+    known = Kind(kind & ~Kind.OTHER)
+    makers = dict.fromkeys(known, maker) | dict(sources)
     # Along different axes one broadcasts against the other: pairs, which no classes are.
     alike = tensor.dim == other.dim is not None and name != "matmul"
     classes = tensor.num_classes if alike and tensor.num_classes == other.num_classes else None

@@ -24,7 +24,13 @@ _UNSEEN = "An option decides the one and a condition the other; both were not se
 _TWO = frozenset({"SO101", "SO202", "SO207"})
 _RAW_NAME = re.compile(r"(^|_)logits?($|_)", re.IGNORECASE)
 _PROBS_NAME = re.compile(r"(^|_)(probs?|probabilities)($|_)", re.IGNORECASE)
-_READABLE = {"comparison": "a comparison", "linear": "a linear layer", "backbone": "the network"}
+_READABLE = {
+    "comparison": "a comparison",
+    "linear": "a linear layer",
+    "backbone": "the network",
+    "add": "a sum",
+    "sub": "a difference",
+}
 
 
 def described(op: str) -> str:

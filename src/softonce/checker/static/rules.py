@@ -6,7 +6,7 @@ import ast
 import math
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import Kind
+from softonce.checker.kinds import SPOILT, Kind
 from softonce.checker.static import axes, fixes
 from softonce.checker.static.lattice import number_of
 
@@ -62,7 +62,7 @@ class Rules:
         if op in NORMALISING and len(args) < 2 and not options.keys() & {"dim", "axis", "**"}:
             self.implicit_dim(frame, op, node, tensor.rank)
         if tensor.kind == Kind.OTHER:
-            self._tempered(frame, op, tensor, node)
+            self.tempered(frame, op, tensor, node)
             return
         if op in ACTIVATIONS:
             self._activation(frame, op, tensor, node, dim)
@@ -83,8 +83,9 @@ class Rules:
         edits = fixes.add_argument(frame.module.source, node, "dim=1") if rank == 2 else ()
         self.reporter.add("SO301", frame.place(node), None, op=op, edits=edits)
 
-    def _tempered(self, frame: Frame, op: str, tensor: Scores, node: ast.expr) -> None:
-        if tensor.tempered is not None and op in (*NORMALISING, "log"):
+    def tempered(self, frame: Frame, op: str, tensor: Scores, node: ast.expr) -> None:
+        """Report what reads probabilities divided by a temperature as if they still were some."""
+        if tensor.tempered is not None and op in SPOILT:
             self.reporter.add("SO206", frame.place(node), tensor.tempered)
 
     def _activation(
