@@ -41,7 +41,7 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
 )
 @given(options=st.fixed_dictionaries({}, optional=OPTIONS))
 def test_training_options_come_back_as_they_were(options: dict[str, Any], tmp_path: Path) -> None:

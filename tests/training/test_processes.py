@@ -103,6 +103,7 @@ def test_two_processes_make_the_run_of_one(data: Path, pair: Path) -> None:
     assert_same_rows(data / "one", pair)
 
 
+@pytest.mark.slow
 def test_parts_weights_averages_and_frozen_layers_do_not_depend_on_the_processes(
     data: Path,
 ) -> None:
@@ -119,6 +120,7 @@ def test_parts_weights_averages_and_frozen_layers_do_not_depend_on_the_processes
     assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-5
 
 
+@pytest.mark.slow
 def test_many_logits_do_not_depend_on_the_processes_or_on_the_blocks(data: Path) -> None:
     options = {
         "epochs": 2, "grad-accum-steps": 2, "class-weights": "ants=3", "head-epochs": 1,
@@ -187,6 +189,7 @@ def test_it_does_so_compiled(data: Path, sharded: Path) -> None:
     assert ((one - two).norm() / one.norm()).item() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_run_that_shares_a_head_goes_on_where_it_was_and_in_one_process_too(
     data: Path, tmp_path: Path, sharded: Path
 ) -> None:
@@ -316,6 +319,7 @@ def test_a_restart_keeps_what_changes_no_weight(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_example_of_two_machines_trains_as_one(data: Path, tmp_path: Path) -> None:
     env = os.environ | {
         "PYTHON": sys.executable, "HEAD": f"127.0.0.1:{free_port()}", "PROCESSES": "1",
