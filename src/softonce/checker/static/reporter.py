@@ -62,12 +62,14 @@ class Reporter:
         maker: Maker | None = None,
         *,
         lowered: bool = False,
+        on_one_branch: bool = False,
         tests: frozenset[ast.expr] = frozenset(),
         edits: Sequence[Edit] = (),
         **fields: object,
     ) -> None:
         """Report a broken rule; the fields fill in the rule's message.
 
+        `lowered` says that the kind is one of several, `on_one_branch` that it is certain there.
         `tests` decided that the kind was made, and others that are unknown that the loss is
         reached: where the former go both ways in the program, the two may exclude each other.
         """
@@ -78,7 +80,7 @@ class Reporter:
         where = made.spot if near and made else str(made)
         fields = {"made": where, "op": described(maker.op) if maker else "", "floor": "", **fields}
         message = RULES[code].message.format(**fields)
-        if lowered:
+        if lowered or on_one_branch:
             message += " This happens on one branch only."
         path = tuple(p for p in maker.path if p not in (made, place)) if maker else ()
         if made == place:

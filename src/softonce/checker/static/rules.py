@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import SPOILT, Kind
-from softonce.checker.static import axes, fixes
+from softonce.checker.static import axes, branches, fixes
 from softonce.checker.static.lattice import number_of
 
 if TYPE_CHECKING:
@@ -113,12 +113,30 @@ class Rules:
     ) -> None:
         """Report softmax of probabilities and sigmoid of a sigmoid, over the same axis."""
         wanted = {"softmax": Kind.P, "log_softmax": Kind.P, "sigmoid": _PROBABILITIES}.get(op)
+        if wanted is not None and tensor.kind & Kind.P and tensor.kind & ~Kind.P:
+            self._second_of_one_branch(frame, op, tensor.maker(Kind.P), node)
         if wanted is None or not tensor.known or tensor.kind & ~wanted or not tensor.direct:
             return
         other_axis = op != "sigmoid" and dim is not None and tensor.dim not in (None, dim)
         if not other_axis:
             code = "SO404" if self.in_keras_loss else "SO202"
             self.reporter.add(code, frame.place(node), tensor.maker(tensor.kind), loss=op)
+
+    def _second_of_one_branch(
+        self, frame: Frame, op: str, maker: Maker | None, node: ast.expr
+    ) -> None:
+        """Report a softmax for all that stands after `if ...: p = p.softmax(dim)`.
+
+        Whatever `p` is otherwise, that branch goes through two of them: its test and this line are
+        in one function, and nothing else decides whether this line is reached.
+        """
+        if maker is None or maker.function is not frame.function or frame.branches:
+            return
+        first = maker.node
+        if isinstance(first, ast.Call) and isinstance(node, ast.Call):
+            same_name = branches.is_set_again(frame.function or frame.module.tree, first, node)
+            if same_name and branches.axis_of(first) == branches.axis_of(node):
+                self.reporter.add("SO202", frame.place(node), maker, on_one_branch=True, loss=op)
 
     def threshold(
         self,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, patterns
+from softonce.checker.static.branches import asks_for_two
 from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 MAX_UNROLLED = 24
 MAX_EAGER_LINES = 20
-_DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
 
 
 def execute(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> bool:
@@ -154,17 +152,10 @@ def _leave_loop(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
 
 
 def _if(run: Interpreter, frame: Frame, node: ast.If) -> bool:
-    if not _asks_for_two(node.test):
+    if not asks_for_two(node.test):
         return _branch(run, frame, node)
     with run.reporter.deliberate():
         return _branch(run, frame, node)
-
-
-@cache
-def _asks_for_two(test: ast.expr) -> bool:
-    """Whether a test names a second softmax: an experiment, made on purpose."""
-    names = (getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(test))
-    return any(_DELIBERATE.search(name) for name in names if isinstance(name, str))
 
 
 def _branch(run: Interpreter, frame: Frame, node: ast.If) -> bool:

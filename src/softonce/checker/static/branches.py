@@ -1,0 +1,54 @@
+"""What the text says of branches: a name that one of them sets again, a softmax made on purpose."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+_DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
+
+
+@cache
+def asks_for_two(test: ast.expr) -> bool:
+    """Return whether a test names a second softmax: an experiment, made on purpose."""
+    names = (getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(test))
+    return any(_DELIBERATE.search(name) for name in names if isinstance(name, str))
+
+
+def is_set_again(function: ast.AST, first: ast.Call, second: ast.Call) -> bool:
+    """Return whether an `if` above sets the name that `second` is applied to, by `first`."""
+    name = operand_of(second)
+    if not isinstance(name, ast.Name):
+        return False
+    return any(
+        isinstance(part, ast.If)
+        and part.end_lineno is not None
+        and part.end_lineno < second.lineno
+        and not asks_for_two(part.test)
+        and any(_binds(line, name.id, first) for line in ast.walk(part))
+        for part in ast.walk(function)
+    )
+
+
+def _binds(line: ast.AST, name: str, value: ast.expr) -> bool:
+    targets = line.targets if isinstance(line, ast.Assign) and line.value is value else []
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+def operand_of(call: ast.Call) -> ast.expr | None:
+    """Return what `F.softmax(x, 1)`, `x.softmax(1)` or `self.softmax(x)` is applied to."""
+    first = call.args[0] if call.args else None
+    is_tensor = isinstance(first, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+    if is_tensor or not isinstance(call.func, ast.Attribute):
+        return first
+    return call.func.value
+
+
+def axis_of(call: ast.Call) -> str:
+    """Return how a softmax names its axis; of a layer, which names none, the name of the layer."""
+    named = (k.value for k in call.keywords if k.arg in ("dim", "axis"))
+    given = next(named, call.args[-1] if call.args else None)
+    if given is None or given is operand_of(call):
+        return ast.unparse(call.func)
+    return ast.unparse(given)
