@@ -121,6 +121,8 @@ class TrainConfig:
     weights: Weights = None
     """Weights to start from: DEFAULT, a record's name, a file, or none. [default: published ones if
     there are any for photographs, and they can be had]"""
+    strip_normaliser: Annotated[bool, Parameter(group=MODEL, negative=())] = False
+    """Take the softmax or sigmoid off in which a network of another source ends."""
     freeze: Annotated[str, Parameter(group=MODEL)] = "none"
     """Do not train the layers up to this one, such as layer2; backbone: all but the head."""
     stochastic_depth: Annotated[float | None, Parameter(group=MODEL, negative=())] = None

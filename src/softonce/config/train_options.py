@@ -35,6 +35,7 @@ class TrainOptions(TypedDict, total=False):
     cache_dir: Path | str | None
     model: str | Callable[..., Any]
     weights: str | None
+    strip_normaliser: bool
     freeze: str
     stochastic_depth: float | None
     recipe: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
@@ -12,7 +12,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
-from softonce.errors import ArtefactError, UnknownNameError, WeightsError
+from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
 from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 from softonce.models.adapted import AdaptedNetwork
@@ -114,6 +114,7 @@ def build_network(
     in_channels: int,
     weights: str | None,
     size: int | None = None,
+    strip_normaliser: bool = False,
     fresh_head: bool = True,
 ) -> tuple[Network, Preprocessing]:
     """Build a network, fill it with weights where some are given, and say what it expects.
@@ -125,10 +126,17 @@ def build_network(
         UnknownNameError: if the name is not registered.
         WeightsError: if the weights cannot be had, cannot be read, or do not fit.
     """
-    sized = {} if find_source(name) is None else {"size": size}
-    published = weights if sized and weights and not Path(weights).exists() else None
+    options: dict[str, Any] = {}
+    if find_source(name) is not None:
+        options = {"size": size, "strip_normaliser": strip_normaliser}
+    elif strip_normaliser:
+        raise ConfigError(
+            f"expected --model FILE.py:FUNCTION or a network of another source with "
+            f"--strip-normaliser, found {name}: leave the option out"
+        )
+    published = weights if options and weights and not Path(weights).exists() else None
     model = create_model(
-        name, num_classes=num_classes, in_channels=in_channels, weights=published, **sized
+        name, num_classes=num_classes, in_channels=in_channels, weights=published, **options
     )
     if weights is None or published is not None:
         return model, model.default_preprocessing

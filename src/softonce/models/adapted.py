@@ -54,6 +54,10 @@ class AdaptedNetwork(Network):
         heads: the names of the modules that make the logits; empty if they are to be found.
         options: further arguments with which its source builds it again.
 
+    Attributes:
+        num_side_outputs: how many tensors it returns beside the logits.
+        stripped: the name of the softmax or sigmoid that was taken off its end, if one was.
+
     Raises:
         ArgumentError: if the network does not give `num_classes` values for each image.
 
@@ -64,6 +68,8 @@ class AdaptedNetwork(Network):
         >>> network.heads, network.forward_features(torch.zeros(1, 3, 2, 2)).shape
         (('1',), torch.Size([1, 12]))
     """
+
+    stripped: str = ""
 
     def __init__(
         self,
@@ -182,6 +188,64 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
         return Probe(logits, (heads[-1],), True, len(_tensors(out)) - 1)
     last = heads[-1:] or [name for name, _, _ in outputs[-1:]]
     return Probe(logits, tuple(last), False, len(_tensors(out)) - 1)
+
+
+NORMALISERS = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
+
+
+def find_normaliser(body: nn.Module, images: Tensor) -> str | None:
+    """Return the name of the softmax or sigmoid whose output is the network's; None without one.
+
+    Args:
+        body: the network, in the mode that it is in.
+        images: a batch to run through it.
+    """
+    outputs: list[tuple[str, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, out, name=name: outputs.append((name, out)))
+        for name, module in body.named_modules()
+        if name and isinstance(module, NORMALISERS)
+    ]
+    try:
+        with torch.no_grad():
+            out = logits_in(body(images), None)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return next((name for name, made in reversed(outputs) if _is_same(made, out)), None)
+
+
+def strip_normaliser_(body: nn.Module, shape: tuple[int, ...]) -> str:
+    """Take the softmax or sigmoid off with which a network ends, and return its name.
+
+    Args:
+        body: the network, which then gives logits.
+        shape: of one image.
+
+    Raises:
+        ArgumentError: if it does not end in such a module.
+
+    Example:
+        >>> body = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Softmax(dim=1))
+        >>> strip_normaliser_(body, (3, 2, 2)), body[2]
+        ('2', Identity())
+    """
+    was_training = [module for module in body.modules() if module.training]
+    noise = torch.randn(
+        (_NUM_PROBES, *shape), generator=torch.Generator().manual_seed(0), device="cpu"
+    )
+    with torch.random.fork_rng(devices=[]):
+        name = find_normaliser(body.eval(), noise)
+    for module in was_training:
+        module.training = True
+    if name is None:
+        raise ArgumentError(
+            f"expected a network whose last module is a softmax or a sigmoid with "
+            f"--strip-normaliser, found none in {type(body).__name__}: leave the option out, or "
+            "remove the call from its code"
+        )
+    body.set_submodule(name, nn.Identity())
+    return name
 
 
 def logits_in(out: Any, num_classes: int | None) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 
 from softonce.console import LOG, visible_notes
 from softonce.errors import ArgumentError, UnknownNameError, describe_value
-from softonce.models.adapted import AdaptedNetwork
+from softonce.models.adapted import AdaptedNetwork, strip_normaliser_
 from softonce.models.network import Architecture, Network
 from softonce.models.sources import Asked, find_source
 from softonce.models.sources.own import with_absolute_file
@@ -123,8 +123,9 @@ def create_model(
         in_channels: number of channels of the images. Where it is 1 and the weights have 3, the
             stem's filters are summed, and the log says so.
         options: of the architecture, such as `zero_init_residual`, `norm_layer` or `shortcut`;
-            `size`, the side of the images of a network of another source; and `progress=False` for
-            a download without a progress bar.
+            of a network of another source `size`, the side of its images, and
+            `strip_normaliser=True`, which takes the softmax off that it ends in; and
+            `progress=False` for a download without a progress bar.
 
     Raises:
         UnknownNameError: if the name is not registered, or not in its source.
@@ -211,6 +212,7 @@ def _build_elsewhere(
     weights: WeightsSource | None,
     in_channels: int,
     size: int | None = None,
+    strip_normaliser: bool = False,
     **options: Any,
 ) -> Network:
     """Build a network of another source; weights are a file, or its own published ones."""
@@ -234,13 +236,35 @@ def _build_elsewhere(
             options=options,
         ),
     )
-    arguments = {"num_classes": model.num_classes, "in_channels": in_channels, "size": size}
+    if strip_normaliser:
+        model = _without_normaliser(model)
+    arguments = {
+        "num_classes": model.num_classes,
+        "in_channels": in_channels,
+        "size": size,
+        "strip_normaliser": strip_normaliser or None,
+    }
     known = {key: value for key, value in arguments.items() if value is not None}
     model.architecture = Architecture(spelling, known | options | model.options)
     if found is not None:
         for note in fit_(model, found, ()).notes:
             LOG.warning("%s", note)
     return model
+
+
+def _without_normaliser(model: AdaptedNetwork) -> AdaptedNetwork:
+    """Return the network without the softmax or sigmoid at its end, its head found again."""
+    side = model.default_preprocessing.size
+    name = strip_normaliser_(model.body, (model.in_channels, side, side))
+    found = AdaptedNetwork(
+        model.body,
+        num_classes=model.num_classes,
+        in_channels=model.in_channels,
+        preprocessing=model.default_preprocessing,
+        options=model.options,
+    )
+    found.stripped = name
+    return found
 
 
 def _builder(name: str) -> Builder[Network]:

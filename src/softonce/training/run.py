@@ -37,6 +37,7 @@ from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import Progress, State, load_checkpoint, save_checkpoint
 from softonce.training.checks import check_shares, check_statistics
+from softonce.training.contract import check_contract
 from softonce.training.finish import finish
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
 from softonce.training.job import Job
@@ -213,13 +214,17 @@ def _extend(job: Job) -> None:
 def _build_model(
     start: Start, config: TrainConfig, num_classes: int
 ) -> tuple[Network, Preprocessing]:
-    return build_network(
+    network, preprocessing = build_network(
         config.model,
         num_classes=num_classes,
         in_channels=num_channels(config.mode),
         weights=config.weights if start.state is None and has_weights(config) else None,
         size=config.size,
+        strip_normaliser=config.strip_normaliser,
     )
+    side = config.size or preprocessing.size
+    check_contract(network, config.model, (num_channels(config.mode), side, side))
+    return network, preprocessing
 
 
 def _build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | None) -> Job:
@@ -313,7 +318,7 @@ def _build_step(
         join = ShardedHeadLoss if plan.shard_head else HeadLoss
         trained = join(model, objective, compiled=plan.compile)
     if world_size() > 1 and not plan.shard_head:
-        trained = DistributedDataParallel(trained, find_unused_parameters=bool(plan.head_epochs))
+        trained = DistributedDataParallel(trained, find_unused_parameters=_has_unused(model, plan))
     return TrainStep(
         model=torch.compile(trained) if plan.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
         optimizer=optimizer,
@@ -324,6 +329,11 @@ def _build_step(
         num_parts=plan.grad_accum_steps,
         has_loss=has_loss,
     )
+
+
+def _has_unused(model: Network, plan: Plan) -> bool:
+    """Return whether a step may leave parameters out, as those of auxiliary heads."""
+    return plan.head_epochs > 0 or getattr(model, "num_side_outputs", 0) > 0
 
 
 def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
