@@ -5,7 +5,11 @@ READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test check docs prove bench bench-gpu bench-input bench-accuracy clean
+TORCH ?= 2.14.1
+TORCHVISION ?= 0.29.1
+COMPAT := .compat-$(TORCH)
+
+.PHONY: demo test check compat docs prove bench bench-gpu bench-input bench-accuracy clean
 
 demo: $(DEMO_READY)  ## the main job on handwritten digits and photographs; installs only what users need
 	$(BIN)/softonce demo
@@ -19,6 +23,9 @@ check: $(READY)  ## format, lint, types, import directions, our own contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/softonce check src tests examples benchmarks
+
+compat: $(COMPAT)/.ready  ## losses, models and training on another torch: make compat TORCH=2.14.1 TORCHVISION=0.29.1
+	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -n 2 --dist worksteal tests/losses tests/models tests/training
 
 docs: $(DOCS_READY)  ## the site, in build/site; every block of every page runs, links and browser are checked
 	$(BIN)/python -m sphinx -W --keep-going -q -a docs build/site
@@ -42,7 +49,7 @@ bench-accuracy: $(READY)  ## Fashion-MNIST with and without random erasing; goes
 	$(BIN)/python benchmarks/accuracy.py idx:$(FASHION_MNIST) --work accuracy
 
 clean:
-	rm -rf .venv softonce-demo build docs/generated
+	rm -rf .venv .compat-* softonce-demo build docs/generated
 
 # torchvision and timm are judges, not dependencies: without theirs they leave the torch build alone.
 $(READY): pyproject.toml constraints.txt
@@ -51,6 +58,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision==0.28.0 timm
 	touch $(READY)
+
+# torchvision is of a torch, and triton of a torch's GPU build: the pins of these three would not fit.
+$(COMPAT)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(COMPAT)
+	grep -vE '^(torch|torchvision|triton)==' constraints.txt > $(COMPAT)/constraints.txt
+	$(COMPAT)/bin/python -m pip install --quiet --constraint $(COMPAT)/constraints.txt torch==$(TORCH) torchvision==$(TORCHVISION) --editable ".[dev]"
+	$(COMPAT)/bin/python -m pip install --quiet --constraint $(COMPAT)/constraints.txt --no-deps timm
+	touch $(COMPAT)/.ready
 
 $(DEMO_READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "softonce needs Python 3.11 or newer"'
