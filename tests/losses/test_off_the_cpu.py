@@ -101,3 +101,43 @@ def test_a_chunk_has_no_more_bytes_than_it_may(tuned):
     assert sizes == [200, 200, 200]
     fewest = tuned(gpu_chunk_bytes=1).gpu_chunk_rows[0]
     assert max(rows.stop - rows.start for rows in loop._chunks()) == fewest
+
+
+VIEWS = (
+    "view",
+    "unsqueeze",
+    "squeeze",
+    "expand",
+    "slice",
+    "unbind",
+    "detach",
+    "empty",
+    "t.",
+    "alias",
+)
+
+
+class _Kernels(TorchDispatchMode):
+    """Count the operators that an accelerator would start a kernel for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function).removeprefix("aten.")
+        self.count += not name.startswith((*VIEWS, "_unsafe_view", "new_empty"))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("_kernel")
+@pytest.mark.parametrize(
+    ("reduction", "forward", "backward"), [("mean", 4, 8), ("sum", 1, 2), ("none", 0, 1)]
+)
+def test_few_kernels_are_started_beside_the_program(reduction, forward, backward):
+    (features, weight, _), target = problem(torch.float32)
+    logits = (features @ weight.t()).detach().requires_grad_()
+    with _Kernels() as seen:
+        loss = cross_entropy(logits, target, reduction=reduction)
+    assert seen.count == forward
+    with seen:
+        torch.autograd.grad(loss, logits, torch.empty_like(loss))
+    assert seen.count <= backward

@@ -126,7 +126,7 @@ def nll_loss(
     classes = index_target(target, log_probs.shape[1], ignore_index)
     row_weight = weight_of_rows(per_class(weight, log_probs), classes.safe)
     rows = classes.write(-times(row_weight, log_probs.gather(1, classes.safe)))
-    return reduce_rows(rows, classes.total(row_weight), reduction, shape).to(dtype)
+    return reduce_rows(rows, classes.total(row_weight, log_probs.dtype), reduction, shape).to(dtype)
 
 
 @overload

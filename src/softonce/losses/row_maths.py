@@ -5,7 +5,7 @@ Scores are logits or log-probabilities; their classes lie on dimension 1, or on 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,16 +15,74 @@ if TYPE_CHECKING:
 HALF_DTYPES = (torch.float16, torch.bfloat16)
 
 
-class IndexTarget(NamedTuple):
-    """An index target, (N, 1, ...): `safe` may be gathered with, the masks name the other rows."""
+class IndexTarget:
+    """An index target, (N, 1, ...): `safe` may be gathered with, the masks name the other rows.
 
-    safe: Tensor
-    ignored: Tensor | None = None
-    outside: Tensor | None = None
+    On an accelerator nobody has looked whether there are others (`is_seen`): a kernel finds them
+    itself, from `wanted`, and only what else asks for the masks has them made.
+
+    Args:
+        safe: class indices in range.
+        ignored: which rows count nothing; None if there are none.
+        outside: which rows have a class that does not exist; None if there are none.
+    """
+
+    def __init__(
+        self, safe: Tensor, ignored: Tensor | None = None, outside: Tensor | None = None
+    ) -> None:
+        self.wanted, self.num_classes, self.ignore_index = safe, 0, 0
+        self._parts: tuple[Tensor, Tensor | None, Tensor | None] | None = (safe, ignored, outside)
+
+    @classmethod
+    def unseen(cls, wanted: Tensor, num_classes: int, ignore_index: int) -> IndexTarget:
+        """Return a target that holds any number."""
+        target = cls(wanted)
+        target.num_classes, target.ignore_index, target._parts = num_classes, ignore_index, None
+        return target
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the masks are there."""
+        return self._parts is not None
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """`safe`, `ignored` and `outside`."""
+        if self._parts is None:
+            ignored = self.wanted == self.ignore_index
+            counted = self.wanted.masked_fill(ignored, 0)
+            safe = counted.clamp(0, self.num_classes - 1)
+            self._parts = (safe, ignored, counted != safe)
+        return self._parts
+
+    @property
+    def safe(self) -> Tensor:
+        """Class indices in range."""
+        return self.parts[0]
+
+    @property
+    def ignored(self) -> Tensor | None:
+        """Which rows count nothing."""
+        if self._parts is None:
+            return self.wanted == self.ignore_index
+        return self._parts[1]
+
+    @property
+    def outside(self) -> Tensor | None:
+        """Which rows have a class that does not exist."""
+        return self.parts[2]
+
+    def position(self, place: int) -> IndexTarget:
+        """Return the target of one position of (N, 1, L)."""
+        if not self.is_seen:
+            wanted = self.wanted[..., place]
+            return IndexTarget.unseen(wanted, self.num_classes, self.ignore_index)
+        return IndexTarget(*(None if part is None else part[..., place] for part in self.parts))  # type: ignore[arg-type] # `safe` is never None
 
     def blank(self, scores: Tensor) -> Tensor:
         """Write 0 into the scores of ignored rows, which may hold anything."""
-        return scores if self.ignored is None else scores.masked_fill(self.ignored, 0)
+        ignored = self.ignored
+        return scores if ignored is None else scores.masked_fill(ignored, 0)
 
     def write(self, rows: Tensor) -> Tensor:
         """Write 0 into ignored rows; make NaN, the gradient too, of rows whose class is outside."""
@@ -32,11 +90,14 @@ class IndexTarget(NamedTuple):
             rows = rows * torch.ones_like(rows).masked_fill(self.outside, torch.nan)
         return self.blank(rows)
 
-    def total(self, row_weight: Tensor | None) -> Tensor | None:
+    def total(self, row_weight: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """Sum the weights of the rows that count; None where each row counts 1."""
-        if row_weight is None:
-            return None if self.ignored is None else (~self.ignored).sum()
-        return self.blank(row_weight).sum()
+        if row_weight is not None:
+            return self.blank(row_weight).sum(dtype=dtype)
+        if not self.is_seen:
+            return (self.wanted != self.ignore_index).sum(dtype=dtype)
+        ignored = self.ignored
+        return None if ignored is None else (~ignored).sum(dtype=dtype)
 
 
 def per_class(values: Tensor | None, scores: Tensor) -> Tensor | None:

@@ -51,6 +51,11 @@ class Tuning:
     gpu_chunk_rows: tuple[int, int] = (128, 4096)
     """Rows of a chunk on a GPU, between these as many as there are features: then a pass over the
     logits and one over the weight's gradient, C x D, cost the same."""
+    gpu_row_multiple: int = 64
+    """What the length of a row of a head's own logits is a multiple of on a GPU: any row begins
+    with a whole word, for 1000 or 50,257 classes too, for the kernel and for the products."""
+    is_row_padded: bool | None = None
+    """Whether such rows are padded; None pads them on whatever is no CPU."""
 
     class_blocks_from: int = 32768
     """Classes from which blocks of classes win in single precision: below, the logits that are made
@@ -90,8 +95,12 @@ class Tuning:
     """Logits of such a block that a thread holds at least, until there are 8 warps."""
     neighbours: int = 32
     """Rows of a program if rows are neighbours in memory, as in (N, C, L): a warp loads them."""
-    programs: int = 2
-    """Programs for each processor: a launch of fewer is cut smaller."""
+    programs: int = 4
+    """Programs for each processor: a launch of fewer is cut smaller. As many fit a Hopper's, whose
+    65,536 registers are 64 for each of 4 x 256 threads."""
+    program_stages: int = 2
+    """Blocks of a row under way at a time, the one that is added up included: the next is copied to
+    shared memory meanwhile, 8 KiB of half precision."""
 
 
 _now = Tuning()

@@ -38,14 +38,15 @@ class Driver:
         return 0
 
 
-def stack_bytes(cubin):
-    """Return what a thread spills to memory because registers are short."""
+def resources_of(cubin):
+    """Return what a thread takes of registers, and of a stack because registers are short."""
     tool = Path(triton.__path__[0]) / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         found = subprocess.run([tool, "-res-usage", file.name], capture_output=True, check=True)
-    return int(re.search(rb"STACK:(\d+)", found.stdout)[1])
+    pairs = re.findall(rb"(REG|STACK):(\d+)", found.stdout)
+    return {name.decode(): int(number) for name, number in pairs}
 
 
 def compile_only(case, jit_run):
@@ -53,13 +54,16 @@ def compile_only(case, jit_run):
 
     def run(self, *arguments, grid, warmup, **options):
         kernel = jit_run(self, *arguments, grid=grid, warmup=True, **options)
-        ptx = kernel.asm["ptx"]
+        ptx, resources = kernel.asm["ptx"], resources_of(kernel.asm["cubin"])
         described = {
             "case": case,
             "program": self.fn.__name__,
             "grid": list(grid),
             "argument_types": str(kernel.src.signature),
-            "stack_bytes": stack_bytes(kernel.asm["cubin"]),
+            "stack_bytes": resources["STACK"],
+            "registers": resources["REG"],
+            "shared_bytes": kernel.metadata.shared,
+            "async_copies": len(re.findall(r"cp\.async\S* \[", ptx)),
             "wide_loads": len(re.findall(r"ld\.global\S*\.v4\.b32", ptx)),
             "wide_stores": len(re.findall(r"st\.global\S*\.v4\.b32", ptx)),
             "rounds_bfloat16": "cvt.rn.bf16" in ptx,
@@ -76,7 +80,7 @@ def launch(case, logits, **mass):
     try:
         row = torch.zeros(logits.shape[:1] + logits.shape[2:], dtype=torch.int64)
         mass = Mass(index=None if "probs" in mass else row, **mass)
-        dlogits = torch.empty_like(logits)
+        dlogits = logits if mass.room else torch.empty_like(logits)
         rows = triton_rows.forward_rows(logits, mass, scale=0.5, dlogits=dlogits)
         triton_rows.backward_rows(logits, mass, rows, logits, upstream=rows.loss, upstream_lse=0.1)
     finally:
@@ -92,6 +96,8 @@ def main():
     flags = torch.zeros(512, dtype=torch.bool)
     launch("options", half, keep=classes, spread=classes, ignored=flags, outside=flags)
     launch("probs", half, probs=half, keep=classes, spread=classes)
+    head = torch.empty(512, 10048, dtype=torch.bfloat16)[:, :9999]
+    launch("padded", head, room=49)
     launch("unaligned probs", torch.empty(512, 9999), probs=torch.empty(512, 9999))
     launch("double", torch.empty(512, 9999).double(), spread=torch.ones(9999).double())
     launch("few rows", half[:4], spread=classes)

@@ -6,7 +6,7 @@ tiny, and so are the blocks, so that rows have several.
 
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from unittest import mock
 
 import pytest
@@ -61,7 +61,9 @@ def mass_of(target, logits, *, weight=None, label_smoothing=0.0, ignored=None, o
 
 def on_device(mass):
     values = {field.name: getattr(mass, field.name) for field in fields(mass)}
-    return Mass(**{name: v if v is None else v.to(DEVICE) for name, v in values.items()})
+    return Mass(
+        **{name: v.to(DEVICE) if isinstance(v, torch.Tensor) else v for name, v in values.items()}
+    )
 
 
 def both_passes(logits, mass, *, scale=1.0):
@@ -318,6 +320,8 @@ def test_no_rows_are_no_launch():
         (torch.empty(8192, 128256, device="meta").bfloat16(), Tiling(1, 512, 8, True, 1, 8)),
         (torch.empty(8192, 50257, device="meta"), Tiling(1, 512, 8, False, 1, 8)),
         (torch.empty(4, 256000, device="meta"), Tiling(1, 1024, 4, True, 31, 8)),
+        (torch.empty(300, 128256, device="meta"), Tiling(1, 1024, 4, True, 2, 8)),
+        (torch.empty(500, 128256, device="meta"), Tiling(1, 1024, 4, True, 1, 8)),
         (torch.empty(65536, 10, device="meta"), Tiling(64, 16, 1, False, 1, 4)),
         (torch.empty(128, 10, device="meta"), Tiling(1, 2, 8, False, 1, 1)),
         (torch.empty(8, 21, 65536, device="meta"), Tiling(32, 32, 1, False, 1, 4)),
@@ -332,6 +336,34 @@ def test_tilings_follow_memory_order_and_fill_the_gpu(logits, expected):
 def test_a_single_position_leaves_rows_that_one_program_may_share():
     assert triton_rows._batched(torch.empty(7, 5, 1)).shape == (1, 5, 7)
     assert triton_rows._batched(torch.empty(7, 5)).shape == (1, 5, 7)
+
+
+@pytest.mark.parametrize("tiling", TILINGS)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_what_lies_behind_the_classes_changes_nothing(tiling, label_smoothing):
+    logits, target = draw(1, 9, 13), draw_target(2, 9, num_classes=13)
+    target[4] = -100
+    weight = draw(3, 13).abs()
+    plain = mass_of(target.clamp(min=0), logits, weight=weight, label_smoothing=label_smoothing)
+    mass = replace(plain, index=target.to(DEVICE), ignore_index=-100, room=3)
+    whole = torch.full((2, 9, 16), torch.nan, dtype=torch.float64, device=DEVICE)
+    whole[0, :, :13] = logits.to(DEVICE)
+    with cut(tiling):
+        rows = forward_rows(whole[0, :, :13], mass, scale=0.3, dlogits=whole[1, :, :13])
+        again = torch.empty_like(whole[1])
+        backward_rows(whole[0, :, :13], mass, rows, again[:, :13], upstream=0.3)
+    options = {"weight": weight, "label_smoothing": label_smoothing}
+    true_loss, true_grad = textbook(logits, target, 0.3, **options)
+    torch.testing.assert_close(rows.loss.cpu(), true_loss)
+    torch.testing.assert_close(whole[1, :, :13].cpu(), true_grad)
+    torch.testing.assert_close(again[:, :13].cpu(), true_grad)
+
+
+def test_a_class_behind_the_classes_is_outside():
+    logits = torch.zeros(2, 16, dtype=torch.float64, device=DEVICE)
+    mass = Mass(index=torch.tensor([12, 13], device=DEVICE), ignore_index=-100, room=3)
+    loss = forward_rows(logits[:, :13], mass).loss
+    assert loss.isnan().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

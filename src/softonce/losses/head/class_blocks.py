@@ -42,7 +42,8 @@ class _Block(NamedTuple):
 
 def is_faster(head: Head, mass: Mass) -> bool:
     """Whether blocks of classes win: many classes, and products that are fast in blocks."""
-    has_plain_rows = mass.index is not None and mass.ignored is None and mass.outside is None
+    is_seen = mass.index is not None and mass.ignore_index is None
+    has_plain_rows = is_seen and mass.ignored is None and mass.outside is None
     if head.dtype in HALF_DTYPES or head.weight.dtype in HALF_DTYPES:
         # the weight is rounded, or widened where single precision is faster, a block at a time
         return has_plain_rows and len(head.weight) >= tuning().class_blocks_from_of_half

@@ -16,6 +16,7 @@ from softonce.losses.kernels.products import (
 )
 from softonce.losses.row_maths import accumulation_dtype
 from softonce.losses.rows.autograd import is_one
+from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,14 @@ class Head:
         """The precision to multiply in."""
         return self.features.dtype
 
+    @property
+    def room(self) -> int:
+        """The columns behind each row of the logits that are there to fill whole words."""
+        chosen, multiple = tuning().is_row_padded, tuning().gpu_row_multiple
+        is_padded = not self.features.is_cpu if chosen is None else chosen
+        num_classes = len(self.weight)
+        return -num_classes % multiple if is_padded and num_classes > multiple else 0
+
     def narrow(self, classes: slice) -> Head:
         """Return the head of some classes, all in the precision to multiply in, until the next."""
         weight = self.weight[classes]
@@ -65,7 +74,7 @@ class Head:
         features = self.features[rows]
         if place is None:
             like = features.new_empty((), dtype=accumulation_dtype(self.dtype))
-            place = self.scratch.place("logits", (len(features), len(self.weight)), like)
+            place = self._rows("logits", len(features), len(self.weight), like)
         return wide_product(features, self.weight, self.bias, place, self.scratch)
 
     def places(self, needs: Sequence[bool]) -> Gradients:
@@ -76,7 +85,13 @@ class Head:
         """Return where the gradient of the logits goes, in the precision to multiply in."""
         if logits.dtype == self.dtype:
             return logits
-        return self.scratch.place("narrow", logits.shape, self.features)
+        return self._rows("narrow", len(logits), logits.shape[1], self.features)
+
+    def _rows(self, name: str, num_rows: int, num_classes: int, like: Tensor) -> Tensor:
+        """Return a place for rows of logits; those of all classes have room behind each."""
+        room = self.room if num_classes == len(self.weight) else 0
+        whole = self.scratch.place(name, (num_rows, num_classes + room), like)
+        return whole[:, :num_classes]
 
 
 class Gradients(NamedTuple):

@@ -5,7 +5,7 @@ The logits of a chunk become their gradient in place, and leave when the next ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from softonce.losses.kernels.interface import Mass, Rows
@@ -44,7 +44,7 @@ class RowChunks:
             if seen is not None:
                 seen.look(logits, rows)
             dlogits = None if gradients is None else self.head.narrow_place(logits)
-            mass = self.mass.narrow(rows)
+            mass = self._mass(rows)
             found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=dlogits))
             if gradients is not None and dlogits is not None:
                 gradients.add_(self.head, dlogits, rows)
@@ -58,13 +58,17 @@ class RowChunks:
             dlogits = self.head.narrow_place(logits)
             self.kernel.backward_rows(
                 logits,
-                self.mass.narrow(rows),
+                self._mass(rows),
                 known.narrow(rows),
                 dlogits,
                 upstream=upstream[rows],
                 upstream_lse=None if upstream_lse is None else upstream_lse[rows],
             )
             gradients.add_(self.head, dlogits, rows)
+
+    def _mass(self, rows: slice) -> Mass:
+        room = self.head.room if self.mass.probs is None else 0  # probabilities have none
+        return replace(self.mass.narrow(rows), room=room)
 
     def _logits(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield each chunk's logits, in the memory of the chunk before."""

@@ -25,7 +25,7 @@ keeps its loss `log1p(others)` and its gradient `-others / S`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -69,12 +69,18 @@ class Mass:
     """The effective target: `a[n, c] = keep[c] q[n, c] + spread[c]`.
 
     Args:
-        index: class indices, (N,) or (N, L), each in range; None where `probs` is given.
+        index: class indices, (N,) or (N, L); None where `probs` is given. Each is in range, unless
+            there is an `ignore_index`: then nobody has looked, and the kernel does.
         probs: q itself, in the shape of the logits; None where `index` is given.
         keep: `(1 - label_smoothing) weight`, (C,) in the accumulation dtype; None is 1 everywhere.
         spread: `label_smoothing / C * weight`, (C,); None is 0 everywhere.
         ignored: the rows that count nothing, (N,) or (N, L); None where there is none.
         outside: the rows whose class does not exist, which become NaN; None where there is none.
+        ignore_index: the class index of rows that count nothing, with an `index` that may hold
+            anything and in the place of both masks; None if these say it. Kernels for CPUs, where
+            to look costs nothing, are never given it.
+        room: how many columns lie behind each row of the logits, and of `dlogits`, that a kernel
+            may read and write as it likes, so that it can move whole words.
     """
 
     index: Tensor | None = None
@@ -83,6 +89,8 @@ class Mass:
     spread: Tensor | None = None
     ignored: Tensor | None = None
     outside: Tensor | None = None
+    ignore_index: int | None = None
+    room: int = 0
 
     @classmethod
     def of(
@@ -105,15 +113,18 @@ class Mass:
         keep = None if weight is None else weight.to(dtype)
         spread = None
         if label_smoothing > 0:
-            place = target[0] if isinstance(target, tuple) else target
+            place = target if isinstance(target, torch.Tensor) else target.wanted
             full = torch.ones((), dtype=dtype, device=place.device).expand(num_classes)
             full = full if keep is None else keep
             keep, spread = full * (1 - label_smoothing), full * (label_smoothing / num_classes)
         if isinstance(target, torch.Tensor):
             return cls(probs=target, keep=keep, spread=spread)
-        ignored = None if target.ignored is None else target.ignored.squeeze(1)
-        outside = None if target.outside is None else target.outside.squeeze(1)
-        return cls(target.safe.squeeze(1), None, keep, spread, ignored, outside)
+        if not target.is_seen:
+            index = target.wanted.squeeze(1)
+            return cls(index, keep=keep, spread=spread, ignore_index=target.ignore_index)
+        safe, *masks = target.parts
+        ignored, outside = (None if mask is None else mask.squeeze(1) for mask in masks)
+        return cls(safe.squeeze(1), None, keep, spread, ignored, outside)
 
     @property
     def is_plain(self) -> bool:
@@ -122,11 +133,10 @@ class Mass:
 
     def narrow(self, rows: slice) -> Mass:
         """Return the mass of some rows."""
-        index, probs, *masks = (
-            None if part is None else part[rows]
-            for part in (self.index, self.probs, self.ignored, self.outside)
-        )
-        return Mass(index, probs, self.keep, self.spread, *masks)
+        names = ("index", "probs", "ignored", "outside")
+        parts = {name: getattr(self, name) for name in names}
+        some = {name: part[rows] for name, part in parts.items() if part is not None}
+        return replace(self, **some)
 
 
 class Rows(NamedTuple):

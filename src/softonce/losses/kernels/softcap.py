@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from softonce.losses.kernels.memory import Scratch
@@ -50,7 +50,7 @@ class _Capped:
         dlogits: Tensor | None = None,
     ) -> Rows:
         """Return what the kernel says of the bounded rows."""
-        capped = self._cap(logits)
+        capped, mass = self._cap(logits), replace(mass, room=0)
         if dlogits is None:
             return self.kernel.forward_rows(capped, mass, scale=scale)
         made = self._place_of_gradient(capped)
@@ -69,7 +69,7 @@ class _Capped:
         upstream_lse: Factor | None = None,
     ) -> None:
         """Write the gradient of the unbounded logits."""
-        capped = self._cap(logits)
+        capped, mass = self._cap(logits), replace(mass, room=0)
         made = self._place_of_gradient(capped)
         self.kernel.backward_rows(
             capped, mass, rows, made, upstream=upstream, upstream_lse=upstream_lse

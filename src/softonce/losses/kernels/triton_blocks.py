@@ -37,7 +37,7 @@ class Factor(NamedTuple):
 
 
 class Masses(NamedTuple):
-    """The fields of `Mass`: `probs` a Matrix, `keep` and `spread` pointers, the others Columns."""
+    """The fields of `Mass`: `probs` a Matrix, `keep` and `spread` pointers, a number, Columns."""
 
     index: Any
     probs: Any
@@ -45,13 +45,15 @@ class Masses(NamedTuple):
     spread: Any
     ignored: Any
     outside: Any
+    ignore_index: Any
 
 
 class Shape(NamedTuple):
-    """The size of one batch."""
+    """The size of one batch; `num_columns` is None unless there is room behind the classes."""
 
     num_classes: Any
     num_rows: Any
+    num_columns: Any
 
 
 class Block(NamedTuple):
@@ -93,6 +95,8 @@ def find_rows(masses, shape, height: tl.constexpr):
     if masses.probs is None:
         target = tl.load(_row_at(masses.index, batch, row), mask=exists, other=0).to(tl.int64)
         wrong = (target < 0) | (target >= shape.num_classes)
+        if masses.ignore_index is not None:
+            live &= target != masses.ignore_index
     if masses.outside is not None:
         wrong |= tl.load(_row_at(masses.outside, batch, row), mask=exists, other=0) != 0
     wrong &= live
@@ -103,7 +107,24 @@ def find_rows(masses, shape, height: tl.constexpr):
 def find_span(shape, per_span):
     """Return the classes of this program."""
     start = tl.program_id(1) * per_span
-    return Span(start, tl.minimum(start + per_span, shape.num_classes))
+    return Span(start, tl.minimum(start + per_span, whole_span(shape).stop))
+
+
+@triton.jit
+def whole_span(shape):
+    """Return all classes, and the room behind them: whole words are moved, and masked later."""
+    stop = shape.num_classes
+    if shape.num_columns is not None:
+        stop = shape.num_columns
+    return Span(0, stop)
+
+
+@triton.jit
+def are_classes(columns, mask, shape):
+    """Return which columns of a block are classes, of those that may be moved."""
+    if shape.num_columns is not None:
+        mask &= columns < shape.num_classes
+    return mask
 
 
 @triton.jit

@@ -19,7 +19,7 @@ import triton.language as tl
 from softonce.losses.kernels.triton_blocks import (
     Column,
     Factor,
-    Span,
+    are_classes,
     block_mass,
     block_size,
     cell_at,
@@ -32,6 +32,7 @@ from softonce.losses.kernels.triton_blocks import (
     row_number,
     sweep_end,
     target_mass,
+    whole_span,
     wide,
     zero_lanes,
 )
@@ -72,20 +73,24 @@ class Known(NamedTuple):
 def forward_program(
     logits, masses, shape, rows, dlogits, scale,
     height: tl.constexpr, lanes: tl.constexpr, width: tl.constexpr, is_vector: tl.constexpr,
-    real: tl.constexpr,
+    real: tl.constexpr, stages: tl.constexpr,
 ):  # fmt: skip
     """Describe the rows, and write their gradient where `dlogits` is given."""
     block = make_block(height, lanes, width, is_vector, real)
     place = find_rows(masses, shape, height)
-    span = Span(0, shape.num_classes)
+    span = whole_span(shape)
     known = _finish(
-        _merge(_sweep(logits, masses, place, span, block)), logits, masses, place, block
+        _merge(_sweep(logits, masses, place, shape, span, block, stages)),
+        logits,
+        masses,
+        place,
+        block,
     )
     _store_rows(rows, place, known)
     if dlogits is not None:
         tl.debug_barrier()  # in place, no thread may write what another has yet to read
         _differentiate(
-            logits, dlogits, masses, place, known, scale, Factor(None, None), span, block
+            logits, dlogits, masses, place, shape, known, scale, Factor(None, None), span, block
         )
 
 
@@ -93,12 +98,12 @@ def forward_program(
 def partial_program(
     logits, masses, shape, per_span, partials,
     height: tl.constexpr, lanes: tl.constexpr, width: tl.constexpr, is_vector: tl.constexpr,
-    real: tl.constexpr,
+    real: tl.constexpr, stages: tl.constexpr,
 ):  # fmt: skip
     """Write the sums of one span of the rows into `partials`, (5, rows, spans)."""
     block = make_block(height, lanes, width, is_vector, real)
     place = find_rows(masses, shape, height)
-    sums = _merge(_sweep(logits, masses, place, find_span(shape, per_span), block))
+    sums = _merge(_sweep(logits, masses, place, shape, find_span(shape, per_span), block, stages))
     at = partials.pointer + partials.per_row * row_number(place, shape) + tl.program_id(1)
     for number in tl.static_range(5):
         tl.store(at + number * partials.per_batch, sums[number], mask=place.exists)
@@ -151,19 +156,22 @@ def backward_program(
         gap = _target_logit(logits, place, block) - largest
     known = Known(0.0, largest, total, others, own, whole, _exp(gap) / total)
     span = find_span(shape, per_span)
-    _differentiate(logits, dlogits, masses, place, known, upstream, upstream_lse, span, block)
+    _differentiate(
+        logits, dlogits, masses, place, shape, known, upstream, upstream_lse, span, block
+    )
 
 
 @triton.jit
-def _sweep(logits, masses, place, span, block):
-    """Return the sums of each lane."""
+def _sweep(logits, masses, place, shape, span, block, stages: tl.constexpr):
+    """Return the sums of each lane; a block is on its way while another is added up."""
     zero = zero_lanes(block)
     largest, rest, tops, whole, moment = zero + _NONE, zero, zero, zero, zero
-    for start in tl.range(span.start, sweep_end(span, place), block_size(block)):
+    for start in tl.range(span.start, sweep_end(span, place), block_size(block), num_stages=stages):
         classes = start + block.classes
         mask = wide(place.live) & (classes < span.stop)
         z = tl.load(cell_at(logits, place, classes), mask=mask, other=_NONE).to(block.zero.dtype)
-        is_other = classes != wide(place.target)
+        mask = are_classes(classes, mask, shape)
+        is_other = mask & (classes != wide(place.target))
         z = tl.where(is_other, z, _NONE)
         new = tl.maximum(largest, tl.max(z, 2))
         base = tl.where(new == _NONE, 0, new)
@@ -272,7 +280,7 @@ def _log1p(x):
 
 @triton.jit
 def _differentiate(
-    logits, dlogits, masses, place, known, upstream, upstream_lse, span, block
+    logits, dlogits, masses, place, shape, known, upstream, upstream_lse, span, block
 ):  # fmt: skip
     """Write the gradient, from the end: what a sweep read last is still in the cache."""
     u, v = _factor(upstream, place, block), _factor(upstream_lse, place, block)
@@ -287,6 +295,7 @@ def _differentiate(
         z = tl.load(cell_at(logits, place, classes), mask=mask, other=0).to(block.zero.dtype)
         g = wide(slope) * tl.exp(z - wide(known.largest))
         if (masses.probs is not None) or (masses.spread is not None):
+            mask = are_classes(classes, mask, shape)
             a = block_mass(masses, place, classes, mask, block)
             g -= wide(u) * a
             if masses.probs is not None:

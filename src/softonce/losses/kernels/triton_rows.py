@@ -73,9 +73,8 @@ def forward_rows(
     rows = Rows(*launch.new(4, *launch.row_shape).unbind())
     scale = 1.0 if scale is None else scale
     if launch.tiling.num_spans == 1:
-        launch.run(
-            "forward_program", launch.columns(rows), launch.matrix(dlogits), launch.factor(scale)
-        )
+        arguments = launch.columns(rows), launch.matrix(dlogits), launch.factor(scale)
+        launch.run("forward_program", *arguments, stages=tuning().program_stages)
         return rows
     _forward_in_spans(launch, rows)
     if dlogits is not None:
@@ -87,7 +86,8 @@ def _forward_in_spans(launch: _Launch, rows: Rows) -> None:
     num_spans = launch.tiling.num_spans
     memory = launch.new(5, rows.loss.numel(), num_spans)
     partials = launch.blocks.Column(memory, *memory.stride()[:2])
-    launch.run("partial_program", launch.per_span, partials, num_spans=num_spans)
+    stages = tuning().program_stages
+    launch.run("partial_program", launch.per_span, partials, num_spans=num_spans, stages=stages)
     lanes = _power_of_2(num_spans)
     launch.run("combine_program", launch.columns(rows), partials, lanes=lanes, num_warps=1)
 
@@ -115,7 +115,7 @@ def backward_rows(
     )
 
 
-def choose_tiling(logits: Tensor, num_processors: int) -> Tiling:
+def choose_tiling(logits: Tensor, num_processors: int, room: int = 0) -> Tiling:
     """Return how to cut logits of shape (B, C, R): first by their order in memory, then by number.
 
     Threads side by side read what lies side by side: classes, or in (N, C, L) rows. A program takes
@@ -131,21 +131,22 @@ def choose_tiling(logits: Tensor, num_processors: int) -> Tiling:
     size = min(_power_of_2(num_classes), limit // height)
     while height * size < limit // 4 and num_batches * -(-num_rows // (2 * height)) >= wanted:
         height *= 2
-    is_vector = _is_aligned(logits)
+    is_vector = _is_aligned(logits, room)
     width = 16 // logits.element_size() if is_vector else 8 if height == 1 else 1
     width = min(width, size)
     num_programs = max(1, num_batches * -(-num_rows // height))
-    num_spans = max(1, min(wanted // num_programs, num_classes // (2 * size)))
+    nearest = (wanted + num_programs // 2) // num_programs
+    num_spans = max(1, min(nearest, num_classes // (2 * size)))
     num_warps = max(1, min(8, height * size // (32 * sizes.thread_logits)))
     return Tiling(height, size // width, width, is_vector, num_spans, num_warps)
 
 
-def _is_aligned(logits: Tensor) -> bool:
+def _is_aligned(logits: Tensor, room: int) -> bool:
     """Say whether triton will know that a thread may load several neighbouring classes at once."""
     num_batches, num_classes, num_rows = logits.shape
     strides = [logits.stride(0) if num_batches > 1 else 0, logits.stride(2) if num_rows > 1 else 0]
     in_order = logits.stride(1) == 1 and logits.data_ptr() % 16 == 0
-    return in_order and all(steps % 16 == 0 for steps in (num_classes, *strides))
+    return in_order and all(steps % 16 == 0 for steps in (num_classes + room, *strides))
 
 
 def _power_of_2(number: int) -> int:
@@ -171,8 +172,9 @@ class _Launch:
         self.like = logits.new_empty(0, dtype=accumulation_dtype(logits.dtype))
         self.row_shape = logits.shape[:1] + logits.shape[2:]
         batched = _batched(logits)
-        self.tiling = choose_tiling(batched, _num_processors(logits.device))
-        self.num_batches, self.num_classes, self.num_rows = batched.shape
+        self.tiling = choose_tiling(batched, _num_processors(logits.device), mass.room)
+        self.num_batches, num_classes, self.num_rows = batched.shape
+        self.num_columns = num_classes + mass.room
         self.first = (
             self.matrix(logits),
             triton_blocks.Masses(
@@ -182,8 +184,11 @@ class _Launch:
                 mass.spread,
                 self.column(mass.ignored),
                 self.column(mass.outside),
+                mass.ignore_index,
             ),
-            triton_blocks.Shape(self.num_classes, self.num_rows),
+            triton_blocks.Shape(
+                num_classes, self.num_rows, self.num_columns if mass.room else None
+            ),
         )
 
     def run(self, name: str, *arguments: object, num_spans: int = 1, **options: int) -> None:
@@ -201,7 +206,7 @@ class _Launch:
     def per_span(self) -> int:
         """Classes of a span, in whole blocks."""
         block = self.tiling.lanes * self.tiling.width
-        return -(-self.num_classes // (self.tiling.num_spans * block)) * block
+        return -(-self.num_columns // (self.tiling.num_spans * block)) * block
 
     def new(self, *shape: int) -> Tensor:
         """Return memory in the dtype of the sums."""
@@ -212,7 +217,9 @@ class _Launch:
         if values is None:
             return None
         values = _batched(values)
-        return self.blocks.Matrix(values, *values.stride())
+        per_batch, *strides = values.stride()
+        # of one batch it is anything, and what is no multiple of 16 would forbid vectors
+        return self.blocks.Matrix(values, 0 if len(values) == 1 else per_batch, *strides)
 
     def column(self, values: Tensor | None) -> object:
         """Return one value for each row as the programs take it; a single one counts for all."""

@@ -80,7 +80,7 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     if not is_eager():
         return False
     target, weight = objective.target, objective.weight
-    mine = (*(target if isinstance(target, IndexTarget) else (target,)), weight)
+    mine = (target.wanted if isinstance(target, IndexTarget) else target, weight)
     if any(t is not None and (t.requires_grad or not _is_ordinary(t)) for t in mine):
         return False
     return all(t is None or _is_ordinary(t) for t in tensors)

@@ -124,17 +124,21 @@ def check_probs_target(target: Tensor, shape: torch.Size, ignore_index: int) -> 
 def index_target(target: Tensor, num_classes: int, ignore_index: int) -> IndexTarget:
     """Widen, check and mask a target that has a class index for each row, of any shape."""
     wanted = as_batch_of_indices(target).long().unsqueeze(1)
+    unseen = IndexTarget.unseen(wanted, num_classes, ignore_index)
+    if is_recorded():
+        return IndexTarget(*unseen.parts)
+    if not _has_values(wanted):
+        return unseen
     index = wanted.clamp(0, num_classes - 1)
-    if _is_equal(index, wanted) and not 0 <= ignore_index < num_classes:
+    is_in_range = _is_equal(index, wanted)
+    if is_in_range is None:
+        return unseen
+    if is_in_range and not 0 <= ignore_index < num_classes:
         return IndexTarget(index)
-    ignored = wanted == ignore_index
-    wanted = wanted.masked_fill(ignored, 0)
-    index = wanted.clamp(0, num_classes - 1)
-    in_range = _is_equal(index, wanted)
-    if in_range is False:
-        wrong = (wanted != index).reshape(target.shape)
-        _raise_out_of_range(target, wrong, num_classes, ignore_index)
-    return IndexTarget(index, ignored, None if in_range else wanted != index)
+    index, ignored, outside = unseen.parts
+    if outside is not None and outside.any():
+        _raise_out_of_range(target, outside.reshape(target.shape), num_classes, ignore_index)
+    return IndexTarget(index, ignored)
 
 
 def check_weight(weight: Tensor | None, num_classes: int, scores: Tensor) -> None:
@@ -167,13 +171,16 @@ def is_recorded() -> bool:
     return torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch)  # noqa: SLF001 - nor before dispatch
 
 
+def _has_values(wanted: Tensor) -> bool:
+    """Whether to look at values costs no wait for a device."""
+    return wanted.device.type == "cpu"
+
+
 def _is_equal(index: Tensor, wanted: Tensor) -> bool | None:
-    """Compare values where that costs no device sync and is possible at all, else return None."""
-    if is_recorded() or wanted.device.type != "cpu":
-        return None
+    """Compare values; None if there are none to read, as in vmap and of fake tensors."""
     try:
         return torch.equal(index, wanted)
-    except RuntimeError:  # vmap and fake tensors hold no value that Python could read
+    except RuntimeError:
         return None
 
 

@@ -74,7 +74,8 @@ class Objective:
     @property
     def device(self) -> torch.device:
         """Where the target is."""
-        return self.target[0].device
+        target = self.target
+        return (target.wanted if isinstance(target, IndexTarget) else target).device
 
     @property
     def is_plain_sum(self) -> bool:
@@ -83,13 +84,16 @@ class Objective:
 
     @property
     def given(self) -> tuple[Tensor | None, ...]:
-        """The caller's own tensors that a gradient reads again; class indices are copied."""
-        return (None if isinstance(self.target, IndexTarget) else self.target, self.weight)
+        """The caller's own tensors that a gradient reads again; a seen target is a copy."""
+        target = self.target
+        if isinstance(target, IndexTarget):
+            return (None if target.is_seen else target.wanted, self.weight)
+        return (target, self.weight)
 
     def kept_rows(self) -> Tensor | None:
         """Return the indices of the rows that count, where that is cheap and leaves rows out."""
         target = self.target
-        if not isinstance(target, IndexTarget) or target.ignored is None:
+        if not isinstance(target, IndexTarget) or not target.is_seen or target.ignored is None:
             return None
         has_values = target.outside is None and type(target.ignored) is torch.Tensor
         if not has_values or target.ignored.device.type != "cpu":
@@ -127,9 +131,7 @@ class Objective:
         """Return the objective of one position of (N, C, L), whose sums add up to the whole."""
         target: IndexTarget | Tensor
         if isinstance(self.target, IndexTarget):
-            safe, *masks = self.target
-            here = (None if mask is None else mask[..., place] for mask in masks)
-            target = IndexTarget(safe[..., place], *here)
+            target = self.target.position(place)
         else:
             target = self.target[..., place]
         total = self.total
@@ -141,7 +143,9 @@ class Objective:
     def is_ordinary(self) -> bool:
         """Whether every row has one class that is there, and nothing else is asked for."""
         target = self.target
-        has_plain_rows = isinstance(target, IndexTarget) and target[1:] == (None, None)
+        has_plain_rows = (
+            isinstance(target, IndexTarget) and target.is_seen and target.parts[1:] == (None, None)
+        )
         asked = replace(self.options, reduction="mean", ignore_index=-100, dtype=None)
         has_options = self.weight is not None or self.total is not None or asked != LossOptions()
         return has_plain_rows and not has_options
@@ -193,13 +197,21 @@ class Objective:
 
     def reduce(self, rows: Rows, pred: Tensor | None = None) -> Loss:
         """Return the loss, and what else is asked for, of all rows."""
-        return self.reduce_rows(rows.loss, rows.lse if self.options.return_lse else None, pred)
+        lse = rows.lse if self.options.return_lse else None
+        if self.options.reduction == "mean" and self.total is not None and self.weight is None:
+            # a count of rows: the mean of nothing is 0 / 0, and has no gradient to take care of
+            loss = (rows.loss.sum() / self.total).to(self.dtype)
+            return self._with_others(loss, lse, pred)
+        return self.reduce_rows(rows.loss, lse, pred)
 
     def reduce_rows(
         self, rows: Tensor, lse: Tensor | None = None, pred: Tensor | None = None
     ) -> Loss:
         """Return the loss of tensors that hold one value for each row."""
         loss = reduce_rows(rows, self.total, self.options.reduction, self.shape).to(self.dtype)
+        return self._with_others(loss, lse, pred)
+
+    def _with_others(self, loss: Tensor, lse: Tensor | None, pred: Tensor | None) -> Loss:
         others = []
         if lse is not None and self.options.return_lse:
             others.append(lse.reshape(self.shape).to(self.dtype))
@@ -258,12 +270,11 @@ def _total(target: IndexTarget | Tensor, weight: Tensor | None, like: Tensor) ->
     """Return the sum of the weights of the rows that count; None where each row counts 1."""
     if not isinstance(target, IndexTarget):
         return None
-    if weight is not None:
-        weight = weight.to(accumulation_dtype(like.dtype)).view(
-            1, -1, *[1] * (target.safe.dim() - 2)
-        )
-    total = target.total(weight_of_rows(weight, target.safe))
-    return None if total is None else total.to(accumulation_dtype(like.dtype))
+    dtype = accumulation_dtype(like.dtype)
+    if weight is None:
+        return target.total(None, dtype)
+    of_class = weight.to(dtype).view(1, -1, *[1] * (target.wanted.dim() - 2))
+    return target.total(weight_of_rows(of_class, target.safe), dtype)
 
 
 def _together(loss: Tensor, others: Sequence[Tensor]) -> Loss:
