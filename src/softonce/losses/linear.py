@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 import torch
-from torch.nn import LinearCrossEntropyOptions
 
 from softonce.errors import ArgumentError
 from softonce.losses.head import compiled
@@ -26,6 +25,7 @@ from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import LinearCrossEntropyOptions
 
     from softonce.losses.rows.objective import Loss, Objective
     from softonce.shapes import ClassIndex, Features, Probs, Reduction
@@ -254,8 +254,9 @@ def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
     return dtype
 
 
-def _check_torch_options(options: LinearCrossEntropyOptions | None) -> None:
-    if not isinstance(options, LinearCrossEntropyOptions | None):
+def _check_torch_options(options: object) -> None:
+    kind = getattr(torch.nn, "LinearCrossEntropyOptions", None)  # torch has it from 2.13 on
+    if options is not None and (kind is None or not isinstance(options, kind)):
         raise ArgumentError(
             "expected options to be None or torch.nn.LinearCrossEntropyOptions, "
             f"found {options!r}: leave it out"

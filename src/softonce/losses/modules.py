@@ -179,7 +179,13 @@ class CrossEntropyLoss(_Options, nn.CrossEntropyLoss):
         )
 
 
-class LinearCrossEntropyLoss(_Options, nn.LinearCrossEntropyLoss):
+if TYPE_CHECKING or hasattr(nn, "LinearCrossEntropyLoss"):  # torch has it from 2.13 on
+    _TorchsLinearLoss = nn.LinearCrossEntropyLoss
+else:
+    _TorchsLinearLoss = nn.Module
+
+
+class LinearCrossEntropyLoss(_Options, _TorchsLinearLoss):
     """A `Linear` head and its `linear_cross_entropy`; as `torch.nn.LinearCrossEntropyLoss`.
 
     Args:
