@@ -10,7 +10,7 @@ from softonce.errors import ArgumentError
 from softonce.losses.head import compiled
 from softonce.losses.head.problem import HeadProblem
 from softonce.losses.overrides import overridable
-from softonce.losses.row_maths import accumulation_dtype
+from softonce.losses.row_maths import accumulation_dtype, is_in_autocast
 from softonce.losses.rows import fast_path
 from softonce.losses.rows.autograd import can_fuse, fused, loss_of_logits
 from softonce.losses.rows.checks import check_device, check_floating, check_tensors
@@ -243,7 +243,7 @@ def _is_operator(
 def _multiply_in(features: Tensor, linear_weight: Tensor) -> torch.dtype:
     """Return the precision of the factors: autocast's, or that of features and weight."""
     device, dtype = features.device.type, features.dtype
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if is_in_autocast(device):
         is_double = torch.float64 in (features.dtype, linear_weight.dtype)
         dtype = torch.float64 if is_double else torch.get_autocast_dtype(device)
     elif features.dtype != linear_weight.dtype:

@@ -15,7 +15,12 @@ from torch.autograd import forward_ad
 
 from softonce.losses.kernels.choice import find_kernel
 from softonce.losses.kernels.memory import in_huge_pages
-from softonce.losses.row_maths import HALF_DTYPES, IndexTarget, accumulation_dtype
+from softonce.losses.row_maths import (
+    HALF_DTYPES,
+    IndexTarget,
+    accumulation_dtype,
+    is_in_autocast,
+)
 from softonce.losses.rows.checks import is_recorded
 
 if TYPE_CHECKING:
@@ -123,8 +128,7 @@ class _Fused(torch.autograd.Function):
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Return what keeps autocast out; where there is none it shall cost nothing."""
-    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if is_on else nullcontext()
+    return torch.autocast(device, enabled=False) if is_in_autocast(device) else nullcontext()
 
 
 def readable_gradient(

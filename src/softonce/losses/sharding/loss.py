@@ -16,6 +16,7 @@ from softonce.errors import ArgumentError
 from softonce.losses.head.parameters import Head, largest_factor
 from softonce.losses.kernels.products import product_dtype
 from softonce.losses.overrides import overridable
+from softonce.losses.row_maths import is_in_autocast
 from softonce.losses.rows.checks import check_tensors
 from softonce.losses.rows.objective import NO_CLASS
 from softonce.losses.rows.options import LossOptions
@@ -286,8 +287,7 @@ def _in_autocast(arguments: Arguments) -> Arguments:
     """Return the arguments with the factors of the product as autocast wants them."""
     features, weight, bias = arguments.features, arguments.local_weight, arguments.linear_bias
     device = features.device.type
-    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    if weight is None or not is_on:
+    if weight is None or not is_in_autocast(device):
         return arguments
     dtype = product_dtype(torch.get_autocast_dtype(device), features.device)
     kinds = (torch.float32, torch.float16, torch.bfloat16)
