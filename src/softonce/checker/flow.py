@@ -122,7 +122,8 @@ def _row(call: Call, scores: Scores) -> Scores | None:
         axis = None
     elif Kind.OTHER not in kind:
         axis, is_lost = _resized(call, axis) if row.axis is Axis.SAME else moved(call, axis)
-        kind = parts_of(kind) if is_lost and row.axis in (Axis.MOVES, Axis.SAME) else kind
+        if is_lost is not False and row.axis in (Axis.MOVES, Axis.SAME):
+            kind = parts_of(kind) | (kind if is_lost is None else NOTHING)
     return _result(call, scores, kind, axis)
 
 

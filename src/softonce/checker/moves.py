@@ -16,6 +16,8 @@ _IN_ORDER = frozenset(
     {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"}
 )
 """What leaves every entry in its order, so that the sizes tell where an axis went."""
+_RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"})
+"""What may split the axis of the classes, or merge it with another one."""
 _REORDERS = frozenset({"transpose", "permute", "t", "T", "mT", "movedim"})
 """What may put axes of one size into another order, so that the sizes tell nothing."""
 
@@ -32,11 +34,12 @@ class Moved(NamedTuple):
 
     Attributes:
         axis: counted from the end, or None if that is not known.
-        is_lost: whether no axis holds them any more: they were split, or merged with another.
+        is_lost: whether no axis holds them any more: they were split, or merged with another; None
+            if that is not known.
     """
 
     axis: int | None
-    is_lost: bool = False
+    is_lost: bool | None = False
 
 
 def keeps_order(op: str) -> bool:
@@ -81,11 +84,11 @@ def moved(call: Call, axis: int | None) -> Moved:
     if call.op == "roll" and not call.dim:
         return Moved(None, is_lost=True)  # it rolls over the edges of the rows
     if axis is None or before is None or not -len(before) <= axis:
-        return Moved(None)
+        return _unknown(call)
     if call.order:
         return _reordered(call, before, axis)
     if after is None or call.op in _REORDERS:
-        return Moved(None)
+        return _unknown(call)
     if call.op in _SAME_AXIS and len(before) == len(after):
         return Moved(axis)
     if call.op in ("expand", "expand_as"):
@@ -96,6 +99,12 @@ def moved(call: Call, axis: int | None) -> Moved:
     if len(before) == len(after):
         return Moved(axis if before[axis] == after[axis] else None)
     return _without_axes(call, before, after, axis)
+
+
+def _unknown(call: Call) -> Moved:
+    """Return what holds of axes or sizes that are not known: a new shape may cut up the rows."""
+    is_same = call.before is not None and call.before == call.after and -1 not in call.before
+    return Moved(None, is_lost=None if call.op in _RESHAPES and not is_same else False)
 
 
 def _reordered(call: Call, before: tuple[int, ...], axis: int) -> Moved:
@@ -117,7 +126,7 @@ def _in_order(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> Mov
         sides = _agree(rest, inner), _agree(ahead, outer)
         if after[place] == before[axis] and True in sides and False not in sides:
             return Moved(place)
-    return Moved(None, is_lost=not is_open)
+    return Moved(None, is_lost=None if is_open else True)
 
 
 def _product(sizes: tuple[int, ...]) -> int | None:

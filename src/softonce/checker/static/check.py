@@ -106,7 +106,7 @@ def check_sources(sources: list[Source], settings: Settings, *, on_disk: bool = 
     finally:
         sys.setrecursionlimit(limit)
         if collects:
-            gc.enable()
+            _enable_collection()
     by_path = {source.path: source for source in project.sources.values()}
     for source in sources:
         if source.problem:
@@ -119,6 +119,17 @@ def check_sources(sources: list[Source], settings: Settings, *, on_disk: bool = 
         and not _is_silenced(finding, by_path)
     ]
     return Checked(tuple(sorted(kept, key=lambda f: f.sort_key)), by_path, project)
+
+
+def _enable_collection() -> None:
+    """Collect garbage again, but not at once among all that has been made since.
+
+    The two calls move it to the oldest generation, which is looked through last.
+    """
+    if gc.get_freeze_count() == 0:  # else somebody else has frozen what has to stay so
+        gc.freeze()
+        gc.unfreeze()
+    gc.enable()
 
 
 def _is_silenced(finding: Finding, sources: dict[str, Source]) -> bool:
