@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,7 @@ def build_network(
     weights: str | None,
     size: int | None = None,
     strip_normaliser: bool = False,
+    stochastic_depth: float | None = None,
     fresh_head: bool = True,
 ) -> tuple[Network, Preprocessing]:
     """Build a network, fill it with weights where some are given, and say what it expects.
@@ -129,6 +131,7 @@ def build_network(
     options: dict[str, Any] = {}
     if find_source(name) is not None:
         options = {"size": size, "strip_normaliser": strip_normaliser}
+        options["drop_path"] = stochastic_depth or None
     elif strip_normaliser:
         raise ConfigError(
             f"expected --model FILE.py:FUNCTION or a network of another source with "
@@ -201,5 +204,12 @@ def _fold_traced(traced: fx.GraphModule) -> nn.Module:
 
 
 def to_layout(model: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
-    """Move the network, with its convolutions' weights in that memory layout."""
-    return model.to(device, memory_format=layout)  # type: ignore[call-overload,no-any-return] # torch's stub
+    """Move the network, with its convolutions' weights in that memory layout.
+
+    `Module.to` would want the layout of tensors of five axes, too, such as masks of windows.
+    """
+    model = model.to(device)
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=layout)
+    return model

@@ -123,8 +123,9 @@ def create_model(
         in_channels: number of channels of the images. Where it is 1 and the weights have 3, the
             stem's filters are summed, and the log says so.
         options: of the architecture, such as `zero_init_residual`, `norm_layer` or `shortcut`;
-            of a network of another source `size`, the side of its images, and
-            `strip_normaliser=True`, which takes the softmax off that it ends in; and
+            of a network of another source `size`, the side of its images, `drop_path`, the rate of
+            its stochastic depth, and `strip_normaliser=True`, which takes the softmax off that it
+            ends in; and
             `progress=False` for a download without a progress bar.
 
     Raises:
@@ -213,6 +214,7 @@ def _build_elsewhere(
     in_channels: int,
     size: int | None = None,
     strip_normaliser: bool = False,
+    drop_path: float | None = None,
     **options: Any,
 ) -> Network:
     """Build a network of another source; weights are a file, or its own published ones."""
@@ -233,6 +235,7 @@ def _build_elsewhere(
             in_channels=in_channels,
             size=size,
             weights=published,
+            drop_path=drop_path,
             options=options,
         ),
     )

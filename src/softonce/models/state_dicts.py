@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import Size, Tensor, nn
 
 from softonce.errors import WeightsError
+from softonce.models.alignment import align
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def fit_(
     """
     own = shapes_of(model)
     heads: tuple[str, ...] = getattr(model, "heads", ("fc",))
-    tensors = _rename(found.tensors, own, heads)
+    aligned, aligned_note = align(found.tensors, own, found.source)
+    tensors = _rename(aligned, own, heads)
     stem_note = _fit_stem_(tensors, own, found.source)
     notes = [stem_note, *(_drop_head_(tensors, own, head, found.source) for head in heads)]
     stem_fitted = stem_note is not None
@@ -106,7 +108,7 @@ def fit_(
         stem_fitted=stem_fitted,
         classes=None if head_dropped else found.classes,
         preprocessing=_grey(found.preprocessing) if is_grey else found.preprocessing,
-        notes=tuple(note for note in notes if note is not None),
+        notes=tuple(note for note in (aligned_note, *notes) if note is not None),
     )
 
 

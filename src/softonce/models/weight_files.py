@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import warnings
 import zipfile
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 16 << 30
 
 # Of several, the first one is taken: an average of the weights is what its author evaluated.
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+# The teacher of DINO is such an average.
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher")
 PREFIXES = ("module.", "_orig_mod.", "model.")
+
+_SAFE: list[Any] = [argparse.Namespace]
+"""What training scripts of timm and torchvision save beside the tensors; it holds values only."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -95,7 +100,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> object:
     mmap = zipfile.is_zipfile(path)
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_SAFE):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
         # A damaged stream may raise anything.

@@ -221,6 +221,7 @@ def _build_model(
         weights=config.weights if start.state is None and has_weights(config) else None,
         size=config.size,
         strip_normaliser=config.strip_normaliser,
+        stochastic_depth=config.stochastic_depth,
     )
     side = config.size or preprocessing.size
     check_contract(network, config.model, (num_channels(config.mode), side, side))
@@ -277,11 +278,17 @@ def _build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | 
 
 def _prepare_layers(model: Network, plan: Plan) -> Layers:
     """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
-    num_blocks = set_stochastic_depth_(model, plan.stochastic_depth)
-    can_recompute = not plan.grad_checkpointing or set_recompute_(model) > 0
-    if isinstance(model, AdaptedNetwork) and plan.grad_checkpointing:
-        can_recompute = model.set_recompute_()
-    if (num_blocks == 0 and plan.stochastic_depth) or not can_recompute:
+    is_adapted = isinstance(model, AdaptedNetwork)  # built with its stochastic depth
+    can_drop = is_adapted or set_stochastic_depth_(model, plan.stochastic_depth) > 0
+    if not plan.grad_checkpointing:
+        can_recompute = True
+    else:
+        can_recompute = (
+            model.set_recompute_()
+            if isinstance(model, AdaptedNetwork)
+            else set_recompute_(model) > 0
+        )
+    if (plan.stochastic_depth and not can_drop) or not can_recompute:
         raise ConfigError(
             f"expected a network with residual blocks for --stochastic-depth and "
             f"--grad-checkpointing, found none in {plan.model}: leave these options out"

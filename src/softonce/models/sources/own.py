@@ -194,6 +194,13 @@ def _call(factory: Callable[..., Any], name: str, asked: Asked) -> Any:
         options["num_classes"] = asked.num_classes
     if takes_any or "in_channels" in parameters:
         options["in_channels"] = asked.in_channels
+    if asked.drop_path is not None:
+        if not takes_any and "drop_path" not in parameters:
+            raise ArgumentError(
+                f"expected a function with the argument drop_path, found {name}"
+                f"({', '.join(parameters)}): leave --stochastic-depth out"
+            )
+        options["drop_path"] = asked.drop_path
     if asked.size is not None and "size" in parameters:
         options["size"] = asked.size
     try:

@@ -28,6 +28,8 @@ class Asked:
         in_channels: number of channels of the images.
         size: side of the images, in pixels; None is the network's own.
         weights: the published weights to start from, `DEFAULT` or a name; None starts afresh.
+        drop_path: probability of dropping the last residual branch while training; None is the
+            network's own.
         options: further arguments of the source's own builder, as JSON holds them.
     """
 
@@ -35,6 +37,7 @@ class Asked:
     in_channels: int = 3
     size: int | None = None
     weights: str | None = None
+    drop_path: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

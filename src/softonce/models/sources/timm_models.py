@@ -39,6 +39,8 @@ class TimmSource:
             options["num_classes"] = asked.num_classes
         if asked.size is not None and config.fixed_input_size:
             options["img_size"] = asked.size
+        if asked.drop_path is not None:
+            options["drop_path_rate"] = asked.drop_path
         if asked.weights not in (None, "DEFAULT"):
             raise WeightsError(
                 f"expected DEFAULT or a file of weights for timm:{name}, found {asked.weights!r}: "

@@ -36,6 +36,8 @@ class TorchvisionSource:
             options |= {"aux_logits": False, "init_weights": True}
         if asked.size is not None and name.startswith(_IMAGE_SIZE):
             options["image_size"] = asked.size
+        if asked.drop_path is not None:
+            options["stochastic_depth_prob"] = asked.drop_path
         try:
             body: nn.Module = models.get_model(name, weights=None, **options)
         except (TypeError, ValueError, RuntimeError) as error:

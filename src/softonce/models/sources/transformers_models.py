@@ -31,6 +31,13 @@ class TransformersSource:
             config.num_labels = asked.num_classes
         if asked.size is not None and hasattr(config, "image_size"):
             config.image_size = asked.size
+        if asked.drop_path is not None:
+            if not hasattr(config, "drop_path_rate"):
+                raise ArgumentError(
+                    f"expected a network with stochastic depth, found a {config.model_type} in "
+                    f"hf:{name}: leave --stochastic-depth out"
+                )
+            config.drop_path_rate = asked.drop_path
         has_channels = hasattr(config, "num_channels")
         if has_channels:
             config.num_channels = asked.in_channels
