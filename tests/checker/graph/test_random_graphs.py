@@ -57,7 +57,10 @@ def write_pt2(net: AsModule, inputs: Sequence[torch.Tensor], folder: Path) -> Pa
 
 def write_openvino(net: AsModule, inputs: Sequence[torch.Tensor], folder: Path) -> Path:
     openvino = pytest.importorskip("openvino", reason="needs openvino")
-    model = openvino.convert_model(str(write_onnx(net, inputs, folder)))
+    try:
+        model = openvino.convert_model(str(write_onnx(net, inputs, folder)))
+    except openvino.frontend.OpConversionFailure as failure:
+        raise RuntimeError(failure) from failure  # of what torch's exporter has written wrongly
     openvino.save_model(model, folder / "net.xml", compress_to_fp16=False)
     return folder / "net.xml"
 
