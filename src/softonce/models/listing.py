@@ -48,8 +48,9 @@ def find_rows(pattern: str = "") -> list[Row]:
         MissingExtraError: if the pattern names a source whose package is not installed.
 
     Example:
-        >>> [(row.name, row.accuracy) for row in find_rows("resnet1?")]
-        [('resnet18', 69.758)]
+        >>> row = find_rows("resnet18")[0]  # ours; then those of other sources
+        >>> row.name, row.accuracy
+        ('resnet18', 69.758)
     """
     names = list_models(pattern) if ":" not in pattern else []
     prefix, colon, wanted = pattern.partition(":")
