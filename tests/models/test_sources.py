@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from softonce.models.sources import SOURCES, packages_of, spelling_of
 from softonce.prediction.predictor import Predictor
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import sys
+from pathlib import Path
 
 torchvision = torchvision_or_skip()
 timm = pytest.importorskip("timm")
@@ -103,6 +105,16 @@ def test_a_network_of_transformers_is_its_own_with_its_weights(folder: Path) -> 
     assert fewer.num_logits == 3
     name = "vit.embeddings.cls_token"
     assert torch.equal(fewer.state_dict()[name], expected.state_dict()[name])
+
+
+def test_a_module_of_the_working_directory_is_found_and_the_path_left_as_it_was(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own.parent)
+    before = list(sys.path)
+    network = create_model(f"{own.stem}:Tiny", num_classes=5)
+    monkeypatch.delitem(sys.modules, own.stem)
+    assert (network.num_classes, sys.path) == (5, before)
 
 
 def test_an_own_network_is_built_by_its_function(own: Path) -> None:

@@ -135,8 +135,6 @@ def _builds(value: object, module: ModuleType) -> bool:
 
 
 def _import(place: str) -> ModuleType:
-    here = str(Path.cwd())
-    sys.path.append(here)  # where the person who typed the name is
     here = str(Path.cwd())  # where the person is who typed the name; after all other places
     sys.path.append(here)
     try:
