@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import runpy
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,69 @@ def test_a_name_that_is_read_elsewhere_is_left_alone(tmp_path: Path, capsys, rea
     path.write_text(text)
     main(["check", str(path), "--fix"])
     assert path.read_text() == text
+
+
+# Body of a function -> what is left of it; each name is bound or read more than once.
+BOUND_TWICE = {
+    "x = m(x).softmax(1)\nreturn F.cross_entropy(x, y)": "x = m(x)\nreturn F.cross_entropy(x, y)",
+    "x = m(x)\nx = F.softmax(x, dim=1)\nreturn F.cross_entropy(x, y)": (
+        "x = m(x)\nreturn F.cross_entropy(x, y)"
+    ),
+    "x = F.softmax(x, dim=1)  # why\nreturn F.cross_entropy(x, y)": (
+        "x = x  # why\nreturn F.cross_entropy(x, y)"
+    ),
+    "for x, y in m:\n    p = F.softmax(m(x), 1)\n    loss = F.cross_entropy(p, y)\n"
+    "for x, y in m:\n    p = m(x)\n    print(p)": (
+        "for x, y in m:\n    p = m(x)\n    loss = F.cross_entropy(p, y)\n"
+        "for x, y in m:\n    p = m(x)\n    print(p)"
+    ),
+    "for x, y in m:\n    x = m(x).softmax(1)\n    F.cross_entropy(x, y).backward()": (
+        "for x, y in m:\n    x = m(x)\n    F.cross_entropy(x, y).backward()"
+    ),
+    "if y is None:\n    print(x)\nelse:\n    x = x.softmax(1)\n    return F.cross_entropy(x, y)": (
+        "if y is None:\n    print(x)\nelse:\n    return F.cross_entropy(x, y)"
+    ),
+    "f = lambda z: z\np = x.softmax(1)\nreturn F.cross_entropy(p, y)": (
+        "f = lambda z: z\np = x\nreturn F.cross_entropy(p, y)"
+    ),
+}
+READ_ELSEWHERE = [
+    "x = m(x).softmax(1)\nloss = F.cross_entropy(x, y)\nreturn x",
+    "x = m(x).softmax(1)\nloss = F.cross_entropy(x, y)\nx += 1\nreturn loss",
+    "while y is not None:\n    print(x)\n    x = m(x).softmax(1)\n    F.cross_entropy(x, y)",
+    "while x.sum() > 0:\n    x = m(y).softmax(1)\n    F.cross_entropy(x, y)",
+    "for y in m:\n    x = m(y).softmax(1)\n    F.cross_entropy(x, y)\nreturn x",
+    "for x in m:\n    x = m(x).softmax(1)\n    F.cross_entropy(x, y)\nelse:\n    print(x)",
+    "try:\n    x = m(x).softmax(1)\n    F.cross_entropy(x, y)\nexcept E:\n    print(x)",
+    "try:\n    x = m(x).softmax(1)\n    F.cross_entropy(x, y)\nfinally:\n    print(x)",
+    "x = m(x).softmax(1)\nif y:\n    return F.cross_entropy(x, y)\nelse:\n    return x",
+    "def later():\n    return x\nx = m(x).softmax(1)\nreturn F.cross_entropy(x, y), later",
+    "global x\nx = m(y).softmax(1)\nreturn F.cross_entropy(x, y)",
+    "x = m(x).softmax(1)\nreturn F.cross_entropy(x, y), [x for _ in y]",
+]
+
+
+def in_function(body: str) -> str:
+    arguments = "y, m" if "global x" in body else "x, y, m"
+    return f"{HEAD}\ndef loss_of({arguments}):\n{textwrap.indent(body, '    ')}\n"
+
+
+@pytest.mark.parametrize("body", BOUND_TWICE)
+def test_a_value_that_goes_to_the_loss_only_is_repaired(tmp_path: Path, body: str, capsys) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(in_function(body))
+    assert main(["check", str(path), "--fix"]) == 0
+    assert path.read_text() == in_function(BOUND_TWICE[body])
+
+
+@pytest.mark.parametrize("body", READ_ELSEWHERE)
+def test_a_value_that_somebody_else_may_see_is_left_alone(
+    tmp_path: Path, body: str, capsys
+) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(in_function(body))
+    assert main(["check", str(path), "--fix"]) == 1  # it was found, and is still there
+    assert path.read_text() == in_function(body)
 
 
 def test_what_is_not_inline_is_left_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.findings import Edit
 from softonce.checker.names import MODULES
+from softonce.checker.static.uses import find_rebinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,14 +47,30 @@ def _text(source: Source, node: ast.expr) -> str:
     return source.raw[start:stop].decode()
 
 
-def unwrap(source: Source, call: ast.Call, op: str) -> Sequence[Edit]:
-    """Replace `softmax(x, dim=1)` or `x.softmax(1)` by `x`."""
+def unwrap(
+    source: Source, call: ast.Call, op: str, function: ast.AST | None = None
+) -> Sequence[Edit]:
+    """Replace `softmax(x, dim=1)` or `x.softmax(1)` by `x`, and `x = softmax(x)` by nothing."""
     inner = _operand(call, op)
     if inner is None or not _is_editable(source):
         return ()
+    rebinding = find_rebinding(function, call, inner)
+    if rebinding is not None and (removal := _remove_lines(source, rebinding)):
+        return removal
     start, stop = _span(source, call)
     text = _text(source, inner)
     return [Edit(source.path, start, stop, text if _is_simple(inner) else f"({text})")]
+
+
+def _remove_lines(source: Source, statement: ast.stmt) -> Sequence[Edit]:
+    """Remove the lines of a statement if nothing else, such as a comment, stands on them."""
+    start = _offset(source, statement.lineno, 0)
+    stop = _offset(source, (statement.end_lineno or statement.lineno) + 1, 0)
+    left = source.raw[start : _offset(source, statement.lineno, statement.col_offset)]
+    end = _offset(source, statement.end_lineno or 0, statement.end_col_offset or 0)
+    if left.strip() or source.raw[end:stop].strip():
+        return ()
+    return [Edit(source.path, start, stop, "")]
 
 
 def _operand(call: ast.Call, op: str) -> ast.expr | None:
@@ -68,30 +85,6 @@ def _operand(call: ast.Call, op: str) -> ast.expr | None:
         return call.args[0]
     named = [k.value for k in call.keywords if k.arg == "input"]
     return named[0] if named else getattr(function, "value", None)
-
-
-def is_sole_use(call: ast.Call, made: ast.expr, function: ast.AST | None) -> bool:
-    """Whether what is made goes to the call and nowhere else.
-
-    It stands in the call itself, or under a name that the function binds once and reads once.
-    """
-    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "input")]
-    if not given and isinstance(call.func, ast.Attribute):
-        given = [call.func.value]
-    if any(value is made for value in given):
-        return True
-    names = {value.id for value in given if isinstance(value, ast.Name)}
-    if function is None or len(names) != 1:
-        return False
-    uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id in names]
-    bound = [
-        node
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and node.value is made and node.targets == uses[:1]
-    ]
-    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Global, ast.Nonlocal)
-    nested = any(isinstance(n, scopes) for n in ast.walk(function) if n is not function)
-    return bool(bound) and len(uses) == 2 and not nested
 
 
 def _is_simple(node: ast.expr) -> bool:

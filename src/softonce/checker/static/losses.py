@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from softonce.checker.catalog import RULES, floor_sentence
 from softonce.checker.kinds import KL_TARGET_RULES, SINKS, Kind, broken_rules
 from softonce.checker.rule import Severity
-from softonce.checker.static import axes, fixes
+from softonce.checker.static import axes, fixes, uses
 from softonce.checker.static.lattice import as_scores
 from softonce.checker.static.values import Const, Layer, Maker, Scores, Value
 
@@ -116,10 +116,10 @@ class Losses:
         if code in _OTHER_LOSS and maker.op in _AFFINE:
             return fixes.rename(source, node, *_OTHER_LOSS[code])
         made = maker.node
-        if not isinstance(made, ast.Call) or not fixes.is_sole_use(node, made, frame.function):
+        if not isinstance(made, ast.Call) or not uses.is_sole_use(node, made, frame.function):
             return ()
         if code in ("SO101", "SO104", "SO106"):
-            return fixes.unwrap(source, made, maker.op)
+            return fixes.unwrap(source, made, maker.op, frame.function)
         if code in ("SO102", "SO107") and maker.op == "softmax":
             return fixes.rename(source, made, "softmax", "log_softmax")
         return ()

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import SPOILT, Kind
-from softonce.checker.static import axes, branches, fixes
+from softonce.checker.static import axes, branches, fixes, uses
 from softonce.checker.static.lattice import number_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _is_logged_alone(frame: Frame, node: ast.expr, maker: Maker) -> bool:
     made = maker.node
     if maker.function is not frame.function or made is None or not isinstance(node, ast.Call):
         return False
-    return fixes.is_sole_use(node, made, frame.function)
+    return uses.is_sole_use(node, made, frame.function)
 
 
 class Rules:
