@@ -14,7 +14,6 @@ from softonce.engines.networks import as_evaluated
 from softonce.engines.torch_engine import TorchEngine
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
 from softonce.plurals import format_count
-from softonce.report.run import write_run_report
 from softonce.training.result import TrainResult
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
 
 
 def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
+    from softonce.report.run import write_run_report  # matplotlib: half a second of every start
+
     tensors, metadata = read_artefact(job.run.artefact)
     metadata = dataclasses.replace(
         metadata,
