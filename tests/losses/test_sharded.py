@@ -14,7 +14,7 @@ from softonce.errors import ArgumentError
 from softonce.losses import ShardedLinear, sharded_linear_cross_entropy
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_check_holds_in_a_group_of(world_size):
     run_together(in_all_processes, world_size)
 

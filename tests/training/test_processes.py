@@ -162,9 +162,10 @@ def test_a_shared_head_makes_the_run_of_a_whole_one(data: Path, sharded: Path) -
     assert_same_rows(data / "unsharded", sharded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"mixup-alpha": 0.4}, pytest.param({"freeze": "backbone"}, marks=pytest.mark.slow)],
+    [{"mixup-alpha": 0.4}, {"freeze": "backbone"}],
     ids=str,
 )
 def test_it_does_so_in_parts_whatever_learns_and_of_what(data: Path, options: Any) -> None:
@@ -212,6 +213,7 @@ def test_a_shared_head_wants_an_image_for_each_part_of_each_process(data: Path) 
         check_shares(loader, 8)
 
 
+@pytest.mark.slow
 def test_a_process_may_have_no_image_of_val(data: Path, tmp_path: Path) -> None:
     one = tmp_path / "one"
     one.mkdir()
@@ -287,6 +289,7 @@ def test_torchrun_restarts_a_run_where_it_was(data: Path, tmp_path: Path, pair: 
     assert rows(tmp_path / "run") == rows(pair)
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_no_earlier_run_that_is_to_be_replaced(
     data: Path, tmp_path: Path, pair: Path
 ) -> None:
@@ -298,6 +301,7 @@ def test_torchrun_restarts_no_earlier_run_that_is_to_be_replaced(
     assert weights(run) == weights(pair)
 
 
+@pytest.mark.slow
 def test_without_an_output_all_processes_and_restarts_write_to_one_folder(
     data: Path, tmp_path: Path, pair: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
