@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from softonce.errors import ArgumentError
 from softonce.models.network import Network, replace_submodule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from softonce.preprocessing import Preprocessing
@@ -163,14 +165,9 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
         for name, module in body.named_modules()
         if name and any(True for _ in module.parameters(recurse=False))
     ]
-    parameter = next(body.parameters(), torch.empty(0))
-    was_training = [module for module in body.modules() if module.training]
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            noise = torch.randn(
-                (_NUM_PROBES, *shape), generator=torch.Generator().manual_seed(0), device="cpu"
-            )
-            out = body.eval()(noise.to(parameter.device, parameter.dtype))
+        with undisturbed(body):
+            out = body.eval()(make_noise(body, _NUM_PROBES, shape))
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ArgumentError(
@@ -180,14 +177,32 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
     finally:
         for hook in hooks:
             hook.remove()
-        for module in was_training:
-            module.training = True
     logits = logits_in(out, num_classes)
     heads = [name for name, _, made in outputs if _is_same(made, logits)]
     if heads and isinstance(body.get_submodule(heads[-1]), nn.Linear):
         return Probe(logits, (heads[-1],), True, len(_tensors(out)) - 1)
     last = heads[-1:] or [name for name, _, _ in outputs[-1:]]
     return Probe(logits, tuple(last), False, len(_tensors(out)) - 1)
+
+
+@contextmanager
+def undisturbed(body: nn.Module) -> Iterator[None]:
+    """Run a network without gradients; then its modes and the CPU's random state are as before."""
+    was_training = [(module, module.training) for module in body.modules()]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            yield
+    finally:
+        for module, mode in was_training:
+            module.training = mode
+
+
+def make_noise(body: nn.Module, num: int, shape: tuple[int, ...]) -> Tensor:
+    """Return the same noise each time, (num, *shape), as the network's parameters lie and are."""
+    parameter = next(body.parameters(), torch.empty(0))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((num, *shape), generator=generator, device="cpu")
+    return noise.to(parameter.device, parameter.dtype)
 
 
 NORMALISERS = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
@@ -230,14 +245,8 @@ def strip_normaliser_(body: nn.Module, shape: tuple[int, ...]) -> str:
         >>> strip_normaliser_(body, (3, 2, 2)), body[2]
         ('2', Identity())
     """
-    was_training = [module for module in body.modules() if module.training]
-    noise = torch.randn(
-        (_NUM_PROBES, *shape), generator=torch.Generator().manual_seed(0), device="cpu"
-    )
-    with torch.random.fork_rng(devices=[]):
-        name = find_normaliser(body.eval(), noise)
-    for module in was_training:
-        module.training = True
+    with undisturbed(body):
+        name = find_normaliser(body.eval(), make_noise(body, _NUM_PROBES, shape))
     if name is None:
         raise ArgumentError(
             f"expected a network whose last module is a softmax or a sigmoid with "

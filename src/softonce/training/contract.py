@@ -12,7 +12,7 @@ from softonce.checker.kinds import Kind
 from softonce.checker.runtime.output import read_output
 from softonce.console import LOG
 from softonce.errors import ConfigError
-from softonce.models.adapted import find_normaliser
+from softonce.models.adapted import find_normaliser, make_noise, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,22 +45,16 @@ def check_contract(network: Network, name: str, shape: tuple[int, int, int]) -> 
     Raises:
         ConfigError: if it puts out anything but logits; the message has the module that does so.
     """
-    was_training = [module for module in network.modules() if module.training]
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            images = _noise(network, shape)
-            for training in (False, True):
-                network.train(training)
-                kind, scores = _kind_of_output(network, images)
-                if kind & NORMALISED and not kind & ~NORMALISED:
-                    raise _refusal(network, name, kind, scores, images)
-            network.eval()
-            if not network.ends_in_head and _is_bounded(network, images):
-                raise _refusal(network, name, Kind.BP, None, images)
-    finally:
+    with undisturbed(network):
+        images = make_noise(network, _NUM_IMAGES, shape)
+        for training in (False, True):
+            network.train(training)
+            kind, scores = _kind_of_output(network, images)
+            if kind & NORMALISED and not kind & ~NORMALISED:
+                raise _refusal(network, name, kind, scores, images)
         network.eval()
-        for module in was_training:
-            module.training = True
+        if not network.ends_in_head and _is_bounded(network, images):
+            raise _refusal(network, name, Kind.BP, None, images)
     _say(network, name)
 
 
@@ -76,14 +70,6 @@ def _say(network: Network, name: str) -> None:
         LOG.info("`%s` was taken off its end: what comes before it is trained as logits", stripped)
     if extra := getattr(network, "num_side_outputs", 0):
         LOG.info("%s returns %d more beside the logits, which are not trained", name, extra)
-
-
-def _noise(network: Network, shape: tuple[int, int, int]) -> Tensor:
-    parameter = next(network.parameters())
-    noise = torch.randn(
-        (_NUM_IMAGES, *shape), generator=torch.Generator().manual_seed(0), device="cpu"
-    )
-    return noise.to(parameter.device, parameter.dtype)
 
 
 def _kind_of_output(network: Network, images: Tensor) -> tuple[Kind, Scores | None]:

@@ -183,22 +183,21 @@ def _call(factory: Callable[..., Any], name: str, asked: Asked) -> Any:
     parameters = inspect.signature(factory).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     options: dict[str, Any] = dict(asked.options)
-    if asked.num_classes is not None:
-        if not takes_any and "num_classes" not in parameters:
+    advice = {
+        "num_classes": "add it, and give the last Linear as many outputs",
+        "drop_path": "leave --stochastic-depth out",
+    }
+    for argument, what_to_do in advice.items():
+        if (value := getattr(asked, argument)) is None:
+            continue
+        if not takes_any and argument not in parameters:
             raise ArgumentError(
-                f"expected a function with the argument num_classes, found {name}"
-                f"({', '.join(parameters)}): add it, and give the last Linear as many outputs"
+                f"expected a function with the argument {argument}, found {name}"
+                f"({', '.join(parameters)}): {what_to_do}"
             )
-        options["num_classes"] = asked.num_classes
+        options[argument] = value
     if takes_any or "in_channels" in parameters:
         options["in_channels"] = asked.in_channels
-    if asked.drop_path is not None:
-        if not takes_any and "drop_path" not in parameters:
-            raise ArgumentError(
-                f"expected a function with the argument drop_path, found {name}"
-                f"({', '.join(parameters)}): leave --stochastic-depth out"
-            )
-        options["drop_path"] = asked.drop_path
     if asked.size is not None and "size" in parameters:
         options["size"] = asked.size
     try:
