@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from softonce.config.models import ModelsConfig
 from softonce.console import LOG
-
-if TYPE_CHECKING:
-    from softonce.models.listing import Row
 
 
 def models(config: ModelsConfig = ModelsConfig()) -> None:  # noqa: B008 - frozen
@@ -25,7 +21,9 @@ def models(config: ModelsConfig = ModelsConfig()) -> None:  # noqa: B008 - froze
         for row in rows:
             print(json.dumps(row.to_dict()))  # noqa: T201 - the result
     else:
-        _print_rows(rows)
+        from softonce.cli.tables import print_networks
+
+        print_networks(rows)
     if config.pattern:
         return
     for prefix, count in count_elsewhere().items():
@@ -35,20 +33,3 @@ def models(config: ModelsConfig = ModelsConfig()) -> None:  # noqa: B008 - froze
             else f"has {count:,} more"
         )
         LOG.info("%s %s; softonce models '%s:*' lists them", prefix, found, prefix)
-
-
-def _print_rows(rows: list[Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for title in ("parameters", "pixels", "top-1"):
-        table.add_column(title, justify="right")
-    for row in rows:
-        top1 = "" if row.accuracy is None else f"{row.accuracy:.2f} %"
-        numbers = ("" if n is None else f"{n:,}" for n in (row.num_params, row.size))
-        table.add_row(row.name, *numbers, top1)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
-    console.print(table)

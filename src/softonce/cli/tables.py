@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from softonce.artefact import Metadata
     from softonce.evaluation import Evaluation
     from softonce.exporting.parity import Parity
+    from softonce.models.listing import Row
     from softonce.prediction.predictor import Record
     from softonce.prediction.table import Emit
 
 _MAX_CLASSES = 20
 _PIPE_WIDTH = 120
+_NAMES_WIDTH = 160  # timm's longest names, and three numbers beside them
 _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 
 
@@ -78,6 +80,19 @@ def print_metadata(metadata: Metadata) -> None:
     for label, text in rows.items():
         table.add_row(Text(label, style="bold"), Text(text))
     _console().print(table)
+
+
+def print_networks(rows: Iterable[Row]) -> None:
+    """Print the networks that can be trained."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for title in ("parameters", "pixels", "top-1"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        top1 = "" if row.accuracy is None else f"{row.accuracy:.2f} %"
+        numbers = ("" if n is None else f"{n:,}" for n in (row.num_params, row.size))
+        table.add_row(row.name, *numbers, top1)
+    _console(pipe_width=_NAMES_WIDTH).print(table)
 
 
 def print_lesson(lesson: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ def load(
         network.load_state_dict(tensors)
     except UnknownNameError as error:
         raise UnknownNameError(
-            f"{error}{_changed_packages(metadata)}; if it is a network of yours, name the function "
+            f"{error}{_changed_packages(metadata)}; if it is your own network, name the function "
             "that builds it: --model FILE.py:FUNCTION"
         ) from error
     except (RuntimeError, TypeError) as error:
@@ -92,7 +92,7 @@ def _arch_to_build(
         raise ArtefactError(
             f"expected --trust or --model for {path}, whose network is built by code of its "
             f"author's, found neither: --trust runs {arch}, which may do anything on this machine; "
-            "--model FILE.py:FUNCTION runs a copy of yours"
+            "--model FILE.py:FUNCTION runs your own copy"
         )
     return arch
 

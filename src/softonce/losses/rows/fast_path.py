@@ -126,7 +126,7 @@ def _kept_rows(target: Tensor, ignored: int) -> Tensor:
 
 
 def _widen(loss: Tensor | None, rows: Tensor, target: Tensor) -> Tensor | None:
-    """Return the loss of all rows if it is one for each: 0 where they are ignored."""
+    """Return one loss for each row, 0 for ignored rows, unless it is reduced."""
     if loss is None or loss.dim() == 0:
         return loss
     return loss.new_zeros(target.shape).index_copy(0, rows, loss)
