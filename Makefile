@@ -33,7 +33,7 @@ docs: $(DOCS_READY)  ## the site, in build/site; every block of every page runs,
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "site or not site" tests/docs tests/serving/test_page.py
 
 prove: $(READY)  ## the long proofs: minutes to an hour
-	$(BIN)/python -m pytest -m slow -o addopts="--strict-markers --import-mode=importlib -ra" tests
+	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=0 -o addopts="--strict-markers --import-mode=importlib -ra" tests
 
 bench: $(READY)  ## every benchmark that needs no data of yours, one after the other
 	for name in train_step losses sharded scale_rates checker_speed watch_overhead; do \

@@ -32,6 +32,10 @@ def open_group(
 ) -> Iterator[None]:
     """Set up the default process group, and tear it down at the end of the block.
 
+    Drop what wraps a network for this group, such as DistributedDataParallel, inside the block:
+    a wrapper that outlives the group ends gloo's threads itself, with the GIL held, and can wait
+    for ever for one that needs the GIL to free a tensor (seen once in 1,500 groups, torch 2.13).
+
     Args:
         backend: `gloo`, `nccl`, ...; None is what torch takes for the devices that are there.
         init_method: where the processes meet, as `file:///path` or `tcp://host:port`; None is
