@@ -476,7 +476,7 @@ REVEALED = [
     "tuple[str | None, int | None, float | None, str | None, str | None, float]",
     "tuple[numpy.ndarray[tuple[Any, ...], numpy.dtype[numpy.fl",
     "tuple[numpy.ndarray[",
-    "softonce.evaluation.Evaluation",
+    "softonce.evaluation.result.Evaluation",
     "tuple[float, float]",
     "tuple[torch.nn.modules.module.Module, tuple[str, ...], float, torch._tensor.Tensor]",
     "tuple[int, str, pathlib.Path]",

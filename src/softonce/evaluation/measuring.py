@@ -1,0 +1,69 @@
+"""A network and the images of a split become logits, and logits become figures."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce.console import progress
+from softonce.distributed import raise_on_all_ranks
+from softonce.evaluation.result import Evaluation
+from softonce.groups import gather_rows
+from softonce.metrics import figures, score_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from softonce.data.loader import Loader
+    from softonce.data.scan import Scan
+    from softonce.engines import Engine
+
+
+def measure(
+    engine: Engine, loader: Loader, split: str, *, temperature: float, seed: int = 0
+) -> Evaluation:
+    """Run a network over a split and compute its figures.
+
+    Args:
+        engine: the network.
+        loader: its images, without augmentation.
+        split: the split's name.
+        temperature: what the logits are divided by.
+        seed: of the bootstrap intervals.
+    """
+    logits, target = collect_logits(engine, loader, label=f"evaluating {split}")
+    return summarise(logits, target, loader.scan, split, temperature=temperature, seed=seed)
+
+
+def summarise(
+    logits: Tensor, target: Tensor, readable: Scan, split: str, *, temperature: float, seed: int = 0
+) -> Evaluation:
+    """Compute the figures of logits that are already there."""
+    classes = readable.samples.classes
+    calibrated = figures(score_rows(logits, target, temperature=temperature), classes, seed=seed)
+    plain = calibrated
+    if temperature != 1.0:
+        plain = figures(score_rows(logits, target), classes, seed=seed)
+    return Evaluation(split, classes, temperature, calibrated, plain, logits, readable)
+
+
+def collect_logits(
+    engine: Engine, loader: Loader, *, label: str = "evaluating"
+) -> tuple[Tensor, Tensor]:
+    """Return the logits (N, C) and the target (N,) of every image, in order.
+
+    Many processes compute a share each; every image counts once, and all get the same logits.
+    """
+    own = raise_on_all_ranks(lambda: _own_logits(engine, loader, label))
+    return gather_rows(own, loader.counts()), torch.from_numpy(loader.scan.samples.target)
+
+
+def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
+    logits = [torch.empty(0, len(loader.scan.samples.classes))]
+    with progress(label, len(loader.scan)) as advance, closing(loader.batches()) as batches:
+        for pixels, target in batches:
+            logits.append(torch.from_numpy(engine.logits(pixels.numpy())))
+            advance(len(target) * loader.world_size)
+    return torch.cat(logits)

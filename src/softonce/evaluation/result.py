@@ -1,0 +1,166 @@
+"""What an evaluation has found: figures, logits, and pictures of them."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from softonce.console.tables import format_table
+from softonce.errors import ArgumentError, DataError
+from softonce.metrics import Figures, score_rows
+from softonce.metrics.table import build_table, column_names, figure_rows
+from softonce.plurals import format_count
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+    from torch import Tensor
+
+    from softonce.data.scan import Scan
+    from softonce.engines import Engine
+    from softonce.metrics.table import FigureRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredImage:
+    """An image of an evaluation, and how well it was predicted.
+
+    Args:
+        path: of the image.
+        target: name of the class that it has.
+        pred: name of the most probable class.
+        prob: probability of `pred`.
+        loss: negative log-likelihood of `target`, in nats.
+    """
+
+    path: str
+    target: str
+    pred: str
+    prob: float
+    loss: float
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """The figures of one split, and all that a page about them needs.
+
+    Printed, it is the table of `softonce evaluate`.
+
+    Args:
+        split: which part of the data.
+        classes: class names in index order.
+        temperature: what the logits were divided by.
+        figures: with the temperature.
+        uncalibrated: the same at temperature 1.
+        logits: (N, C) float32.
+        scan: the images and the files that were left out.
+        engine: what computed the logits, if more may be asked of it.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    temperature: float
+    figures: Figures
+    uncalibrated: Figures
+    logits: Tensor
+    scan: Scan
+    engine: Engine | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """What was measured, in one line."""
+        images = format_count(self.figures.n, "image")
+        return f"{images} of {self.split}, {format_count(len(self.classes), 'class')}"
+
+    def table(self) -> Table:
+        """Return the figures with their intervals, before and after the temperature."""
+        return build_table(self.title, self._rows(), self.temperature)
+
+    def worst(self, n: int = 20) -> list[ScoredImage]:
+        """Return the images with the largest loss, the largest first.
+
+        Wrong labels and pictures of two things are found among them.
+
+        Args:
+            n: how many; all if there are fewer.
+
+        Raises:
+            ArgumentError: if n is less than 1.
+        """
+        if n < 1:
+            raise ArgumentError(f"expected n >= 1, found {n}: ask for at least one image")
+        samples = self.scan.samples
+        rows = score_rows(
+            self.logits, torch.from_numpy(samples.target), temperature=self.temperature
+        )
+        order = rows.nll.argsort(descending=True, stable=True)[:n].tolist()
+        return [
+            ScoredImage(
+                path=samples.where(index),
+                target=self.classes[int(rows.target[index])],
+                pred=self.classes[int(rows.pred[index])],
+                prob=rows.confidence[index].item(),
+                loss=rows.nll[index].item(),
+            )
+            for index in order
+        ]
+
+    def plot_reliability(self) -> Figure:
+        """Return the reliability diagram as a matplotlib figure: accuracy over confidence."""
+        from softonce.plots import plot_reliability
+
+        title = f"temperature {self.temperature:.3g}, ECE {self.figures.ece:.2%}"
+        return plot_reliability(self.figures.reliability, title=title)
+
+    def plot_confusion(self) -> Figure:
+        """Return the confusion matrix as a matplotlib figure.
+
+        Raises:
+            DataError: if there are more than 1,000 classes, for which none is counted.
+        """
+        from softonce.plots import plot_confusion
+
+        if not self.figures.confusion:
+            raise DataError(
+                f"expected at most 1,000 classes for a confusion matrix, found "
+                f"{len(self.classes):,}: look at figures.confused_pairs"
+            )
+        return plot_confusion(self.figures.confusion, self.classes)
+
+    def _rows(self) -> list[FigureRow]:
+        return figure_rows(self.figures, self.uncalibrated, self.temperature)
+
+    def __repr__(self) -> str:
+        return format_table(self.table(), width=100)
+
+    def _repr_html_(self) -> str:
+        names = column_names(self.temperature)
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row[: len(names)]) + "</tr>"
+            for row in self._rows()
+        )
+        title = html.escape(self.title)
+        return (
+            f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record that `softonce evaluate --json` prints."""
+        found = self.figures
+        names = ("n", "top1", "top5", "nll", "brier", "ece")
+        return {
+            "split": self.split,
+            **{name: getattr(found, name) for name in names},
+            "adaptive_ece": found.adaptive_ece,
+            "temperature": self.temperature,
+            "intervals": {name: list(bounds) for name, bounds in found.intervals.items()},
+            "per_class": found.per_class,
+            "confusion": found.confusion,
+            "uncalibrated": {name: getattr(self.uncalibrated, name) for name in names[3:]},
+            "bad_files": [file.to_dict() for file in self.scan.bad_files],
+        }
