@@ -14,6 +14,11 @@ LOGITS, TARGET = draw(0, 5, 7, dtype=torch.float32), draw_target(1, 5, num_class
 HEAD, BIAS = torch.eye(7), torch.zeros(7)
 
 
+@pytest.fixture(autouse=True, params=["by rows", "by columns"])
+def _layout(request, tuned):
+    tuned(vector=0) if request.param == "by rows" else tuned(vector=16, column_logits=(1, 1))
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """Note the losses that were computed this way."""

@@ -56,7 +56,8 @@ class HeadProblem:
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
         """Make the gradient with the loss where one number is upstream of it."""
         objective, head = self.objective, self._head(*tensors)
-        loop, gradients, scale = self._loop(head), None, None
+        loss_only = not any(needs) and not objective.options.return_lse
+        loop, gradients, scale = self._loop(head, loss_only=loss_only), None, None
         if any(needs) and objective.is_plain_sum:
             gradients = Gradients.empty(head, needs)
             scale = objective.scale(len(head.features))
@@ -115,8 +116,8 @@ class HeadProblem:
         target = self.objective.target
         return target.blank(features) if isinstance(target, IndexTarget) else features
 
-    def _loop(self, head: Head) -> RowChunks | class_blocks.ClassBlocks:
+    def _loop(self, head: Head, *, loss_only: bool = False) -> RowChunks | class_blocks.ClassBlocks:
         mass = self.objective.mass(len(head.weight))
         if self.objective.options.softcap is None and class_blocks.is_faster(head, mass):
             return class_blocks.ClassBlocks(head, mass)
-        return RowChunks(head.narrow(_ALL), mass, self.objective.kernel(head.features))
+        return RowChunks(head.narrow(_ALL), mass, self.objective.kernel(head.features), loss_only)

@@ -29,11 +29,13 @@ class RowChunks:
         head: the features and the parameters.
         mass: the effective target.
         kernel: turns logits into losses and gradients.
+        loss_only: whether nobody will want a gradient of the rows, or their log-sum-exp.
     """
 
     head: Head
     mass: Mass
     kernel: Kernel
+    loss_only: bool = False
 
     def run(
         self, scale: Factor, gradients: Gradients | None, seen: Predictions | None = None
@@ -44,8 +46,15 @@ class RowChunks:
             if seen is not None:
                 seen.look(logits, rows)
             dlogits = None if gradients is None else self.head.narrow_place(logits)
-            mass = self._mass(rows)
-            found.append(self.kernel.forward_rows(logits, mass, scale=scale, dlogits=dlogits))
+            found.append(
+                self.kernel.forward_rows(
+                    logits,
+                    self._mass(rows),
+                    scale=scale,
+                    dlogits=dlogits,
+                    loss_only=self.loss_only,
+                )
+            )
             if gradients is not None and dlogits is not None:
                 gradients.add_(self.head, dlogits, rows)
         return Rows.concatenate(found)

@@ -31,11 +31,16 @@ _TINY = 1e-30
 
 
 def forward_rows(
-    logits: Tensor, mass: Mass, *, scale: Factor | None = None, dlogits: Tensor | None = None
+    logits: Tensor,
+    mass: Mass,
+    *,
+    scale: Factor | None = None,
+    dlogits: Tensor | None = None,
+    loss_only: bool = False,
 ) -> Rows:
     """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
     scale = 1.0 if scale is None else _column(scale)
-    if dlogits is not None and mass.is_plain:
+    if mass.is_plain and (dlogits is not None or loss_only):
         return _plain_rows(logits, mass, dlogits, scale)
     found = []
     for block in _blocks(logits):
@@ -83,8 +88,8 @@ def _chance(at_anchor: Tensor, largest: Tensor, total: Tensor) -> Tensor:
     return (at_anchor - largest).exp_() / total
 
 
-def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> Rows:
-    """Return the losses of rows with a mass of 1 at their target, and write their gradient."""
+def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor | None, scale: Factor) -> Rows:
+    """Return the losses of rows with a mass of 1 at their target; write their gradient, too."""
     assert mass.index is not None  # noqa: S101 - it is plain
     anchor = mass.index.unsqueeze(1)
     if logits.numel() * accumulation_dtype(logits.dtype).itemsize <= tuning().block_bytes:
@@ -92,14 +97,14 @@ def _plain_rows(logits: Tensor, mass: Mass, dlogits: Tensor, scale: Factor) -> R
     else:
         loss = anchor.new_empty(anchor.shape, dtype=accumulation_dtype(logits.dtype))
         for block in _blocks(logits):
-            loss[block] = plain_block(
-                logits[block], anchor[block], dlogits[block], _at(scale, block)
-            )
+            place = None if dlogits is None else dlogits[block]
+            loss[block] = plain_block(logits[block], anchor[block], place, _at(scale, block))
     loss = loss.squeeze(1)
     for wrong, value in ((mass.ignored, 0.0), (mass.outside, torch.nan)):
         if wrong is not None:
             loss.masked_fill_(wrong, value)
-            dlogits.masked_fill_(wrong.unsqueeze(1), value)
+            if dlogits is not None:
+                dlogits.masked_fill_(wrong.unsqueeze(1), value)
     nothing = loss.new_empty(0)
     return Rows(loss, nothing, nothing, nothing)
 
@@ -116,8 +121,11 @@ def plain_block(
     fits = dlogits is not None and dlogits.dtype == dtype and dlogits.is_contiguous()
     in_place = dlogits is not None and dlogits.data_ptr() == logits.data_ptr()
     gap = _gap(logits, anchor) if in_place else None
-    place = dlogits if fits else logits.new_empty(0, dtype=dtype)
-    probs = torch.softmax(logits, 1, dtype, out=place)
+    if fits:
+        probs = torch.softmax(logits, 1, dtype, out=dlogits)
+    else:  # of half precision one block of single is in the cache, not two
+        wide = logits.to(dtype)
+        probs = torch.softmax(wide, 1, out=None if wide is logits else wide)
     own = probs.gather(1, anchor)
     low, high = (end.item() for end in own.aminmax()) if own.numel() else (0.0, 1.0)
     if low >= _TINY and high < 0.5:

@@ -5,7 +5,7 @@ Each kernel equals `cross_entropy_rows` of `rows/readable.py`, and its tests say
 `d = logits - m` and `S = sum(exp(d))`, a row has the loss `s log S - sum(a d)` and the gradient
 `s p - a`, with `p = exp(d) / S`. A kernel is a module of two functions:
 
-    forward_rows(logits, mass, *, scale=None, dlogits=None) -> Rows
+    forward_rows(logits, mass, *, scale=None, dlogits=None, loss_only=False) -> Rows
     backward_rows(logits, mass, rows, dlogits, *, upstream, upstream_lse=None) -> None
 
 - `logits`: (N, C) or (N, C, L), of any float dtype; read once, never changed unless `dlogits` is
@@ -15,8 +15,8 @@ Each kernel equals `cross_entropy_rows` of `rows/readable.py`, and its tests say
   upstream_lse p`, in its own dtype, rounded once. It may be `logits` itself.
 - `upstream`, `upstream_lse`, `scale`: a float, a scalar tensor, or one factor for each row.
 - `Rows` holds what the gradient needs again, each (N,) or (N, L): never lse, which would lose a
-  small loss under a large common offset. Where `dlogits` is given the gradient is there, and all
-  but the loss may be empty.
+  small loss under a large common offset. With `dlogits` the gradient is there, and with `loss_only`
+  nobody wants one: then all but the loss may be empty.
 
 Ignored rows get loss 0, m 0, S 1 and gradient 0, written and never multiplied; rows whose class is
 outside get NaN. The target's own term is kept out of the sum, `others`, so that a confident row
@@ -48,6 +48,7 @@ class Kernel(Protocol):
         *,
         scale: Factor | None = None,
         dlogits: Tensor | None = None,
+        loss_only: bool = False,
     ) -> Rows:
         """Return what one pass says of each row; write the gradient where there is a place."""
 

@@ -210,5 +210,5 @@ def _is_onednn_faster() -> bool:
 
 def is_for_onednn(left: Tensor, right: Tensor) -> bool:
     """Whether `left @ right.T` is large enough to gain by oneDNN, on a processor that does."""
-    is_single = left.dtype == torch.float32 and left.device.type == "cpu"
-    return is_single and left.numel() * len(right) >= tuning().onednn_from and prefers_onednn()
+    is_large = left.numel() * right.shape[0] >= tuning().onednn_from
+    return is_large and left.dtype is torch.float32 and left.is_cpu and prefers_onednn()

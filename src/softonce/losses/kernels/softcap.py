@@ -48,11 +48,12 @@ class _Capped:
         *,
         scale: Factor | None = None,
         dlogits: Tensor | None = None,
+        loss_only: bool = False,
     ) -> Rows:
         """Return what the kernel says of the bounded rows."""
         capped, mass = self._cap(logits), replace(mass, room=0)
         if dlogits is None:
-            return self.kernel.forward_rows(capped, mass, scale=scale)
+            return self.kernel.forward_rows(capped, mass, loss_only=loss_only)
         made = self._place_of_gradient(capped)
         rows = self.kernel.forward_rows(capped, mass, scale=scale, dlogits=made)
         self._write(made, capped, dlogits)

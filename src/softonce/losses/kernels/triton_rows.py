@@ -66,7 +66,12 @@ def _is_supported(device: torch.device) -> bool:
 
 
 def forward_rows(
-    logits: Tensor, mass: Mass, *, scale: Number | None = None, dlogits: Tensor | None = None
+    logits: Tensor,
+    mass: Mass,
+    *,
+    scale: Number | None = None,
+    dlogits: Tensor | None = None,
+    loss_only: bool = False,  # noqa: ARG001 - the rest of a row takes no traffic worth a second program
 ) -> Rows:
     """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
     launch = _Launch(logits, mass)

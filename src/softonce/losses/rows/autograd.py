@@ -82,7 +82,7 @@ def needs_gradient(*tensors: Tensor | None) -> bool:
 
 def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     """Whether kernels can compute it: ordinary tensors whose values are there, in eager mode."""
-    if not is_eager():
+    if is_transformed() or is_recorded():
         return False
     target, weight = objective.target, objective.weight
     mine = (target.wanted if isinstance(target, IndexTarget) else target, weight)
@@ -91,10 +91,9 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
     return all(t is None or _is_ordinary(t) for t in tensors)
 
 
-def is_eager() -> bool:
-    """Whether no compiler, no `torch.func` and no forward mode looks at what is computed."""
-    is_transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
-    return not is_transformed and not is_recorded()
+def is_transformed() -> bool:
+    """Whether `torch.func` or forward mode looks at what is computed."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
@@ -171,8 +170,9 @@ class LogitsProblem:
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
             dlogits = in_huge_pages(torch.empty_like(logits, memory_format=torch.contiguous_format))
             scale = self.objective.scale(logits.numel() // logits.shape[1])
+        loss_only = not needs[0] and not self.objective.options.return_lse
         rows = self.objective.kernel(logits).forward_rows(
-            logits, mass, scale=scale, dlogits=dlogits
+            logits, mass, scale=scale, dlogits=dlogits, loss_only=loss_only
         )
         return self.objective.reduce(rows), (rows, dlogits)
 

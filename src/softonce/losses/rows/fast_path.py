@@ -8,6 +8,9 @@ Torch's own two operators are fastest, and exact unless a row is sure: what is a
 probability near 1 is rounded away, and the loss with it. So the losses are looked at, and if one is
 too small for the precision the next of three ways is taken: torch's operators in single precision;
 the same in double, for few logits; and the kernel, for rows of any kind.
+
+Of very few classes a row is shorter than a vector of the processor, and torch computes it an
+element at a time. So those are handed over by columns, which it computes many rows at a time.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from softonce.losses.kernels.products import is_for_onednn
 from softonce.losses.row_maths import HALF_DTYPES
 from softonce.losses.rows.autograd import (
     LogitsProblem,
-    is_eager,
     is_one,
+    is_transformed,
     needs_gradient,
     readable_gradient,
 )
@@ -54,6 +57,8 @@ _KINDS = (torch.Tensor, torch.nn.Parameter)
 _REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 """How torch's operators number them."""
 _NAMES = tuple(_REDUCTIONS)
+_VECTOR = {"AVX512": 16, "AVX2": 8}.get(torch.backends.cpu.get_cpu_capability(), 0)
+"""The numbers in a vector of the processor; with others than these nothing was measured."""
 _nll_loss: Any = torch._C._nn.nll_loss_nd  # noqa: SLF001 - torch.nn.functional checks it all again
 
 
@@ -92,33 +97,57 @@ def loss_of_head(
         and type(features) in _KINDS
         and type(weight) in _KINDS
         and features.dim() == weight.dim() == 2
-        and features.dtype == weight.dtype
+        and features.dtype is weight.dtype
         and weight.dtype in _PRECISIONS
         and weight.is_cpu
         and features.shape[1] == weight.shape[1]
         and (bias is None or _fits(bias, weight))
-        and 0 < len(features) * len(weight) <= tuning().small_logits
+        and 0 < features.shape[0] * weight.shape[0] <= tuning().small_logits
         and features.is_cpu
         and type(target) is torch.Tensor
         and target.dtype is torch.int64
         and target.is_cpu
-        and target.shape == features.shape[:1]
+        and target.dim() == 1
+        and target.shape[0] == features.shape[0]
         and reduction in _NAMES
         and not is_for_onednn(features, weight)
         and not torch.is_autocast_enabled("cpu")
     ):
         return None
     if features.dtype in HALF_DTYPES:
-        if features.numel() * len(weight) > tuning().small_head:
+        if features.numel() * weight.shape[0] > tuning().small_head:
             return None
         features, weight = features.float(), weight.float()
         bias = None if bias is None else bias.float()
     if target.amin().item() >= 0:
-        return _loss(F.linear(features, weight, bias), target, reduction, ignore_index)
+        return _loss(_logits(features, weight, bias), target, reduction, ignore_index)
     rows = _kept_rows(target, ignore_index)  # an ignored row is never multiplied
-    logits = F.linear(features.index_select(0, rows), weight, bias)
+    logits = _logits(features.index_select(0, rows), weight, bias)
     loss = _loss(logits, target.index_select(0, rows), reduction, ignore_index)
     return _widen(loss, rows, target)
+
+
+def _logits(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the logits, which lie in memory by columns if they will be handed over so."""
+    if not _is_for_columns(features.shape[0], weight.shape[0]):
+        return F.linear(features, weight, bias)
+    if bias is None:
+        return F.linear(weight, features).t()
+    return torch.addmm(bias.unsqueeze(1), weight, features.t()).t()
+
+
+def _is_for_columns(num_rows: int, num_classes: int) -> bool:
+    """Return whether torch computes log_softmax faster by columns: many rows, each a short one."""
+    sizes = tuning()
+    shortest = _VECTOR if sizes.vector is None else sizes.vector
+    least = sizes.column_logits[torch.is_grad_enabled()]
+    return num_classes < shortest and num_rows * num_classes >= least
+
+
+def _log_softmax(logits: Tensor, dtype: torch.dtype) -> Tensor:
+    if _is_for_columns(*logits.shape):
+        return torch.log_softmax(logits.t(), 0, dtype).t()
+    return torch.log_softmax(logits, 1, dtype)
 
 
 def _kept_rows(target: Tensor, ignored: int) -> Tensor:
@@ -139,7 +168,7 @@ def _loss(logits: Tensor, target: Tensor, reduction: Reduction, ignored: int) ->
         for dtype, limit in _PRECISIONS[logits.dtype]:
             if num_logits > (sizes.single_logits if limit == _SURE else sizes.double_logits):
                 break
-            log_probs = torch.log_softmax(logits, 1, dtype)
+            log_probs = _log_softmax(logits, dtype)
             known = log_probs.detach() if log_probs.requires_grad else log_probs
             least = _nll_loss(known, target, None, 0, ignored).min().item()
             if least > limit:  # that of a row with NaN is not
@@ -155,8 +184,8 @@ def _loss(logits: Tensor, target: Tensor, reduction: Reduction, ignored: int) ->
 def _loss_of_any(
     logits: Tensor, target: Tensor, reduction: Reduction, ignored: int
 ) -> Tensor | None:
-    """Return the loss, by the kernel; half precision has a way of its own."""
-    if 0 <= ignored < logits.shape[1] or target.shape != logits.shape[:1] or not is_eager():
+    """Return the loss, by the kernel; the gradient of half precision has a way of its own."""
+    if 0 <= ignored < logits.shape[1] or target.shape != logits.shape[:1] or is_transformed():
         return None
     if target.amin().item() < 0:
         rows = _kept_rows(target, ignored)
@@ -164,12 +193,14 @@ def _loss_of_any(
             return None
         kept = logits.index_select(0, rows), target.index_select(0, rows)
         return _widen(_loss(*kept, reduction, ignored), rows, target)
-    if logits.dtype in HALF_DTYPES or logits.numel() == 0:
+    if logits.numel() == 0:
         return None
-    if needs_gradient(logits):
-        loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
-        return loss
-    return _reduce(plain_block(logits, target.unsqueeze(1)), reduction)
+    if not needs_gradient(logits):
+        return _reduce(plain_block(logits, target.unsqueeze(1)), reduction).to(logits.dtype)
+    if logits.dtype in HALF_DTYPES:
+        return None
+    loss: Tensor = _Loss.apply(logits, target, reduction)  # type: ignore[no-untyped-call] # torch's
+    return loss
 
 
 def _reduce(rows: Tensor, reduction: Reduction) -> Tensor:
