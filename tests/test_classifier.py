@@ -350,11 +350,12 @@ def test_an_evaluation_is_short_and_drawn(clf, photos: Path) -> None:
     text = repr(found)
     assert text.startswith("15 images of val, 3 classes")
     assert f"{found.figures.top1:.2%}" in text
-    low, high = found.figures.intervals["nll"]
-    assert f"{low:.4f} to {high:.4f}" in text
-    assert len(text) < 1000
+    low, high = found.figures.intervals["top1"]
+    assert f"{low:.2%} to {high:.2%}" in text
+    assert len(text) < 1200
     page = found._repr_html_()
-    assert page.count("<tr>") == len(text.splitlines()) - 1
+    labels = ("top-1", "balanced accuracy", "macro-F1", "AUC", "NLL (nats)", "Brier", "ECE")
+    assert all(f"\n{label} " in text and f"<td>{label}</td>" in page for label in labels)
     assert isinstance(found.plot_reliability(), Figure)
     confusion = found.plot_confusion()
     counts = {int(text.get_text()) for text in confusion.axes[0].texts}

@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 from torch import Tensor
 
 from softonce import inference
 from softonce.errors import ArgumentError
-from softonce.metrics import Figures, Rows, figures, score_rows, summary
+from softonce.metrics import Figures, Rows, figures, one_vs_rest_auc, score_rows, summary
+from softonce.metrics.intervals import mean_of_shares, wilson
+from softonce.metrics.table import interval_notes
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -179,6 +190,58 @@ def test_figures_of_absent_classes_are_none_and_not_zero() -> None:
 
 @quick
 @given(case=problems)
+def test_figures_over_classes_are_those_of_scikit_learn(case) -> None:
+    logits, target = case
+    rows = score_rows(logits, target)
+    result = quick_figures(rows, logits.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are predicted and never occur
+        balanced = balanced_accuracy_score(rows.target, rows.pred)
+    assert result.balanced_accuracy == pytest.approx(balanced)
+    assert result.macro_f1 == pytest.approx(f1_score(rows.target, rows.pred, average="macro"))
+
+
+def areas(logits: Tensor, target: Tensor, temperature: float) -> list[float]:
+    """scikit-learn's area of every class that has both samples and others."""
+    probs = inference.probs(logits, temperature=temperature)
+    kinds = [index for index in range(logits.shape[1]) if 0 < (target == index).sum() < len(target)]
+    return [roc_auc_score(target == index, probs[:, index]) for index in kinds]
+
+
+@quick
+@given(case=problems, temperature=st.sampled_from([0.5, 1.0, 4.0]), rounded=st.booleans())
+def test_auc_is_that_of_scikit_learn_ties_included(case, temperature: float, rounded: bool) -> None:
+    logits, target = case
+    logits = logits.round() if rounded else logits
+    found = one_vs_rest_auc(logits, target, temperature=temperature)
+    expected = areas(logits, target, temperature)
+    if expected:
+        assert found == pytest.approx(np.mean(expected), abs=1e-9)
+    else:
+        assert found is None
+
+
+def test_auc_of_all_classes_is_the_unweighted_one_against_rest() -> None:
+    logits, target = problem(7, n=200)
+    expected = roc_auc_score(target, inference.probs(logits), multi_class="ovr", average="macro")
+    assert one_vs_rest_auc(logits, target) == pytest.approx(expected)
+    two, binary = logits[:, :2], target % 2
+    assert one_vs_rest_auc(two, binary) == pytest.approx(
+        roc_auc_score(binary, two[:, 1] - two[:, 0])
+    )
+
+
+def test_auc_tells_probabilities_apart_that_round_to_zero() -> None:
+    logits = torch.tensor([[900.0, 0.0], [800.0, 0.0], [700.0, 0.0]])
+    assert one_vs_rest_auc(logits, torch.tensor([0, 0, 1])) == pytest.approx(0.75)
+
+
+def test_auc_of_very_many_classes_is_not_computed() -> None:
+    assert one_vs_rest_auc(torch.zeros(2, 1001), torch.tensor([0, 1])) is None
+
+
+@quick
+@given(case=problems)
 def test_confused_pairs_are_the_largest_cells_off_the_diagonal(case) -> None:
     logits, target = case
     result = quick_figures(score_rows(logits, target), logits.shape[1])
@@ -208,7 +271,9 @@ def test_order_of_samples_changes_no_figure(case, seed: int) -> None:
     num_classes = logits.shape[1]
     plain = quick_figures(score_rows(logits, target), num_classes)
     mixed = quick_figures(score_rows(logits[order], target[order]), num_classes)
-    for name in ("top1", "top5", "nll", "brier", "ece", "adaptive_ece"):
+    assert (plain.top5 is None) == (num_classes <= 5)
+    names_ = ("top1", "balanced_accuracy", "macro_f1", "nll", "brier", "ece", "adaptive_ece")
+    for name in names_ if plain.top5 is None else (*names_, "top5"):
         assert getattr(mixed, name) == pytest.approx(getattr(plain, name), abs=1e-12)
     assert mixed.confusion == plain.confusion
 
@@ -319,7 +384,8 @@ def test_intervals_depend_on_the_seed_alone() -> None:
         figures(rows, names(7), seed=seed, num_resamples=50).intervals for seed in (1, 1, 2)
     )
     assert one == same != other
-    assert set(one) == {"top1", "nll", "brier", "ece"}
+    of_shares = {"top1", "top5", "balanced_accuracy"}
+    assert set(one) == of_shares | {"macro_f1", "nll", "brier", "ece"}
 
 
 def test_interval_of_a_mean_is_that_of_the_normal_approximation() -> None:
@@ -343,10 +409,64 @@ def test_interval_of_a_calibrated_networks_ece_is_not_shifted_up_by_noise() -> N
     assert low < result.ece / 2  # percentiles of the resamples would lie above the figure
 
 
-def test_intervals_of_a_perfect_classifier_are_points() -> None:
-    result = figures(made_rows([1.0] * 20, [True] * 20), names(2), num_resamples=20)
-    assert result.intervals["top1"] == (1.0, 1.0)
-    assert result.intervals["ece"] == (0.0, 0.0)
+@pytest.mark.parametrize("hit", [True, False])
+@pytest.mark.parametrize("n", [1, 2, 10, 300])
+def test_no_interval_is_a_point_if_all_are_right_or_all_are_wrong(n: int, hit: bool) -> None:
+    result = figures(made_rows([0.9] * n, [hit] * n), names(2), num_resamples=20)
+    assert set(result.intervals) == {"top1", "balanced_accuracy"}
+    for low, high in result.intervals.values():
+        assert (low, high) == pytest.approx(exact_wilson(n * hit, n), abs=1e-9)
+        assert high - low > 1 / (n + 2)
+
+
+def exact_wilson(hits: int, n: int) -> tuple[float, float]:
+    found = binomtest(hits, n).proportion_ci(method="wilson")
+    return found.low, found.high
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 40, 1000])
+def test_intervals_of_accuracies_are_those_of_scipy(n: int) -> None:
+    for hits in {0, 1, n // 3, n - 1, n}:
+        assert wilson(hits, n) == pytest.approx(exact_wilson(hits, n), abs=1e-12)
+
+
+def test_the_mean_of_shares_is_covered_by_its_interval() -> None:
+    random = np.random.default_rng(0)
+    shares, counts = np.array([0.99, 0.7, 0.9]), np.array([60, 8, 25])
+    drawn = random.binomial(counts, shares, size=(2000, 3))
+    bounds = (mean_of_shares(hits, counts) for hits in drawn)
+    covered = np.mean([low <= shares.mean() <= high for low, high in bounds])
+    assert 0.93 < covered < 0.99
+    assert mean_of_shares([7], [9]) == pytest.approx(wilson(7, 9))
+
+
+def few_mistakes(wrong: int, n: int = 40) -> Figures:
+    return figures(made_rows([0.9] * n, [i >= wrong for i in range(n)]), names(2))
+
+
+def test_losses_have_an_interval_only_with_five_images_of_either_kind() -> None:
+    of_losses = {"macro_f1", "nll", "brier", "ece"}
+    for wrong, there in ((0, False), (4, False), (5, True), (35, True), (36, False), (40, False)):
+        assert (of_losses <= set(few_mistakes(wrong).intervals)) == there
+
+
+@pytest.mark.parametrize(
+    ("wrong", "start"),
+    [(0, "0 of 40 images are wrong: fewer than 5"), (1, "1 of 40 images is wrong"),
+     (38, "2 of 40 images are right"), (20, "")],
+)  # fmt: skip
+def test_a_note_says_why_an_interval_is_missing(wrong: int, start: str) -> None:
+    notes = [note for note in interval_notes(few_mistakes(wrong)) if "no interval" in note]
+    assert bool(notes) == bool(start)
+    assert all(note.startswith(start) for note in notes)
+
+
+def test_a_note_says_why_an_interval_does_not_hold_its_value() -> None:
+    found = few_mistakes(20)
+    beside = dataclasses.replace(found, ece=0.0394, intervals={"ece": (0.0, 0.0322), "nll": (0, 1)})
+    assert "ends below the value" in interval_notes(beside)[0]
+    inside = dataclasses.replace(beside, ece=0.03)
+    assert interval_notes(inside) == []
 
 
 def test_no_resamples_give_no_intervals() -> None:

@@ -66,6 +66,7 @@ _RANGES = (
 Opt: TypeAlias = Literal["sgd_nesterov", "sgd", "rmsprop", "adamw"]
 Scheduler: TypeAlias = Literal["cosineannealinglr", "steplr", "exponentiallr"]
 AutoAugment: TypeAlias = Literal["none", "ta_wide"]
+SelectBy: TypeAlias = Literal["top1", "nll", "macro_f1", "balanced"]
 
 
 @Parameter(name="*")
@@ -136,7 +137,9 @@ class TrainConfig:
     time_budget: Annotated[str | None, Parameter(group=OPTIMISATION, negative=())] = None
     """Time to train, such as 90 (seconds), 10m or 2h; sets the number of epochs."""
     patience: Annotated[int | None, Parameter(group=OPTIMISATION, negative=())] = None
-    """Stop after this many epochs without a better top-1 on val."""
+    """Stop after this many epochs without a better one on val, by --select-by."""
+    select_by: Annotated[SelectBy, Parameter(group=OPTIMISATION)] = "top1"
+    """What on val decides which epoch is kept; balanced: the mean recall of the classes."""
     batch_size: Annotated[
         Literal["auto"] | int | None,
         Parameter(name=("--batch-size", "-b"), group=OPTIMISATION, negative=()),

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from softonce.config.fields import Data, Device
 from softonce.config.keywords import config_of
 from softonce.config.toml import from_toml
-from softonce.config.train import AutoAugment, Opt, Scheduler, TrainConfig
+from softonce.config.train import AutoAugment, Opt, Scheduler, SelectBy, TrainConfig
 from softonce.errors import ArgumentError
 from softonce.preprocessing import Fit, Interpolation, Mode
 
@@ -42,6 +42,7 @@ class TrainOptions(TypedDict, total=False):
     epochs: int | None
     time_budget: str | None
     patience: int | None
+    select_by: SelectBy
     batch_size: Literal["auto"] | int | None
     opt: Opt | None
     lr: Literal["find"] | float | None

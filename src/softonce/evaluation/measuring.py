@@ -11,7 +11,7 @@ from softonce.console import progress
 from softonce.distributed import raise_on_all_ranks
 from softonce.evaluation.result import Evaluation
 from softonce.groups import gather_rows
-from softonce.metrics import figures, score_rows
+from softonce.metrics import figures, one_vs_rest_auc, score_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softonce.data.loader import Loader
     from softonce.data.scan import Scan
     from softonce.engines import Engine
+    from softonce.metrics import Figures
 
 
 def measure(
@@ -42,10 +43,14 @@ def summarise(
 ) -> Evaluation:
     """Compute the figures of logits that are already there."""
     classes = readable.samples.classes
-    calibrated = figures(score_rows(logits, target, temperature=temperature), classes, seed=seed)
-    plain = calibrated
-    if temperature != 1.0:
-        plain = figures(score_rows(logits, target), classes, seed=seed)
+
+    def at(temperature: float) -> Figures:
+        rows = score_rows(logits, target, temperature=temperature)
+        auc = one_vs_rest_auc(logits, target, temperature=temperature)
+        return figures(rows, classes, auc=auc, seed=seed)
+
+    calibrated = at(temperature)
+    plain = calibrated if temperature == 1.0 else at(1.0)
     return Evaluation(split, classes, temperature, calibrated, plain, logits, readable)
 
 

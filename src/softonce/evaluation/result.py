@@ -11,7 +11,7 @@ import torch
 from softonce.console.tables import format_table
 from softonce.errors import ArgumentError, DataError
 from softonce.metrics import Figures, score_rows
-from softonce.metrics.table import build_table, column_names, figure_rows
+from softonce.metrics.table import build_table, column_names, figure_rows, interval_notes
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Evaluation:
 
     def table(self) -> Table:
         """Return the figures with their intervals, before and after the temperature."""
-        return build_table(self.title, self._rows(), self.temperature)
+        return build_table(self.title, self._rows(), self.temperature, interval_notes(self.figures))
 
     def worst(self, n: int = 20) -> list[ScoredImage]:
         """Return the images with the largest loss, the largest first.
@@ -144,23 +144,24 @@ class Evaluation:
             for row in self._rows()
         )
         title = html.escape(self.title)
+        notes = "".join(f"<p>{note}</p>" for note in interval_notes(self.figures))
         return (
             f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>"
+            f"<tbody>{body}</tbody></table>{notes}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `softonce evaluate --json` prints."""
         found = self.figures
-        names = ("n", "top1", "top5", "nll", "brier", "ece")
+        plain = ("auc", "nll", "brier", "ece", "adaptive_ece")
+        names = ("n", "top1", "top5", "balanced_accuracy", "macro_f1", *plain)
         return {
             "split": self.split,
             **{name: getattr(found, name) for name in names},
-            "adaptive_ece": found.adaptive_ece,
             "temperature": self.temperature,
             "intervals": {name: list(bounds) for name, bounds in found.intervals.items()},
             "per_class": found.per_class,
             "confusion": found.confusion,
-            "uncalibrated": {name: getattr(self.uncalibrated, name) for name in names[3:]},
+            "uncalibrated": {name: getattr(self.uncalibrated, name) for name in plain},
             "bad_files": [file.to_dict() for file in self.scan.bad_files],
         }

@@ -4,6 +4,7 @@
 together with `Rows.cat`; `figures` computes every number of a report from the whole.
 """
 
+from softonce.metrics.ranking import one_vs_rest_auc as one_vs_rest_auc
 from softonce.metrics.reliability import ReliabilityBin as ReliabilityBin
 from softonce.metrics.rows import Rows as Rows
 from softonce.metrics.rows import check_target as check_target

@@ -9,6 +9,13 @@ import numpy as np
 import torch
 
 from softonce.errors import ArgumentError
+from softonce.metrics.intervals import (
+    MIN_OF_EACH,
+    mean_of_shares,
+    percentiles,
+    resample,
+    wilson,
+)
 from softonce.metrics.reliability import (
     ReliabilityBin,
     adaptive_ece,
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_CONFUSION_CLASSES = 1000
 NUM_CONFUSED_PAIRS = 30
+NUM_TOP = 5
 
 ClassFigures = TypedDict(
     "ClassFigures",
@@ -58,12 +66,19 @@ class Figures:
     Args:
         n: number of samples.
         top1: fraction whose largest logit is the target's.
-        top5: fraction whose target is among the 5 largest logits.
+        top5: fraction whose target is among the 5 largest logits; None of five classes or fewer,
+            where it is always 1.
+        balanced_accuracy: mean recall of the classes that occur: every class counts alike.
+        macro_f1: mean F1 of the classes that occur or are predicted.
+        auc: mean area under the ROC curve, one class against the rest; None if it was not asked
+            for, or is not defined.
         nll: mean negative log-likelihood, in nats.
         brier: mean Brier score, from 0 to 2.
         ece: expected calibration error over 15 bins of equal width.
         adaptive_ece: the same over 15 bins of equal mass.
-        intervals: bootstrap 95 % intervals (low, high) of top1, nll, brier and ece.
+        intervals: 95 % intervals (low, high): of top1, top5 and balanced_accuracy always; of
+            macro_f1, nll, brier and ece with at least five samples right and five wrong, since
+            fewer say nothing about how far off these may be.
         per_class: precision, recall and F1 of every class, None where undefined; support.
         confusion: counts, a row per target and a column per prediction; empty above 1,000 classes.
         confused_pairs: the 30 most frequent mistakes, the most frequent first.
@@ -72,7 +87,10 @@ class Figures:
 
     n: int
     top1: float
-    top5: float
+    top5: float | None
+    balanced_accuracy: float
+    macro_f1: float
+    auc: float | None
     nll: float
     brier: float
     ece: float
@@ -84,13 +102,23 @@ class Figures:
     reliability: list[ReliabilityBin]
 
     @property
-    def can_miss_top5(self) -> bool:
-        """Whether `top5` can be below 1; of five classes or fewer it never is."""
-        return len(self.per_class) > 5
+    def num_right(self) -> int:
+        """How many samples were predicted as their own class."""
+        return round(self.n * self.top1)
+
+    @property
+    def num_wrong(self) -> int:
+        """How many samples were predicted as another class."""
+        return self.n - self.num_right
 
 
 def figures(
-    rows: Rows, classes: Sequence[str], *, seed: int = 0, num_resamples: int = 1000
+    rows: Rows,
+    classes: Sequence[str],
+    *,
+    auc: float | None = None,
+    seed: int = 0,
+    num_resamples: int = 1000,
 ) -> Figures:
     """Compute every figure of an evaluation.
 
@@ -100,6 +128,7 @@ def figures(
     Args:
         rows: the scored samples, all parts together.
         classes: the class names, in index order.
+        auc: of `one_vs_rest_auc`, which takes more than rows.
         seed: of the bootstrap; the same rows and seed give the same intervals.
         num_resamples: of the bootstrap; with 0 `intervals` is empty, as in a quick evaluation
             between two epochs.
@@ -119,22 +148,26 @@ def figures(
 
     Source:
         ECE: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2. Bins of equal
-        mass: Nixon et al. 2019, Measuring Calibration in Deep Learning, section 4. Bootstrap:
-        Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+        mass: Nixon et al. 2019, Measuring Calibration in Deep Learning, section 4. Intervals: as
+        `softonce.metrics.intervals` says.
     """
     _check_rows(rows, classes)
     target, pred = rows.target.numpy(), rows.pred.numpy()
     confidence, correct = rows.confidence.numpy(), (pred == target).astype(np.float64)
+    counts = _Counts.of(target, pred, len(classes))
     return Figures(
         n=len(rows),
         top1=float(correct.mean()),
-        top5=float(rows.in_top5.double().mean()),
+        top5=float(rows.in_top5.double().mean()) if len(classes) > NUM_TOP else None,
+        balanced_accuracy=counts.balanced_accuracy(),
+        macro_f1=counts.macro_f1(),
+        auc=auc,
         nll=float(rows.nll.mean()),
         brier=float(rows.brier.mean()),
         ece=binned_gap(bin_index(confidence), correct - confidence),
         adaptive_ece=adaptive_ece(confidence, correct),
-        intervals=_bootstrap(rows, seed=seed, num_resamples=num_resamples),
-        per_class=_per_class(target, pred, classes),
+        intervals=_intervals(rows, counts, seed=seed, num_resamples=num_resamples),
+        per_class=_per_class(counts, classes),
         confusion=_confusion(target, pred, len(classes)),
         confused_pairs=_confused_pairs(target, pred, len(classes)),
         reliability=reliability(confidence, correct),
@@ -155,35 +188,82 @@ def _check_rows(rows: Rows, classes: Sequence[str]) -> None:
         )
 
 
-def _bootstrap(rows: Rows, *, seed: int, num_resamples: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals from resamples of whole samples, one resample in memory at a time.
+@dataclass(frozen=True)
+class _Counts:
+    """Of every class (C,): its samples, how often it was predicted, and how often rightly."""
+
+    support: Column
+    predicted: Column
+    hits: Column
+
+    @classmethod
+    def of(
+        cls, target: Column, pred: Column, num_classes: int, weights: Column | None = None
+    ) -> _Counts:
+        """Count; each sample `weights` times, if there are any."""
+        hit = target == pred
+        own = None if weights is None else weights[hit]
+        parts = ((target, weights), (pred, weights), (target[hit], own))
+        return cls(*(np.bincount(index, weights, num_classes) for index, weights in parts))
+
+    def balanced_accuracy(self) -> float:
+        """Return the mean recall of the classes that occur."""
+        occurs = self.support > 0
+        return float((self.hits[occurs] / self.support[occurs]).mean())
+
+    def macro_f1(self) -> float:
+        """Return the mean F1 of the classes that occur or are predicted."""
+        whole = self.support + self.predicted
+        return float((2 * self.hits[whole > 0] / whole[whole > 0]).mean())
+
+
+def _intervals(
+    rows: Rows, counts: _Counts, *, seed: int, num_resamples: int
+) -> dict[str, tuple[float, float]]:
+    if num_resamples == 0:
+        return {}
+    occurs = counts.support > 0
+    num_right = int(counts.hits.sum())
+    found = {
+        "top1": wilson(num_right, len(rows)),
+        "balanced_accuracy": mean_of_shares(counts.hits[occurs], counts.support[occurs]),
+    }
+    if len(counts.support) > NUM_TOP:
+        found["top5"] = wilson(int(rows.in_top5.sum()), len(rows))
+    if min(num_right, len(rows) - num_right) < MIN_OF_EACH:
+        return found
+    return found | _bootstrap(rows, len(counts.support), seed=seed, num_resamples=num_resamples)
+
+
+def _bootstrap(
+    rows: Rows, num_classes: int, *, seed: int, num_resamples: int
+) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals from resamples of whole samples.
 
     A mean takes the percentiles of its resamples. ECE is a sum of absolute values, which noise
     only ever raises: all its resamples lie too high, as the figure itself does, so its interval is
     the reflected ("basic") one, cut off at 0.
     """
-    if num_resamples == 0:
-        return {}
-    correct = (rows.pred == rows.target).double()
-    means = torch.stack([correct, rows.nll, rows.brier]).numpy()
-    bins, gap = bin_index(rows.confidence.numpy()), (correct - rows.confidence).numpy()
-    resampled = np.empty((num_resamples, 4))
-    random = np.random.default_rng(seed)
-    for resample in resampled:
-        counts = np.bincount(random.integers(len(gap), size=len(gap)), minlength=len(gap))
-        resample[:3] = means @ counts / len(gap)
-        resample[3] = binned_gap(bins, gap * counts)
-    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    target, pred = rows.target.numpy(), rows.pred.numpy()
+    means = torch.stack([rows.nll, rows.brier]).numpy()
+    confidence = rows.confidence.numpy()
+    bins, gap = bin_index(confidence), (pred == target) - confidence
+
+    def statistics(counts: Column) -> list[float]:
+        f1 = _Counts.of(target, pred, num_classes, counts).macro_f1()
+        return [f1, *(means @ counts / len(gap)), binned_gap(bins, gap * counts)]
+
+    resampled = resample(statistics, len(gap), seed=seed, num_resamples=num_resamples)
+    low, high = percentiles(resampled)
     ece = binned_gap(bins, gap)
     low[3], high[3] = np.clip([2 * ece - high[3], 2 * ece - low[3]], 0.0, 1.0)
-    names = ("top1", "nll", "brier", "ece")
+    names = ("macro_f1", "nll", "brier", "ece")
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
-def _per_class(target: Column, pred: Column, classes: Sequence[str]) -> list[ClassFigures]:
+def _per_class(counts: _Counts, classes: Sequence[str]) -> list[ClassFigures]:
     support, predicted, hits = (
-        np.bincount(index, minlength=len(classes)).tolist()
-        for index in (target, pred, target[target == pred])
+        column.tolist() for column in (counts.support, counts.predicted, counts.hits)
     )
     return [
         {

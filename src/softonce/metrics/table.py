@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
+from softonce.metrics.intervals import MIN_OF_EACH
+from softonce.plurals import format_count
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from softonce.metrics.summary import Figures
 
 _FIGURES = (
     ("top-1", "top1", "{:.2%}"),
     ("top-5", "top5", "{:.2%}"),
+    ("balanced accuracy", "balanced_accuracy", "{:.2%}"),
+    ("macro-F1", "macro_f1", "{:.2%}"),
+    ("AUC", "auc", "{:.4f}"),
     ("NLL (nats)", "nll", "{:.4f}"),
     ("Brier", "brier", "{:.4f}"),
     ("ECE", "ece", "{:.2%}"),
     ("adaptive ECE", "adaptive_ece", "{:.2%}"),
 )
-_UNCHANGED = ("top1", "top5")
+_UNCHANGED = ("top1", "top5", "balanced_accuracy", "macro_f1")
 """What no temperature changes: the order of the logits stays."""
 
 
@@ -41,7 +49,7 @@ def figure_rows(found: Figures, plain: Figures, temperature: float) -> list[Figu
     calibrated = temperature != 1.0
     rows = []
     for label, name, form in _FIGURES:
-        if name == "top5" and not found.can_miss_top5:
+        if getattr(found, name) is None:
             continue
         low_high = found.intervals.get(name)
         interval = " to ".join(map(form.format, low_high)) if low_high else ""
@@ -53,15 +61,43 @@ def figure_rows(found: Figures, plain: Figures, temperature: float) -> list[Figu
     return rows
 
 
+def interval_notes(found: Figures) -> list[str]:
+    """Return what a reader has to know of the intervals, a sentence each."""
+    notes = []
+    if found.intervals and "nll" not in found.intervals:
+        kind, num = ("wrong", found.num_wrong) if found.top1 >= 0.5 else ("right", found.num_right)
+        verb = "is" if num == 1 else "are"
+        notes.append(
+            f"{num} of {format_count(found.n, 'image')} {verb} {kind}: fewer than {MIN_OF_EACH} do "
+            "not tell how far off macro-F1, NLL, Brier and ECE may be, so these have no interval."
+        )
+    low, high = found.intervals.get("ece", (0.0, 1.0))
+    if not low <= found.ece <= high:
+        notes.append(
+            "Noise makes the ECE larger, never smaller: its interval is corrected for that, and "
+            "ends below the value."
+        )
+    return notes
+
+
 def column_names(temperature: float) -> tuple[str, ...]:
     """Return the headings of the rows' columns."""
     names = ("", "value", "95 % interval")
     return names if temperature == 1.0 else (*names, "at temperature 1")
 
 
-def build_table(title: str, rows: list[FigureRow], temperature: float) -> Table:
-    """Return the rows as a table of the terminal."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def build_table(
+    title: str, rows: list[FigureRow], temperature: float, notes: Sequence[str] = ()
+) -> Table:
+    """Return the rows as a table of the terminal, with the notes beneath."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption="\n".join(notes) or None,
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     first, *others = names = column_names(temperature)
     table.add_column(first)
     for name in others:

@@ -12,6 +12,7 @@ import jinja2
 
 from softonce.files import write_text
 from softonce.floors import double_softmax_floor
+from softonce.metrics.table import interval_notes
 from softonce.plurals import format_count
 from softonce.report import charts
 
@@ -165,6 +166,7 @@ def _context(report: Report) -> dict[str, Any]:
         "figures": report.figures,
         "classes": report.classes,
         "guessing": math.log(num_classes),
+        "few_mistakes": [] if "nll" in report.figures.intervals else interval_notes(report.figures),
         **_training(report),
         "diagrams": _diagrams(report),
         "matrix": _cells(report.figures.confusion) if is_small else [],

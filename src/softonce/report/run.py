@@ -66,7 +66,9 @@ def write_run_report(
 def _selection(evaluation: Evaluation, metadata: Metadata) -> str:
     """Return what val has chosen in this run, and what that means for the figures."""
     best, epochs = metadata.training["best_epoch"], metadata.training["epochs"]
-    chosen = [f"chose the epoch ({best} of {epochs})"] if epochs > 1 else []
+    by = metadata.training.get("select_by")
+    how = f", by --select-by {by}" if by else ""
+    chosen = [f"chose the epoch ({best} of {epochs}{how})"] if epochs > 1 else []
     if evaluation.temperature != 1.0:
         chosen.append(f"fitted the temperature ({evaluation.temperature:.3g})")
     if not chosen:

@@ -38,7 +38,7 @@ class Progress:
         step: optimizer steps so far.
         seconds: time spent so far, over all sittings.
         num_rows: rows of `metrics.jsonl` that are behind this state.
-        best: epoch, top1 and nll of the best epoch so far.
+        best: epoch, top1, nll, macro_f1 and balanced_accuracy of the best epoch so far.
         plateau: epochs in a row at the floor of a double softmax.
         least_loss: that of the epoch with the smallest one.
         extended_at: epochs that were complete when more were asked for.

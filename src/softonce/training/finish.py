@@ -101,5 +101,9 @@ def _fit_temperature(logits: Tensor, target: Tensor) -> float:
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
     found = evaluation.figures
-    names = ("n", "top1", "top5", "nll", "brier", "ece")
-    return {"split": evaluation.split, **{name: getattr(found, name) for name in names}}
+    names = (
+        "n", "top1", "top5", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "ece",
+    )  # fmt: skip
+    values = {name: getattr(found, name) for name in names}
+    known = {name: value for name, value in values.items() if value is not None}
+    return {"split": evaluation.split, **known}

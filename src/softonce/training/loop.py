@@ -28,11 +28,12 @@ from softonce.metrics import figures, score_rows
 from softonce.training.first_batch import write_first_batch
 from softonce.training.job import Saver, check_finite
 from softonce.training.profiling import in_section, profile_steps
+from softonce.training.selection import FIELDS, LABELS, is_better, values_of
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
 from softonce.training.watching import watch_floor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor, nn
 
@@ -70,14 +71,15 @@ def fit(job: Job) -> None:
 
 
 def _is_out_of_patience(job: Job) -> bool:
-    """Say whether `--patience` epochs have passed since the best one."""
+    """Return whether `--patience` epochs have passed since the best one."""
     where, patience = job.state.progress, job.plan.patience
     if patience is None or not where.best:
         return False
     since = max(where.best["epoch"], where.extended_at)  # more epochs are a new chance
     if where.epoch - since < patience:
         return False
-    LOG.info("stopping early: no better top-1 on val since epoch %d", where.best["epoch"])
+    what = LABELS[job.plan.select_by]
+    LOG.info("stopping early: no better %s on val since epoch %d", what, where.best["epoch"])
     return True
 
 
@@ -158,23 +160,31 @@ def _finish_epoch(job: Job, speed: float) -> None:
     found = _evaluate(job, network)
     where.epoch, where.batch = where.epoch + 1, 0
     job.state.sums.zero_()
-    if not where.best or (found.top1, -found.nll) > (where.best["top1"], -where.best["nll"]):
-        where.best = {"epoch": where.epoch, "top1": found.top1, "nll": found.nll}
+    values = values_of(found)
+    if is_better(values, where.best, job.plan.select_by):
+        where.best = {"epoch": where.epoch, **values}
         on_rank_zero(lambda: _write_best(job, network))
     _watch(job, loss, top1, found)
     on_rank_zero(lambda: _write_rows(job, loss, top1, found, speed))
     where.num_rows += 2
     job.saver.save()
     EPOCHS.info(
-        "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%%s",
+        "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%%s%s",
         where.epoch,
         job.plan.epochs,
         loss,
         100 * top1,
         found.nll,
         100 * found.top1,
+        _selected(job, values),
         f"  {speed:.0f} img/s" if speed else "",
     )
+
+
+def _selected(job: Job, values: Mapping[str, float]) -> str:
+    """Return what the epoch is chosen by, if the line does not have it already."""
+    by = job.plan.select_by
+    return "" if by in ("top1", "nll") else f" {LABELS[by]} {values[FIELDS[by]]:.2%}"
 
 
 def _evaluate(job: Job, network: nn.Module) -> Figures:
@@ -193,8 +203,11 @@ def _evaluate(job: Job, network: nn.Module) -> Figures:
 def _write_best(job: Job, network: nn.Module) -> None:
     """Write the weights as `model.safetensors`."""
     where = job.state.progress
-    metrics = {"split": "val", "top1": where.best["top1"], "nll": where.best["nll"]}
-    training = job.metadata.training | {"best_epoch": where.best["epoch"], "metrics": metrics}
+    values = {name: value for name, value in where.best.items() if name != "epoch"}
+    training = job.metadata.training | {
+        "best_epoch": where.best["epoch"],
+        "metrics": {"split": "val", **values},
+    }
     metadata = replace(job.metadata, training=training)
     write_artefact(job.run.artefact, network.state_dict(), metadata)
 
@@ -204,7 +217,7 @@ def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float
     common = {"step": where.step, "epoch": where.epoch, "seconds": round(job.saver.seconds(), 2)}
     lr = job.schedule.lr(where.step - 1)
     trained = {"split": "train", "loss": loss, "top1": top1, "lr": lr}
-    validated = {"split": "val", "top1": found.top1, "nll": found.nll, "ece": found.ece}
+    validated = {"split": "val", **values_of(found), "ece": found.ece}
     if speed:
         trained["images_per_second"] = round(speed, 1)
     for row in (common | trained, common | validated):

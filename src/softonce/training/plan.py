@@ -228,7 +228,7 @@ def say_plan(plan: Plan, *, steps_per_epoch: int, has_loss: bool) -> None:
     else:
         how = ""
     LOG.info(
-        "%s at %d px, %s of %s, batch %d, %s with lr %g (warm-up %.3g epochs, then %s), "
+        "%s at %d px, %s of %s, batch %d, %s with lr %g (warm-up %s, then %s), "
         "weight decay %g, %s%s%s",
         plan.model,
         plan.size,
@@ -237,13 +237,17 @@ def say_plan(plan: Plan, *, steps_per_epoch: int, has_loss: bool) -> None:
         plan.batch_size,
         plan.opt,
         plan.lr,
-        plan.lr_warmup_epochs,
+        _in_words(plan.lr_warmup_epochs),
         "cosine" if plan.lr_scheduler == "cosineannealinglr" else plan.lr_scheduler,
         plan.weight_decay,
         plan.augment if plan.augment != "none" else "no augmentation",
         ", bfloat16" if plan.amp else ", float32",
         ", compiled" * plan.compile + how,
     )
+
+
+def _in_words(epochs: float) -> str:
+    return "1 epoch" if epochs == 1 else f"{epochs:.3g} epochs"
 
 
 def with_absolute_paths(config: TrainConfig, data: str) -> TrainConfig:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata
+from softonce.config import TrainConfig
 from softonce.config.train_options import TrainOptions, asked_of
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
@@ -65,7 +66,6 @@ from softonce.training.weights import with_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from softonce.config import TrainConfig
     from softonce.config.fields import Data
     from softonce.models import Network
     from softonce.preprocessing import Preprocessing
@@ -352,6 +352,8 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
         "num_train": len(splits.train),
         "num_val": len(splits.val),
     }
+    if plan.select_by != TrainConfig.select_by:
+        training["select_by"] = plan.select_by
     if splits.listed.split_off:
         training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
         training["listing"] = splits.listed.listing
