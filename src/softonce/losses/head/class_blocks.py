@@ -8,14 +8,14 @@ on a CPU than rows over all classes, whose products are skinny. Index targets on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from softonce.losses.kernels.blocked import describe, normalize_others_
 from softonce.losses.kernels.interface import Mass, Rows
 from softonce.losses.kernels.memory import in_huge_pages
+from softonce.losses.kernels.parts import describe, join, normalize_others_, share_of
 from softonce.losses.kernels.products import prefers_onednn
 from softonce.losses.row_maths import HALF_DTYPES, accumulation_dtype, times
 from softonce.losses.tuning import tuning
@@ -26,18 +26,7 @@ if TYPE_CHECKING:
     from softonce.losses.head.parameters import Gradients, Head
     from softonce.losses.head.predictions import Predictions
     from softonce.losses.kernels.interface import Factor
-
-
-class _Block(NamedTuple):
-    """What a block of classes says of its rows.
-
-    Args:
-        largest: the largest logit beside the anchor, (n, 1).
-        sums: the sum of `exp(logits - largest)` without the anchor, (n, 1).
-    """
-
-    largest: Tensor
-    sums: Tensor
+    from softonce.losses.kernels.parts import Others
 
 
 def is_faster(head: Head, mass: Mass) -> bool:
@@ -86,7 +75,7 @@ class ClassBlocks:
 
     def _describe(
         self, rows: slice, seen: Predictions | None, room: int
-    ) -> tuple[Rows, list[_Block], list[Tensor]]:
+    ) -> tuple[Rows, list[Others], list[Tensor]]:
         """Return the rows with a mass of 1 at their target, and what each block says of them.
 
         Of the first blocks, as many as there is room for, in bytes, the softmax of the others is
@@ -94,7 +83,7 @@ class ClassBlocks:
         """
         index = self._index(rows)
         at_anchor = index.new_empty(len(index), dtype=accumulation_dtype(self.head.dtype))
-        blocks: list[_Block] = []
+        blocks: list[Others] = []
         kept: list[Tensor] = []
         for classes in self._class_blocks(len(index)):
             room -= len(index) * (classes.stop - classes.start) * at_anchor.itemsize
@@ -104,14 +93,10 @@ class ClassBlocks:
                 seen.look(logits, rows, classes.start)
             at_anchor[own[0]] = logits[own]
             logits[own] = -torch.inf
-            blocks.append(_Block(*normalize_others_(logits)))
+            blocks.append(normalize_others_(logits))
             if room >= 0:
                 kept.append(logits)
-        largest, sums = (torch.cat(values, 1) for values in zip(*blocks, strict=True))
-        top = largest.amax(1, keepdim=True)
-        differences = (largest - top).nan_to_num_(0.0, None, -torch.inf)
-        total = (sums * differences.exp_()).sum(1)
-        return describe(at_anchor, top.squeeze(1), total), blocks, kept
+        return describe(at_anchor, join(blocks).of_rows()), blocks, kept
 
     def _weigh(self, rows: slice, known: Rows, spread: Tensor | None) -> Rows:
         """Return the rows with the loss of their whole mass."""
@@ -141,7 +126,7 @@ class ClassBlocks:
         gradients: Gradients,
         upstream: Factor,
         upstream_lse: Tensor | None = None,
-        blocks: Sequence[_Block] = (),
+        blocks: Sequence[Others] = (),
         kept: Sequence[Tensor] = (),
     ) -> None:
         index, spread = self._index(rows), self.mass.spread
@@ -165,9 +150,8 @@ class ClassBlocks:
                 dlogits = self._logits(part, rows)
                 chance = (dlogits[own] - known.largest[own[0]]).exp_() / known.total[own[0]]
                 dlogits[own] = -torch.inf
-                block = _Block(*normalize_others_(dlogits, blocks[number] if blocks else None))
-            share = block.sums.squeeze(1) * (block.largest.squeeze(1) - known.largest).exp_()
-            dlogits.mul_((factor * share / known.total).unsqueeze(1))
+                block = normalize_others_(dlogits, blocks[number] if blocks else None)
+            dlogits.mul_((factor * share_of(block.of_rows(), known)).unsqueeze(1))
             if spread is not None:
                 dlogits.addcmul_(spread[classes], upstream.unsqueeze(1), value=-1)
             dlogits[own] = at_anchor[own[0]] + of_chance[own[0]] * chance

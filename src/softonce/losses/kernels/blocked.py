@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import torch
 
 from softonce.losses.kernels.interface import Mass, Rows
+from softonce.losses.kernels.parts import describe, normalize_others_
 from softonce.losses.row_maths import accumulation_dtype, per_class, times
 from softonce.losses.tuning import tuning
 
@@ -48,7 +49,7 @@ def forward_rows(
         part = _part(work, mass, block)
         at_anchor = work.gather(1, part.anchor)
         moment = None if part.dense is None else part.moment(work, at_anchor)
-        rows = describe(at_anchor, *normalize_others_(work.scatter_(1, part.anchor, -torch.inf)))
+        rows = describe(at_anchor, normalize_others_(work.scatter_(1, part.anchor, -torch.inf)))
         if dlogits is not None:
             chance = None if part.dense is None else _chance(at_anchor, rows.largest, rows.total)
             part.differentiate_(work, rows.others / rows.total, chance, _at(scale, block))
@@ -158,41 +159,6 @@ def _gap(logits: Tensor, anchor: Tensor) -> Tensor:
     return largest - logits.gather(1, anchor)
 
 
-def normalize_others_(
-    others: Tensor, known: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Turn logits, -inf at the anchor, into their softmax.
-
-    Args:
-        others: (n, c) or (n, c, l).
-        known: what this function has returned for the same logits before, so that it need not look.
-
-    Returns:
-        The largest logit, and the sum of `exp(others - largest)`: -inf and 0 where all are -inf,
-        and their softmax is 0.
-    """
-    largest, total = known or (others.amax(1, keepdim=True), None)
-    is_alone = largest == -torch.inf if largest.amin().item() == -torch.inf else None
-    if is_alone is not None:
-        others.masked_fill_(is_alone, 0)
-    torch.softmax(others, 1, out=others)
-    if total is None:
-        total = others.amax(1, keepdim=True).reciprocal_()
-    if is_alone is not None:
-        others.masked_fill_(is_alone, 0)
-        total.masked_fill_(is_alone, 0)
-    return largest, total
-
-
-def describe(at_anchor: Tensor, largest: Tensor, others: Tensor) -> Rows:
-    """Return the rows, of mass 1 at the anchor, from the anchor's logit and the others' sum."""
-    top = torch.maximum(at_anchor, largest)
-    gap = at_anchor - top
-    others = others * (largest - top).exp_()
-    excess = others + gap.expm1()
-    return Rows(excess.log1p() - gap, top, 1 + excess, others)
-
-
 class _Part(NamedTuple):
     """The effective target of one block: `own` at the anchor, and `dense` at every class.
 
@@ -255,22 +221,19 @@ class _Part(NamedTuple):
 
 
 def _part(work: Tensor, mass: Mass, block: Block) -> _Part:
-    keep, spread = per_class(mass.keep, work), per_class(mass.spread, work)
-    if mass.probs is not None:
+    keep, dense = per_class(mass.keep, work), mass.dense(work, block)
+    if mass.index is None and dense is not None:
         anchor = work.argmax(1, keepdim=True)
-        dense = mass.probs[block].to(work.dtype)
-        dense = dense if keep is None else dense * keep
-        dense = dense if spread is None else dense + spread
         whole = dense.sum(1, keepdim=True)
         at = dense.gather(1, anchor)
         return _Part(anchor, whole, dense, whole - at, at)
     assert mass.index is not None  # noqa: S101 - one of the two is there
     anchor = mass.index.unsqueeze(1)[block]
     own = 1.0 if keep is None else keep.expand_as(work).gather(1, anchor)
-    if spread is None:
+    if dense is None:
         return _Part(anchor, own)
-    total, at = spread.sum(), spread.expand_as(work).gather(1, anchor)
-    return _Part(anchor, own + total, spread, total - at, own + at)
+    total, at = dense.sum(), dense.expand_as(work).gather(1, anchor)
+    return _Part(anchor, own + total, dense, total - at, own + at)
 
 
 def _blocks(logits: Tensor) -> Iterator[Block]:

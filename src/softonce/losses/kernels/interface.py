@@ -26,9 +26,11 @@ keeps its loss `log1p(others)` and its gradient `-others / S`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import torch
+
+from softonce.losses.row_maths import per_class
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,6 +133,31 @@ class Mass:
     def is_plain(self) -> bool:
         """Whether the mass is 1 at a class index, and 0 elsewhere."""
         return self.index is not None and self.keep is None and self.spread is None
+
+    def dense(self, scores: Tensor, block: Any = ...) -> Tensor | None:
+        """Return the mass beside what a class index has, broadcast to the scores; None is 0.
+
+        Args:
+            scores: of the rows, in the dtype to compute in.
+            block: which of the probabilities are theirs.
+        """
+        spread = per_class(self.spread, scores)
+        if self.probs is None:
+            return spread
+        keep, dense = per_class(self.keep, scores), self.probs[block].to(scores.dtype)
+        dense = dense if keep is None else dense * keep
+        return dense if spread is None else dense + spread
+
+    def narrow_classes(self, classes: slice) -> Mass:
+        """Return the mass of some classes, to which the probabilities are narrowed already.
+
+        An index counts from their first: it may lie in front of them, or behind.
+        """
+        index = None if self.index is None else self.index - classes.start
+        keep, spread = (
+            None if values is None else values[classes] for values in (self.keep, self.spread)
+        )
+        return replace(self, index=index, keep=keep, spread=spread)
 
     def narrow(self, rows: slice) -> Mass:
         """Return the mass of some rows."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from softonce.groups import gather_stacked
 from softonce.losses.head.predictions import find_largest
+from softonce.losses.kernels.interface import Mass
 from softonce.losses.kernels.softcap import cap, slope_of
-from softonce.losses.row_maths import accumulation_dtype, as_batch
+from softonce.losses.row_maths import IndexTarget, accumulation_dtype, as_batch
 from softonce.losses.rows.checks import index_target
 from softonce.losses.sharding.collectives import sum_parts_
-from softonce.losses.sharding.row_parts import (
-    Anchor,
-    IndexMass,
-    ProbsMass,
-    combine,
-    describe_,
-    differentiate_,
-)
+from softonce.losses.sharding.row_parts import combine, describe_, differentiate_
 from softonce.losses.tuning import tuning
 
 if TYPE_CHECKING:
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.losses.sharding.partition import Arguments, Shards
-    from softonce.losses.sharding.row_parts import BlockMass
     from softonce.shapes import Reduction
 
 
@@ -45,10 +38,7 @@ class ShardedRows:
         rows_per_chunk: the same on all ranks, as each chunk is an exchange.
         total: what the mean divides by, ().
         counted: the numbers of the rows that are not ignored; None where all count.
-        mass: the effective target of these rows, for this rank's classes; with probabilities the
-            given ones, still without `keep` and `spread`.
-        keep: a factor for the probabilities of each class, (c,).
-        spread: what is added to them, (c,).
+        mass: the effective target of these rows, for this rank's classes.
     """
 
     shards: Shards
@@ -58,22 +48,12 @@ class ShardedRows:
     rows_per_chunk: int
     total: Tensor
     counted: Tensor | None
-    mass: BlockMass
-    keep: Tensor
-    spread: Tensor
+    mass: Mass
 
     @property
     def given(self) -> Tensor | None:
         """The caller's own tensor that a gradient reads again; class indices are copied."""
-        return self.mass.probs if isinstance(self.mass, ProbsMass) else None
-
-    def chunk(self, rows: slice) -> BlockMass:
-        """Return the effective target of some of the rows."""
-        if isinstance(self.mass, ProbsMass):
-            probs = self.mass.probs[rows].to(self.keep.dtype)
-            return ProbsMass(torch.addcmul(self.spread, probs, self.keep))
-        anchor = Anchor(*(field[rows] for field in self.mass.anchor))
-        return replace(self.mass, anchor=anchor, at_target=self.mass.at_target[rows])
+        return self.mass.probs
 
     def select(self, rows: Tensor) -> Tensor:
         """Return those of the rows that count."""
@@ -160,24 +140,19 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
     """Make the effective target: of `(1 - eps) w q + eps w / C` this rank's classes."""
     features, num_classes = arguments.features, shards.num_classes
     options = arguments.options
-    smoothing = options.label_smoothing
-    ones = features.new_ones(num_classes, dtype=accumulation_dtype(features.dtype))
-    weight = ones if arguments.weight is None else arguments.weight.to(ones)
-    spread = (smoothing / num_classes * weight)[shards.own]
-    keep = (1 - smoothing) * weight
-    counted = None
-    mass: BlockMass
+    dtype, weight = accumulation_dtype(features.dtype), arguments.weight
+    weight = None if weight is None else weight.to(features.device, dtype)
     features, target = as_batch(features), arguments.target
+    counted, total = None, features.new_tensor(len(features), dtype=dtype)
+    classes: IndexTarget | Tensor
     if arguments.has_probs:
-        target = as_batch(target)
-        is_whole = target.shape[1] == num_classes
-        mass = ProbsMass(target[:, shards.own] if is_whole else target)
-        total = ones.new_tensor(len(features))
+        classes = as_batch(target)
+        classes = classes[:, shards.own] if classes.shape[1] == num_classes else classes
     else:
-        index, counted, outside = _counted_index(target, num_classes, options.ignore_index)
-        total = weight[index].sum()
-        at_target = keep[index] if outside is None else keep[index].masked_fill(outside, torch.nan)
-        mass = _own_mass(index, at_target, shards.own, spread if smoothing else None)
+        classes, counted = _counted_target(target, num_classes, options.ignore_index)
+        index = classes.safe.squeeze(1)
+        total = total.new_tensor(len(index)) if weight is None else weight[index].sum()
+    mass = Mass.of(classes, num_classes, weight, options.label_smoothing, dtype)
     fitting = max(tuning().chunk_rows, tuning().shard_chunk_logits // max(1, shards.widest))
     return ShardedRows(
         shards=shards,
@@ -187,31 +162,20 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
         rows_per_chunk=arguments.rows_per_chunk or fitting,
         total=total,
         counted=counted,
-        mass=mass,
-        keep=keep[shards.own],
-        spread=spread,
+        mass=mass.narrow_classes(shards.own),
     )
 
 
-def _counted_index(
+def _counted_target(
     target: Tensor, num_classes: int, ignore_index: int
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return the class indices of the rows that count, these rows, and whether one is outside."""
-    classes = index_target(target, num_classes, ignore_index)
-    index, outside, counted = classes.safe.squeeze(1), classes.outside, None
-    if classes.ignored is not None:
-        counted = (~classes.ignored.squeeze(1)).nonzero().squeeze(1)
-        index = index[counted]
-        outside = None if outside is None else outside.squeeze(1)[counted]
-    return index, counted, outside
-
-
-def _own_mass(index: Tensor, at_target: Tensor, own: slice, spread: Tensor | None) -> IndexMass:
-    """Return the mass of class indices for this rank's classes."""
-    is_here = (index >= own.start) & (index < own.stop)
-    place = (index - own.start).where(is_here, 0).unsqueeze(1)
-    at_target = at_target.where(is_here, 0).unsqueeze(1)
-    return IndexMass(Anchor(place, is_here.unsqueeze(1)), at_target, spread)
+) -> tuple[IndexTarget, Tensor | None]:
+    """Return the class indices of the rows that count, and these rows; None if all do."""
+    whole = index_target(target, num_classes, ignore_index)
+    safe, ignored, outside = whole.parts
+    if ignored is None:
+        return whole, None
+    counted = (~ignored.squeeze(1)).nonzero().squeeze(1)
+    return IndexTarget(safe[counted], None, None if outside is None else outside[counted]), counted
 
 
 def _predict(logits: Tensor, shards: Shards) -> Tensor:
@@ -250,10 +214,10 @@ def run(
         pred: where the class of each row's largest logit is written; None writes none.
     """
     shards = plan.shards
-    losses = plan.keep.new_empty(len(head.features))
+    losses = plan.total.new_empty(len(head.features))
     for start in range(0, len(losses), plan.rows_per_chunk):
         rows = slice(start, min(start + plan.rows_per_chunk, len(losses)))
-        logits, mass = head.logits(rows), plan.chunk(rows)
+        logits, mass = head.logits(rows), plan.mass.narrow(rows)
         if pred is not None:
             pred[rows] = _predict(logits, shards)
         logits, slope = cap(logits, plan.softcap), None
