@@ -47,7 +47,7 @@ def test_the_compiled_loss_is_the_eager_one(reduction, label_smoothing):
 def test_the_operators_keep_torchs_rules(reduction, needs, softcap):
     leaves, target = problem(torch.float32)
     leaves = [leaf.requires_grad_(need) for leaf, need in zip(leaves, needs, strict=True)]
-    options = (target, None, -100, 0.1, softcap, reduction, torch.float32, needs)
+    options = (target, None, reduction, -100, 0.1, softcap, torch.float32, needs)
     torch.library.opcheck(compiled._forward, (*leaves, *options))
     upstream = torch.ones(9 if reduction == "none" else ())
     plain = [leaf.detach() for leaf in leaves]
@@ -67,7 +67,7 @@ def test_the_operators_gradients_lie_in_memory_as_they_say(
     if has_ignored:
         target[2] = -100
     columns = [draw(seed, 5, rows, dtype=torch.float32).t() for seed, rows in ((1, 9), (2, 7))]
-    tensors = (*columns, None, target, None, -100, 0.1, None, reduction, torch.float32, [True] * 3)
+    tensors = (*columns, None, target, None, reduction, -100, 0.1, None, torch.float32, [True] * 3)
     utils = ("test_schema", "test_faketensor")
     torch.library.opcheck(compiled._forward, tensors, test_utils=utils)
     upstream = torch.ones(9 if reduction == "none" else ())

@@ -7,9 +7,8 @@ derivative; derivatives of higher order are for eager mode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 - torch reads the annotations
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,20 @@ from torch import Tensor
 from softonce.losses.head.problem import HeadProblem
 from softonce.losses.row_maths import accumulation_dtype
 from softonce.losses.rows.autograd import needs_gradient
-from softonce.losses.rows.objective import Loss, Objective, objective_of
+from softonce.losses.rows.objective import objective_of
 from softonce.losses.rows.options import LossOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from softonce.losses.rows.objective import Loss, Objective
+
+
+_TENSORS = "Tensor features, Tensor weight, Tensor? bias, Tensor target, Tensor? class_weight"
+_OPTIONS = (
+    "str reduction, int ignore_index, float label_smoothing, float? softcap, "
+    "ScalarType dtype, bool[3] needs"
+)
 
 
 def linear_cross_entropy(
@@ -32,34 +43,24 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Return the loss of features (N, D) and weight (C, D) through the operator."""
     needs = [needs_gradient(tensor) for tensor in (features, weight, bias)]
-    spelled = (options.ignore_index, options.label_smoothing, options.softcap, options.reduction)
+    spelled = (options.reduction, options.ignore_index, options.label_smoothing, options.softcap)
     tensors = (features, weight, bias, target, class_weight)
     loss: Tensor = _forward(*tensors, *spelled, dtype, needs)[0]
     return loss
 
 
-@torch.library.custom_op("softonce::linear_cross_entropy", mutates_args=())
-def _forward(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    target: Tensor,
-    class_weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    softcap: float | None,
-    reduction: str,
-    dtype: torch.dtype,
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@torch.library.custom_op(
+    "softonce::linear_cross_entropy",
+    mutates_args=(),
+    schema=f"({_TENSORS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the loss, and the gradients of features, weight and bias if they are made.
 
     These are the sums, in the accumulation dtype: what is upstream comes before they are rounded.
     """
-    tensors = (features, weight, bias)
-    problem = _problem(
-        tensors, target, class_weight, ignore_index, label_smoothing, softcap, reduction, dtype
-    )
+    tensors, needs, problem = _read(arguments)
+    features, weight, bias = tensors
     kept = problem.objective.kept_rows()
     if kept is None or len(kept) == 0:
         found, (_, sums) = problem.value(tensors, needs)
@@ -71,26 +72,15 @@ def _forward(
     return _single(problem.objective.widen(found, kept)), *_fill(parts, features)
 
 
-@torch.library.custom_op("softonce::linear_cross_entropy_backward", mutates_args=())
-def _backward(
-    upstream: Tensor,
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    target: Tensor,
-    class_weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    softcap: float | None,
-    reduction: str,
-    dtype: torch.dtype,
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
+@torch.library.custom_op(
+    "softonce::linear_cross_entropy_backward",
+    mutates_args=(),
+    schema=f"(Tensor upstream, {_TENSORS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+)
+def _backward(upstream: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients if each row has its own factor upstream."""
-    tensors = (features, weight, bias)
-    problem = _problem(
-        tensors, target, class_weight, ignore_index, label_smoothing, softcap, reduction, dtype
-    )
+    tensors, needs, problem = _read(arguments)
+    features, weight, bias = tensors
     kept = problem.objective.kept_rows()
     if kept is None or len(kept) == 0:
         return _fill(problem.gradient(tensors, needs, None, [upstream]), features)
@@ -101,9 +91,22 @@ def _backward(
     return _fill([_widen(of_features, kept, features), *others], features)
 
 
+def _read(arguments: Sequence[Any]) -> tuple[tuple[Any, Any, Any], Sequence[bool], HeadProblem]:
+    """Return features, weight and bias, which of them need a gradient, and the problem."""
+    features, weight, bias, target, class_weight, *spelled, dtype, needs = arguments
+    objective: Objective = objective_of(
+        torch.Size((features.shape[0], weight.shape[0])),
+        target,
+        class_weight,
+        LossOptions(*spelled),
+        like=features.new_empty((), dtype=accumulation_dtype(dtype)),
+    )
+    return (features, weight, bias), needs, HeadProblem(objective, dtype)
+
+
 @_forward.register_fake
 def _(features: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Any:
-    *_, reduction, dtype, needs = options
+    reduction, dtype, needs = options[2], *options[-2:]
     shape = (features.shape[0],) if reduction == "none" else ()
     loss = features.new_empty(shape, dtype=accumulation_dtype(dtype))
     tensors, made = (features, weight, bias), [need and reduction != "none" for need in needs]
@@ -146,27 +149,6 @@ def _widen(part: Tensor | None, kept: Tensor, features: Tensor) -> Tensor | None
     return torch.zeros_like(features, dtype=part.dtype).index_copy_(0, kept, part)
 
 
-def _problem(
-    tensors: tuple[Tensor, Tensor, Tensor | None],
-    target: Tensor,
-    class_weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-    softcap: float | None,
-    reduction: Any,
-    dtype: torch.dtype,
-) -> HeadProblem:
-    features, weight, _ = tensors
-    objective: Objective = objective_of(
-        torch.Size((features.shape[0], weight.shape[0])),
-        target,
-        class_weight,
-        LossOptions(reduction, ignore_index, label_smoothing, softcap),
-        like=features.new_empty((), dtype=accumulation_dtype(dtype)),
-    )
-    return HeadProblem(objective, dtype)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:5], *output[1:])
     ctx.options = inputs[5:]
@@ -174,7 +156,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _differentiate(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Any, ...]:
     inputs, made = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
-    reduction, needs = ctx.options[3], ctx.options[-1]
+    reduction, needs = ctx.options[0], ctx.options[-1]
     if reduction == "none":
         made = _backward(upstream, *inputs, *ctx.options)
     else:

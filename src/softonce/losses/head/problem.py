@@ -117,7 +117,7 @@ class HeadProblem:
         return target.blank(features) if isinstance(target, IndexTarget) else features
 
     def _loop(self, head: Head, *, loss_only: bool = False) -> RowChunks | class_blocks.ClassBlocks:
-        mass = self.objective.mass(len(head.weight))
+        mass = self.objective.mass
         if self.objective.options.softcap is None and class_blocks.is_faster(head, mass):
             return class_blocks.ClassBlocks(head, mass)
         return RowChunks(head.narrow(_ALL), mass, self.objective.kernel(head.features), loss_only)

@@ -166,13 +166,13 @@ class LogitsProblem:
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
         """Make the gradient with the loss where one number is upstream of it."""
         logits: Tensor = tensors[0]
-        mass, scale, dlogits = self.objective.mass(logits.shape[1]), None, None
+        scale, dlogits = None, None
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
             dlogits = in_huge_pages(torch.empty_like(logits, memory_format=torch.contiguous_format))
             scale = self.objective.scale(logits.numel() // logits.shape[1])
         loss_only = not needs[0] and not self.objective.options.return_lse
         rows = self.objective.kernel(logits).forward_rows(
-            logits, mass, scale=scale, dlogits=dlogits, loss_only=loss_only
+            logits, self.objective.mass, scale=scale, dlogits=dlogits, loss_only=loss_only
         )
         return self.objective.reduce(rows), (rows, dlogits)
 
@@ -196,9 +196,8 @@ class LogitsProblem:
             return [dlogits]
         dlogits = in_huge_pages(torch.empty_like(logits))
         of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
-        mass = self.objective.mass(logits.shape[1])
         self.objective.kernel(logits).backward_rows(
-            logits, mass, rows, dlogits, upstream=of_loss, upstream_lse=of_lse
+            logits, self.objective.mass, rows, dlogits, upstream=of_loss, upstream_lse=of_lse
         )
         return [dlogits]
 
@@ -206,8 +205,9 @@ class LogitsProblem:
         """Make the gradient again, times a factor: in half precision it would round twice."""
         scale = self.objective.scale(logits.numel() // logits.shape[1])
         scale = factor.to(self.objective.compute_dtype) * (1 if scale is None else scale)
-        mass = self.objective.mass(logits.shape[1])
-        self.objective.kernel(logits).forward_rows(logits, mass, scale=scale, dlogits=dlogits)
+        self.objective.kernel(logits).forward_rows(
+            logits, self.objective.mass, scale=scale, dlogits=dlogits
+        )
 
 
 def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:

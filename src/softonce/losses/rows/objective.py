@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -55,6 +56,7 @@ class Objective:
         weight: a factor for each class, (C,), or None.
         options: what is asked for.
         total: what the mean divides by; None is the number of rows.
+        num_classes: C.
         shape: of the losses that are not reduced.
         dtype: of the loss.
     """
@@ -63,6 +65,7 @@ class Objective:
     weight: Tensor | None
     options: LossOptions
     total: Tensor | None
+    num_classes: int
     shape: torch.Size
     dtype: torch.dtype
 
@@ -150,12 +153,11 @@ class Objective:
         has_options = self.weight is not None or self.total is not None or asked != LossOptions()
         return has_plain_rows and not has_options
 
-    def mass(self, num_classes: int) -> Mass:
-        """Return the effective target for the kernels."""
-        weight = None if self.weight is None else self.weight.to(self.compute_dtype)
-        return Mass.of(
-            self.target, num_classes, weight, self.options.label_smoothing, self.compute_dtype
-        )
+    @cached_property
+    def mass(self) -> Mass:
+        """The effective target for the kernels."""
+        smoothing, dtype = self.options.label_smoothing, self.compute_dtype
+        return Mass.of(self.target, self.num_classes, self.weight, smoothing, dtype)
 
     def kernel(self, like: Tensor) -> Kernel:
         """Return the kernel for logits that are where `like` is."""
@@ -261,6 +263,7 @@ def objective_of(
         weight=weight,
         options=options,
         total=_total(prepared, weight, like) if options.reduction == "mean" else None,
+        num_classes=num_classes,
         shape=row_shape(logits_shape),
         dtype=options.dtype or result_dtype(like, target),
     )

@@ -185,7 +185,7 @@ class _ShardedLoss(Function):
             rows = run(plan, head, gradients, pred=pred)
         ctx.plan = plan
         sums = () if gradients is None else gradients.scaled_()
-        ctx.save_for_backward(features, weight, bias, plan.given, *sums)
+        ctx.save_for_backward(features, weight, bias, *plan.given, *sums)
         if pred is not None:
             pred = plan.spread_out(pred - NO_CLASS, len(features)) + NO_CLASS
             ctx.mark_non_differentiable(pred)
@@ -195,7 +195,7 @@ class _ShardedLoss(Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, bias, _, *stash = ctx.saved_tensors  # raises if one was changed since
+        features, weight, bias, _, _, *stash = ctx.saved_tensors  # raises if one was changed since
         plan, scale = ctx.plan, upstream[0]
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             if plan.reduction == "none":

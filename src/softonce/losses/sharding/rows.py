@@ -51,9 +51,9 @@ class ShardedRows:
     mass: Mass
 
     @property
-    def given(self) -> Tensor | None:
-        """The caller's own tensor that a gradient reads again; class indices are copied."""
-        return self.mass.probs
+    def given(self) -> tuple[Tensor | None, Tensor | None]:
+        """The caller's own tensors that a gradient reads again; class indices are copied."""
+        return self.mass.probs, self.mass.keep
 
     def select(self, rows: Tensor) -> Tensor:
         """Return those of the rows that count."""
