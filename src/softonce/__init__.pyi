@@ -20,6 +20,7 @@ from . import training as training
 from .checker.runtime import watch as watch
 from .classifier import Classifier as Classifier
 from .config import CheckConfig as CheckConfig
+from .config import CompareConfig as CompareConfig
 from .config import EvaluateConfig as EvaluateConfig
 from .config import ExportConfig as ExportConfig
 from .config import InspectConfig as InspectConfig
@@ -41,7 +42,9 @@ from .errors import StorageError as StorageError
 from .errors import TrainingError as TrainingError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import WeightsError as WeightsError
+from .evaluation import Comparison as Comparison
 from .evaluation import Evaluation as Evaluation
+from .evaluation import compare as compare
 from .evaluation import evaluate as evaluate
 from .exporting.run import export as export
 from .inference import log_probs as log_probs

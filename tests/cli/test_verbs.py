@@ -215,6 +215,39 @@ def test_pictures_are_never_written_over_the_images(
     assert {path: path.read_bytes() for path in pictures(data)} == before
 
 
+MANIFESTS = {
+    "plain.csv": "path,label\n{0},ants\n{1},bees\n",
+    "only paths.CSV": "\ufeffid,path\n1,{0}\n2,{1}\n",
+    "rows.jsonl": '{{"path": "{0}"}}\n\n{{"path": "{1}", "label": 3}}\n',
+}
+
+
+@pytest.mark.parametrize("name", list(MANIFESTS))
+def test_a_manifest_stands_for_its_paths(name: str, trained, printed, tmp_path: Path) -> None:
+    data, artefact = trained
+    image = pictures(data)[0]
+    (tmp_path / "near.jpg").write_bytes(image.read_bytes())
+    (tmp_path / name).write_text(MANIFESTS[name].format("near.jpg", image), encoding="utf-8")
+    lines = printed("predict", artefact, tmp_path / name, "--format", "jsonl")
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert [record["path"] for record in records] == [str(tmp_path / "near.jpg"), str(image)]
+    assert records[0]["top"] == records[1]["top"]
+    assert [row.path for row in predict(artefact, tmp_path / name)] == [r["path"] for r in records]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("image,label\na.jpg,x\n", "expected the column path in line 1 of"),
+     ("path,label\n,x\n", "expected a path in line 2 of")],
+)  # fmt: skip
+def test_a_manifest_without_paths_is_named(
+    text: str, message: str, trained, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    assert main(["predict", str(trained[1]), str(tmp_path / "list.csv")]) == 2
+    assert message in capsys.readouterr().err
+
+
 # evaluate
 
 

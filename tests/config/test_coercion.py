@@ -16,7 +16,8 @@ from softonce.errors import ConfigError
 CONFIGS = [getattr(configs, name) for name in configs.__all__]
 NEEDED: dict[str, Any] = {
     "artefact": "a.safetensors", "file": "a.onnx", "paths": ("run", "photos"), "data": "photos",
-    "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0),
+    "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0), "first": "run-1",
+    "second": "run-2",
 }  # fmt: skip
 
 
@@ -57,13 +58,12 @@ def test_every_path_may_be_text_or_a_path(kind: Any, name: str, hint: Any) -> No
     needed = needed_by(kind)
     if kind is configs.EvaluateConfig and name == "paths":
         needed |= {"model": "resnet18", "weights": "a.th"}  # one path is enough
-    text = kind(**needed | {name: "some folder/a.onnx"})
-    path = kind(**needed | {name: Path("some folder/a.onnx")})
+    given = "some folder/a.csv" if name == "predictions" else "some folder/a.onnx"
+    text = kind(**needed | {name: given})
+    path = kind(**needed | {name: Path(given)})
     assert text == path
     held = getattr(text, name)
-    assert held in (Path("some folder/a.onnx"), "some folder/a.onnx") or held == (
-        type(held[0])("some folder/a.onnx"),
-    )
+    assert held in (Path(given), given) or held == (type(held[0])(given),)
 
 
 def test_a_text_in_place_of_many_is_one() -> None:

@@ -57,7 +57,20 @@ COMMANDS = {
         "ARTEFACT DATA [OPTIONS]",
         (
             ("softonce evaluate run photos", "the run's model on test/, or on val/"),
-            ("softonce evaluate run photos --report page.html", "with a page of figures"),
+            (
+                "softonce evaluate run photos --report page.html --predictions rows.csv",
+                "a page, a table",
+            ),
+        ),
+        USE,
+        "docs/guides/evaluate.md",
+    ),
+    "compare": Command(
+        "Compare two classifiers on the same images.",
+        "A B DATA [OPTIONS]",
+        (
+            ("softonce compare runs/photos-1 runs/photos-2 photos", "two runs, on test/ or val/"),
+            ("softonce compare run run/model.onnx photos", "an exported file with its artefact"),
         ),
         USE,
         "docs/guides/evaluate.md",

@@ -20,10 +20,15 @@ def evaluate(config: EvaluateConfig) -> None:
         print(json.dumps(evaluation.to_dict(), ensure_ascii=False))  # noqa: T201 - the result
     else:
         print_evaluation(evaluation)
+    paths = {}
+    if config.predictions is not None:
+        evaluation.write_predictions(config.predictions)
+        paths["predictions"] = config.predictions
     if config.report is not None:
         from softonce.report.run import write_evaluation_report
 
         name = config.model or str(config.artefact)
         write_evaluation_report(evaluation, f"{name} on {config.data}", config.report)
-        if not config.json:
-            print_paths({"report": config.report})
+        paths["report"] = config.report
+    if not config.json:
+        print_paths(paths)

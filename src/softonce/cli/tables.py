@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.artefact import Metadata
-    from softonce.evaluation import Evaluation
+    from softonce.evaluation import Comparison, Evaluation
     from softonce.exporting.parity import Parity
     from softonce.models.listing import Row
     from softonce.prediction.predictor import Record
@@ -32,6 +32,11 @@ _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of a split with their intervals, before and after the temperature."""
     _console().print(evaluation.table())
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the figures of two classifiers, and their differences with intervals."""
+    _console().print(comparison.table())
 
 
 def print_predictions(records: Iterable[Record], *, emit: Emit) -> None:

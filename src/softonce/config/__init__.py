@@ -1,6 +1,7 @@
 """What a user can set: one frozen dataclass a verb is flags, TOML, arguments and help at once."""
 
 from softonce.config.check import CheckConfig
+from softonce.config.compare import CompareConfig
 from softonce.config.demo import DemoConfig
 from softonce.config.evaluate import EvaluateConfig
 from softonce.config.explain import ExplainConfig
@@ -15,6 +16,7 @@ from softonce.config.watch import WatchConfig
 
 __all__ = [
     "CheckConfig",
+    "CompareConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExplainConfig",

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     HARDWARE,
     MODEL,
     OUTPUT,
+    PREDICTIONS_SUFFIXES,
     BatchSize,
     Data,
     Device,
@@ -89,6 +90,9 @@ class EvaluateConfig:
     """Print one JSON object instead of a table."""
     report: Annotated[Path | None, Parameter(group=OUTPUT, negative=())] = None
     """Also write an HTML page."""
+    predictions: Annotated[Path | None, Parameter(group=OUTPUT, negative=())] = None
+    """Also write a row for each image, FILE.csv or FILE.parquet: path, split, label, pred, loss and
+    prob_CLASS for every class."""
     quiet: Quiet = False
     """Print only warnings."""
 
@@ -99,6 +103,12 @@ class EvaluateConfig:
             check_range(self, name, low)
         for name in ("max_bad_fraction", "seed"):
             check_range(self, name, 0)
+        suffix = None if self.predictions is None else self.predictions.suffix.lower()
+        if suffix is not None and suffix not in PREDICTIONS_SUFFIXES:
+            raise ConfigError(
+                f"expected --predictions FILE.csv or FILE.parquet, found {self.predictions}: its "
+                "suffix says what to write"
+            )
         if self.model is None and self.weights is not None:
             raise ConfigError("expected --model and --weights together, found only --weights")
         if self.model is not None and self.weights is None and len(self.paths) == 1:

@@ -61,6 +61,10 @@ TtaFlag: TypeAlias = Annotated[Tta, Parameter(group=MODEL)]
 OptionalPath: TypeAlias = Annotated[Path | None, Parameter(negative=())]
 
 
+PREDICTIONS_SUFFIXES = (".csv", ".parquet")
+"""What `softonce evaluate --predictions` writes."""
+
+
 def check_range(config: Any, name: str, low: float, high: float = float("inf")) -> None:
     """Raise a `ConfigError` unless the field is None, or finite and within [low, high].
 

@@ -40,7 +40,8 @@ class PredictConfig:
     artefact: Path
     """The classifier: the folder of a run, its .safetensors file, or an exported file."""
     images: tuple[Data, ...] = ()
-    """Files, folders, glob patterns, URLs; `-` reads one path a line from standard input."""
+    """Files, folders, glob patterns, URLs, manifests (.csv or .jsonl with a column path); `-` reads
+    one path a line from standard input."""
 
     _: KW_ONLY
 

@@ -3,9 +3,11 @@
 `evaluate` is the verb; `measure` and `summarise` take a network or its logits.
 """
 
+from softonce.evaluation.comparison import Comparison as Comparison
 from softonce.evaluation.measuring import collect_logits as collect_logits
 from softonce.evaluation.measuring import measure as measure
 from softonce.evaluation.measuring import summarise as summarise
 from softonce.evaluation.result import Evaluation as Evaluation
 from softonce.evaluation.result import ScoredImage as ScoredImage
+from softonce.evaluation.run import compare as compare
 from softonce.evaluation.run import evaluate as evaluate

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from softonce.config.fields import PREDICTIONS_SUFFIXES
 from softonce.console.tables import format_table
 from softonce.errors import ArgumentError, DataError
 from softonce.metrics import Figures, score_rows
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from softonce.data.scan import Scan
     from softonce.engines import Engine
+    from softonce.evaluation.comparison import Comparison
     from softonce.metrics.table import FigureRow
 
 
@@ -107,6 +110,44 @@ class Evaluation:
             )
             for index in order
         ]
+
+    def write_predictions(self, path: str | Path) -> None:
+        """Write a row for every image: path, split, label, pred, loss, and all probabilities.
+
+        Args:
+            path: the file; its suffix, .csv or .parquet, says what it is.
+
+        Raises:
+            ArgumentError: if the suffix is another.
+            MissingExtraError: if parquet is asked for and pyarrow is not installed.
+            StorageError: if the file cannot be written.
+        """
+        from softonce.evaluation.predictions_file import write_predictions
+
+        path = Path(path)
+        if path.suffix.lower() not in PREDICTIONS_SUFFIXES:
+            raise ArgumentError(
+                f"expected a file that ends in {' or '.join(PREDICTIONS_SUFFIXES)}, found {path}: "
+                "its suffix says what to write"
+            )
+        write_predictions(self, path)
+
+    def compare(
+        self, other: Evaluation, *, names: tuple[str, str] = ("A", "B"), seed: int = 0
+    ) -> Comparison:
+        """Compare with another classifier's evaluation of the same images.
+
+        Args:
+            other: its classes may be in another order; images are matched by path.
+            names: of this classifier and of the other one, in what is printed.
+            seed: of the bootstrap intervals.
+
+        Raises:
+            ArgumentError: if no image is in both, or classes or labels differ.
+        """
+        from softonce.evaluation.comparison import compare_evaluations
+
+        return compare_evaluations(self, other, names=names, seed=seed)
 
     def plot_reliability(self) -> Figure:
         """Return the reliability diagram as a matplotlib figure: accuracy over confidence."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
-from softonce.config import EvaluateConfig
+from softonce.config import CompareConfig, EvaluateConfig
 from softonce.config.fields import preprocessing_from
 from softonce.config.keywords import config_of
 from softonce.console import visible_notes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from softonce.config.fields import Data
     from softonce.data.samples import Samples
     from softonce.engines import Engine
+    from softonce.evaluation.comparison import Comparison
     from softonce.evaluation.result import Evaluation
     from softonce.preprocessing import Preprocessing
 
@@ -53,6 +54,40 @@ def evaluate(config: EvaluateConfig | Data, *data: Data, **options: Any) -> Eval
     settled = config_of(EvaluateConfig, config, *data, **options)
     with visible_notes(quiet=settled.quiet):
         return _evaluate(settled)
+
+
+def compare(config: CompareConfig | Data, *paths: Data, **options: Any) -> Comparison:
+    """Compare two classifiers on the same images.
+
+    Images are paired by path, and classes by name: the intervals are of the difference, which is
+    known better than either figure.
+
+    Args:
+        config: the options of `softonce compare`, or the first classifier.
+        paths: the second classifier and the images, if the first is given.
+        options: fields of `CompareConfig` by name.
+
+    Raises:
+        ArgumentError: if the classes differ, or no image is measured by both.
+        SoftonceError: if the options, a classifier or the data cannot be used.
+
+    Example:
+        >>> compare("a.safetensors", "b.safetensors", "photos")
+        Traceback (most recent call last):
+        softonce.errors.ArtefactError: expected a model file at a.safetensors, ...
+    """
+    settled = config_of(CompareConfig, config, *paths, **options)
+    shared = {
+        name: value
+        for name, value in vars(settled).items()
+        if name not in ("first", "second", "data", "json")
+    }
+    names = (str(settled.first), str(settled.second))
+    with visible_notes(quiet=settled.quiet):
+        first, second = (
+            _evaluate(EvaluateConfig((name, settled.data), **shared)) for name in names
+        )
+        return first.compare(second, names=names, seed=settled.seed)
 
 
 def _evaluate(config: EvaluateConfig) -> Evaluation:

@@ -154,7 +154,7 @@ def figures(
     _check_rows(rows, classes)
     target, pred = rows.target.numpy(), rows.pred.numpy()
     confidence, correct = rows.confidence.numpy(), (pred == target).astype(np.float64)
-    counts = _Counts.of(target, pred, len(classes))
+    counts = ClassCounts.of(target, pred, len(classes))
     return Figures(
         n=len(rows),
         top1=float(correct.mean()),
@@ -189,7 +189,7 @@ def _check_rows(rows: Rows, classes: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class ClassCounts:
     """Of every class (C,): its samples, how often it was predicted, and how often rightly."""
 
     support: Column
@@ -199,7 +199,7 @@ class _Counts:
     @classmethod
     def of(
         cls, target: Column, pred: Column, num_classes: int, weights: Column | None = None
-    ) -> _Counts:
+    ) -> ClassCounts:
         """Count; each sample `weights` times, if there are any."""
         hit = target == pred
         own = None if weights is None else weights[hit]
@@ -218,7 +218,7 @@ class _Counts:
 
 
 def _intervals(
-    rows: Rows, counts: _Counts, *, seed: int, num_resamples: int
+    rows: Rows, counts: ClassCounts, *, seed: int, num_resamples: int
 ) -> dict[str, tuple[float, float]]:
     if num_resamples == 0:
         return {}
@@ -250,7 +250,7 @@ def _bootstrap(
     bins, gap = bin_index(confidence), (pred == target) - confidence
 
     def statistics(counts: Column) -> list[float]:
-        f1 = _Counts.of(target, pred, num_classes, counts).macro_f1()
+        f1 = ClassCounts.of(target, pred, num_classes, counts).macro_f1()
         return [f1, *(means @ counts / len(gap)), binned_gap(bins, gap * counts)]
 
     resampled = resample(statistics, len(gap), seed=seed, num_resamples=num_resamples)
@@ -261,7 +261,7 @@ def _bootstrap(
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
-def _per_class(counts: _Counts, classes: Sequence[str]) -> list[ClassFigures]:
+def _per_class(counts: ClassCounts, classes: Sequence[str]) -> list[ClassFigures]:
     support, predicted, hits = (
         column.tolist() for column in (counts.support, counts.predicted, counts.hits)
     )

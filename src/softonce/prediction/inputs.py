@@ -16,6 +16,7 @@ from PIL import Image
 
 from softonce.data.images import check_size, open_image
 from softonce.data.remote import Remote
+from softonce.data.sources.manifest import is_manifest, read_paths
 from softonce.data.storage import images_below, is_url, read_bytes
 from softonce.data.web import fetch_bytes
 from softonce.errors import ArgumentError, ImageError
@@ -42,7 +43,7 @@ ImageFile: TypeAlias = bytes | bytearray | memoryview | BinaryFile
 """The file of a picture, in memory or open."""
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | ImageFile | Image.Image | NDArray[Any] | Tensor"
-"""One picture; a text or path may also be a folder or a pattern, which stands for many."""
+"""One picture; a text or path may also be a folder, a pattern or a manifest, which are many."""
 
 Images: TypeAlias = "ImageLike | Iterable[ImageLike]"
 
@@ -151,9 +152,16 @@ def _content(file: BinaryFile, place: str) -> bytes:
 
 
 def _items_of_name(name: str) -> Iterator[Item]:
-    """Yield the items of a file, URL, folder or pattern: one at least, which may be unreadable."""
+    """Yield the items of a file, manifest, URL, folder or pattern.
+
+    Of all but a manifest without rows it is one at least, which may be unreadable.
+    """
     if is_url(name):
         yield Item(name, cache(partial(_open_url, name)))
+        return
+    if is_manifest(name) and os.path.isfile(name):  # noqa: PTH113 - a name may be too long for Path
+        for path in read_paths(Path(name)):
+            yield Item(path, partial(_open_file, path), is_file=True)
         return
     item = None
     for path in _matches(name):

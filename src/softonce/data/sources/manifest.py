@@ -16,6 +16,7 @@ from softonce.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -120,21 +121,41 @@ def _lines(text: io.TextIOWrapper, place: str) -> Iterator[str]:
 
 
 def _csv_rows(lines: Iterator[str], place: str) -> Iterator[tuple[str, str, str]]:
+    columns = "path,label and optionally split"
+    for row, where in _csv_objects(lines, place, needed=("path", "label"), columns=columns):
+        yield _row(row, where)
+
+
+def _csv_objects(
+    lines: Iterator[str],
+    place: str,
+    *,
+    needed: tuple[str, ...] = ("path",),
+    columns: str = "path",
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each row by column, and where it is."""
     reader = csv.DictReader(lines, strict=True)
     try:
         header = reader.fieldnames or []
-        if not {"path", "label"} <= set(header):
+        if not set(needed) <= set(header):
             raise DataError(
-                f"expected the columns path,label and optionally split in line 1 of {place}, "
-                f"found {', '.join(map(repr, header[:8])) or 'nothing'}: name them so"
+                f"expected the {'column' if columns == 'path' else 'columns'} {columns} in line 1 "
+                f"of {place}, found {', '.join(map(repr, header[:8])) or 'nothing'}: name "
+                f"{'it' if columns == 'path' else 'them'} so"
             )
         for row in reader:
-            yield _row(row, f"line {reader.line_num} of {place}")
+            yield row, f"line {reader.line_num} of {place}"
     except csv.Error as error:
         raise DataError(f"expected CSV in {place}, found: {error}") from error
 
 
 def _json_rows(lines: Iterator[str], place: str) -> Iterator[tuple[str, str, str]]:
+    for row, where in _json_objects(lines, place):
+        yield _row(row, where)
+
+
+def _json_objects(lines: Iterator[str], place: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each object, and where it is."""
     for number, line in enumerate(lines, 1):
         where = f"line {number} of {place}"
         if not line.strip():
@@ -145,7 +166,7 @@ def _json_rows(lines: Iterator[str], place: str) -> Iterator[tuple[str, str, str
             raise DataError(f"expected a JSON object in {where}, found: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f"expected a JSON object in {where}, found {line.strip()[:40]}")
-        yield _row(row, where)
+        yield row, where
 
 
 def _row(row: dict[str, Any], where: str) -> tuple[str, str, str]:
@@ -162,3 +183,29 @@ def _row(row: dict[str, Any], where: str) -> tuple[str, str, str]:
     if known is None:
         raise DataError(f"expected train, val or test as the split in {where}, found {split!r}")
     return str(path), str(label), known
+
+
+def is_manifest(name: str) -> bool:
+    """Return whether a name is that of a manifest, not of a picture."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_paths(manifest: Path) -> Iterator[str]:
+    """Yield the path of each row, joined to the manifest's folder; other columns are not read.
+
+    Raises:
+        DataError: if the file cannot be read as a manifest, or a row has no path.
+    """
+    place = str(manifest)
+    try:
+        with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            read = _csv_objects if place.lower().endswith(".csv") else _json_objects
+            for row, where in read(_lines(text, place), place):
+                path = row.get("path")
+                if not isinstance(path, str) or not path:
+                    raise DataError(f"expected a path in {where}, found {path!r}: fill it in")
+                yield str(manifest.parent / path)
+    except OSError as error:
+        raise DataError(
+            f"expected a manifest that can be read at {place}, found: {error.strerror or error}"
+        ) from error
