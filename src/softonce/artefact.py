@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+_OPTIONAL: dict[str, Any] = {"packages": {}, "trained_on": ""}
+"""Fields that came later, and what they are in a record that lacks them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Metadata:
         training: what it was trained on and how well it did: data, fingerprint, epochs, metrics.
         output: always `logits`.
         packages: the versions of the packages that the network comes from, beside softonce.
+        trained_on: hashes of the pictures that it was trained on, as `data.membership` packs them;
+            empty if nothing is known.
     """
 
     arch: str
@@ -46,17 +50,16 @@ class Metadata:
     training: dict[str, Any] = field(default_factory=dict)
     output: str = "logits"
     packages: dict[str, str] = field(default_factory=dict)
+    trained_on: str = field(default="", repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it stands in the file; older versions know no `packages`."""
+        """Return the record as it stands in the file, without what older versions do not know."""
         record = {"format": FORMAT} | {
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
             "classes": list(self.classes),
             "preprocessing": self.preprocessing.to_dict(),
         }
-        if not self.packages:
-            del record["packages"]
-        return record
+        return {k: v for k, v in record.items() if v or k not in _OPTIONAL}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Metadata:
@@ -66,7 +69,7 @@ class Metadata:
             ArgumentError: if the format is newer than this version, a field is missing, or the
                 output is not logits.
         """
-        values = {"packages": {}} | record
+        values = _OPTIONAL | record
         found = values.pop("format", None)
         if found != FORMAT:
             raise ArgumentError(f"expected format {FORMAT}, found {found}: update softonce")
@@ -107,6 +110,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
     kinds: dict[str, Any] = {
         "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
         "temperature": (int, float), "training": dict, "packages": dict,
+        "trained_on": str,
     }  # fmt: skip
     for name, kind in kinds.items():
         if not isinstance(values[name], kind):

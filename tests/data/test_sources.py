@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from softonce.data.names import Names
-from softonce.data.samples import Samples, list_samples, split_off_val
+from softonce.data.passed_over import images_below
+from softonce.data.samples import Samples, list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
-from softonce.data.storage import images_below
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_samples_are_the_visible_images_in_order_nested_ones_included(photos: Pa
         *(ants / f"{n:02d}.jpg" for n in range(12)),
         ants / "deep" / "é.JPEG",
     ]
-    assert list(map(str, images_below(ants))) == listed
+    assert list(map(str, images_below(ants, Counter()))) == listed
     assert samples.target.tolist() == [0] * 13 + [1] * 12 + [2] * 12
 
 
@@ -88,7 +88,7 @@ def test_links_that_lead_back_list_no_file_twice(photos: Path, loop: str) -> Non
     (ants / "00.jpg").rename(ants / "deep" / "00.jpg")
     (ants / "deep" / "loop").symlink_to(loop)
     (ants / "again").symlink_to("deep")
-    listed = [Path(name).name for name in images_below(ants)]
+    listed = [Path(name).name for name in images_below(ants, Counter())]
     assert sorted(listed) == [f"{number:02d}.jpg" for number in range(12)]
 
 
@@ -177,34 +177,36 @@ def test_data_that_is_no_folder_is_refused(
         open_source(tmp_path / "data")
 
 
-@given(
-    counts=st.lists(st.integers(1, 40), min_size=2, max_size=6),
-    fraction=st.floats(0.001, 0.9),
-    seed=st.integers(0, 2**63 - 1),
-)
-def test_val_is_a_stratified_part_of_train(counts: list[int], fraction: float, seed: int) -> None:
-    samples = samples_of(counts)
-    wanted = [min(round(fraction * count), count - 1) for count in counts]
-    if not any(wanted):
-        with pytest.raises(DataError, match="to leave some for val, found none: raise it"):
-            split_off_val(samples, fraction, seed=seed)
-        return
-    train, val = split_off_val(samples, fraction, seed=seed)
-    assert sorted([*train, *val]) == list(range(len(samples)))
-    assert np.bincount(samples.target[val], minlength=len(counts)).tolist() == wanted
-    assert np.unique(samples.target[train]).tolist() == list(range(len(counts)))
-    again = split_off_val(samples, fraction, seed=seed)
-    assert np.array_equal(val, again[1])
+def test_the_same_letters_in_two_encodings_are_one_class(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café 고양이") for form in ("NFC", "NFD"))
+    (photos / "train" / "bees").rename(photos / "train" / composed)
+    (photos / "val" / "bees").rename(photos / "val" / decomposed)
+    train = list_samples(open_source(photos), "train")
+    val = list_samples(open_source(photos), "val", train.classes)
+    assert train.classes == ("ants", composed, "wasps")
+    assert (val.target == 1).sum() == 5
+    older = ("ants", decomposed, "wasps")  # as a classifier of before may have them
+    assert (list_samples(open_source(photos), "train", older).target == 1).sum() == 12
+    assert caplog.text == ""
 
 
-def test_another_seed_is_another_split() -> None:
-    samples = samples_of([50, 50])
-    first, second = (set(split_off_val(samples, 0.5, seed=seed)[1]) for seed in (0, 1))
-    assert 10 < len(first & second) < 40
+def test_a_class_that_is_there_in_both_encodings_is_whole(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    (photos / "train" / "bees").rename(photos / "train" / composed)
+    (photos / "val" / "bees").rename(photos / "train" / decomposed)
+    train = list_samples(open_source(photos / "train"), WHOLE)
+    assert train.classes == ("ants", "wasps", composed)
+    assert np.bincount(train.target).tolist() == [12, 12, 17]
+    assert "classes of the same letters in two encodings, taken as one: '\\xe9'" in caplog.text
 
 
-def test_a_listing_is_known_by_its_names(photos: Path) -> None:
-    before = list_samples(open_source(photos / "train"), WHOLE, MAP).listing()
-    assert list_samples(open_source(photos / "train"), WHOLE, MAP).listing() == before
-    (photos / "train" / "ants" / "00.jpg").unlink()
-    assert list_samples(open_source(photos / "train"), WHOLE, MAP).listing() != before
+@pytest.mark.parametrize("name", ["Ants", "ants ", "\u200bants", "ants\u00ad", "\uff41nts"])
+def test_an_unknown_class_that_looks_like_one_stands_beside_it(photos: Path, name: str) -> None:
+    (photos / "val" / "ants").rename(photos / "val" / name)
+    with pytest.raises(DataError) as found:
+        list_samples(open_source(photos), "val", ("ants", "bees", "wasps"))
+    assert f"found unknown ones: {name!a} (train has 'ants'); rename" in str(found.value)

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,39 @@ class Pictures:
         start = int(self.starts[index])
         return self.buffer[start : start + math.prod(shape)].reshape(shape)
 
-    def squares(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return pictures that are squares of this side as one array (N, channels, size, size)."""
+    def take(self, indices: npt.NDArray[np.int64]) -> Pictures:
+        """Return the pictures at these indices, in the same buffer."""
+        return replace(self, starts=self.starts[indices], sides=self.sides[indices])
+
+    def squares(self, size: int) -> Squares:
+        """Return all pictures of the buffer, which are squares of this side."""
         shape = (-1, size, size, num_channels(self.mode))
-        return self.buffer.reshape(shape).transpose(0, 3, 1, 2)
+        pixels = self.buffer.reshape(shape).transpose(0, 3, 1, 2)
+        return Squares(pixels, np.arange(len(pixels)))
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Rows of a large array of squares, which are copied only when they are asked for.
+
+    Args:
+        pixels: (M, channels, size, size) uint8, mapped into memory.
+        rows: (N,) which of them these are.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return the squares at these indices."""
+        return self.pixels[self.rows[indices]]
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Squares:
+        """Return the part at these indices."""
+        return Squares(self.pixels, self.rows[indices])
 
 
 @dataclass(frozen=True)

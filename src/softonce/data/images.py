@@ -5,10 +5,13 @@ A served picture is decoded here too, without torch: only training imports it, f
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import threading
 import warnings
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +44,17 @@ STARTS_PROGRAMS = ("EPS",)
 
 MAX_BYTES = 256 * 2**20
 """Files above this are not read as pictures."""
+
+_MARKS = (
+    (4, b"ftyphei", "HEIC: pip install 'softonce[formats]' lets it be read"),
+    (4, b"ftypmif1", "HEIF: pip install 'softonce[formats]' lets it be read"),
+    (4, b"ftyphevc", "HEIC: pip install 'softonce[formats]' lets it be read"),
+    (0, b"\xff\x0a", "JPEG XL: pip install 'softonce[formats]' lets it be read"),
+    (4, b"JXL ", "JPEG XL: pip install 'softonce[formats]' lets it be read"),
+    (128, b"DICM", "DICOM: save it as PNG"),
+    (0, b"%PDF", "PDF: save its pages as PNG"),
+)
+"""Where the bytes of a format that is not read begin, what they are, and what to do about it."""
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -95,17 +109,42 @@ def open_image(
         raise ImageError("the file is empty (0 bytes)")
     try:
         with _no_warnings:
-            if formats is None and data.startswith(ARRAY_MAGIC):
-                image: Picture = open_array(data)
-            else:
-                image = Image.open(io.BytesIO(data), formats=formats)
+            image = _open(data, formats)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("no known image format") from None
+        raise ImageError(_name_format(data)) from None
     except Exception as error:
         raise ImageError(_reason(error)) from error
     return check_size(image, max_pixels)
+
+
+def _open(data: bytes, formats: tuple[str, ...] | None) -> Picture:
+    if formats is not None:
+        return Image.open(io.BytesIO(data), formats=formats)
+    if data.startswith(ARRAY_MAGIC):
+        return open_array(data)
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        register_plugins()
+        return Image.open(io.BytesIO(data))
+
+
+def _name_format(data: bytes) -> str:
+    return next(
+        (text for start, mark, text in _MARKS if data.startswith(mark, start)),
+        "no known image format",
+    )
+
+
+@cache
+def register_plugins() -> None:
+    """Let Pillow read HEIC and JPEG XL, if the packages of the extra `formats` are there."""
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    with suppress(ImportError):
+        importlib.import_module("pillow_jxl")
 
 
 def check_size(image: Picture, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from softonce.data.images import MAX_BYTES
-from softonce.data.storage import check_length
+from softonce.data.storage import check_length, is_hidden, sort_entries
 from softonce.errors import DataError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from softonce.data.storage import Kind, Stamp
+    from softonce.data.storage import Entries, Kind, Stamp
 
 _TAGS = (
     "ETag",
@@ -53,8 +53,8 @@ class Remote:
             files, path = self._at(name)
             return "folder" if files.isdir(path) else "file" if files.exists(path) else "nothing"
 
-    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
-        """Return the names of the visible folders and files inside, sorted."""
+    def entries(self, name: bytes = b"") -> Entries:
+        """Return the names of the folders and files inside."""
         with _reading(self.where(name)):
             files, path = self._at(name)
             found = {
@@ -62,12 +62,10 @@ class Remote:
                 for entry in files.ls(path, detail=True)
                 if entry["name"].rstrip("/") != path.rstrip("/")
             }
-        visible = {inner: is_folder for inner, is_folder in found.items() if inner[:1] != b"."}
-        folders = sorted(inner for inner, is_folder in visible.items() if is_folder)
-        return folders, sorted(inner for inner, is_folder in visible.items() if not is_folder)
+        return sort_entries(found.items())
 
     def walk(self, name: bytes = b"") -> Iterator[bytes]:
-        """Yield every visible file below, in the order that a folder of this machine has."""
+        """Yield every file below, in the order that a folder of this machine has."""
         with _reading(self.where(name)):
             files, path = self._at(name)
             below = [found[len(path.rstrip("/")) + 1 :] for found in files.find(path)]
@@ -76,7 +74,7 @@ class Remote:
             (inner.encode("utf-8", "surrogateescape").split(b"/") for inner in below),
             key=_walk_order,
         )
-        return (prefix + b"/".join(p) for p in parts if not any(part[:1] == b"." for part in p))
+        return (prefix + name for name in dict.fromkeys(map(_until_hidden, parts)))
 
     def open(self, name: bytes) -> BinaryIO:
         """Open a file to read it from front to back."""
@@ -167,6 +165,12 @@ def _reading(where: str) -> Iterator[None]:
 
 def _last(path: str) -> bytes:
     return path.rstrip("/").rpartition("/")[2].encode("utf-8", "surrogateescape")
+
+
+def _until_hidden(parts: list[bytes]) -> bytes:
+    """Return a file's name, or that of the hidden folder that it is in, with a slash."""
+    end = next((n for n, part in enumerate(parts[:-1], 1) if is_hidden(part)), None)
+    return b"/".join(parts) if end is None else b"/".join(parts[:end]) + b"/"
 
 
 def _walk_order(parts: list[bytes]) -> list[tuple[bool, bytes]]:

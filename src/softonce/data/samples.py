@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from softonce.console import LOG
+from softonce.data.passed_over import say_passed_over
 from softonce.errors import DataError
-from softonce.randomness import permutation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softonce.data.names import Names
     from softonce.data.sources.source import Listing, Source
+
+
+_NUM_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,6 @@ class Samples:
             self, names=self.names.take(indices), target=self.target[indices]
         )
 
-    def listing(self) -> str:
-        """Return a hash of classes and last names, by which data are known again."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, index in zip(self.names, self.target.tolist(), strict=True):
-            last = name.rpartition(b"/")[2]
-            digest.update(self.classes[index].encode() + b"/" + last + b"\0")
-        return digest.hexdigest()
-
 
 def list_samples(
     source: Source, split: str, classes: tuple[str, ...] | None = None, *, complete: bool = False
@@ -85,23 +80,58 @@ def list_samples(
         DataError: if the split has a class that the map lacks, or (complete) an empty one.
     """
     listing = source.list_split(split)
+    say_passed_over(listing.place, listing.passed_over)
+    names = [unicodedata.normalize("NFC", name) for name in listing.classes]
     if classes is None:
-        classes = _check_classes(source, listing)
-    unknown = sorted(set(listing.classes) - set(classes))
-    if unknown:
+        classes = _check_classes(source, listing, _without_doubles(listing, names))
+    place = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+    if unknown := sorted(set(names) - set(place)):
         raise DataError(
-            f"expected the {len(classes)} classes of train in {listing.place}, "
-            f"found unknown ones: {_join_names(unknown)}; rename or remove them"
+            f"expected the {len(classes)} classes of train in {listing.place}, found unknown ones: "
+            f"{_join_unknown(unknown, classes)}; rename or remove them"
         )
-    place = {name: index for index, name in enumerate(classes)}
-    renumbered = np.array([place[name] for name in listing.classes], dtype=np.int64)
+    renumbered = np.array([place[name] for name in names], dtype=np.int64)
     target = renumbered[listing.target] if len(listing.names) else listing.target
     _check_counts(listing.place, target, classes, complete=complete)
     return Samples(source, listing.place, listing.names, target, classes)
 
 
-def _check_classes(source: Source, listing: Listing) -> tuple[str, ...]:
-    classes = listing.classes
+def _without_doubles(listing: Listing, names: list[str]) -> tuple[str, ...]:
+    """Return the classes in index order; those whose names are the same letters are one class.
+
+    macOS writes an accent as a letter of its own, other systems do not: a folder that both have
+    written to holds the same name twice.
+    """
+    found = tuple(dict.fromkeys(names))
+    if len(found) < len(names):
+        doubles = sorted({ascii(name) for name in names if names.count(name) > 1})
+        LOG.warning(
+            "%s has classes of the same letters in two encodings, taken as one: %s",
+            listing.place,
+            ", ".join(doubles),
+        )
+    return tuple(sorted(found)) if list(listing.classes) == sorted(listing.classes) else found
+
+
+def _join_unknown(unknown: list[str], classes: tuple[str, ...]) -> str:
+    """Return unknown names; one that looks like a class of train stands beside it, in escapes."""
+    alike = {_folded(name): name for name in classes}
+    shown = [
+        f"{name!a} (train has {alike[_folded(name)]!a})" if _folded(name) in alike else repr(name)
+        for name in unknown[:_NUM_SHOWN]
+    ]
+    more = f" and {len(unknown) - _NUM_SHOWN} more" if len(unknown) > _NUM_SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _folded(name: str) -> str:
+    """Return a name without what is hard to see: case, kinds of blanks, invisible characters."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    visible = (c for c in text if unicodedata.category(c) not in ("Cf", "Cc"))
+    return " ".join("".join(visible).split())
+
+
+def _check_classes(source: Source, listing: Listing, classes: tuple[str, ...]) -> tuple[str, ...]:
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise DataError(
@@ -133,31 +163,6 @@ def _check_counts(
         )
 
 
-def split_off_val(
-    samples: Samples, fraction: float, *, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the indices of train and of val: a stratified split, the same for the same seed.
-
-    Every class keeps at least one image in train; val gets `fraction` of each, rounded.
-
-    Raises:
-        DataError: if val would be empty.
-    """
-    order = permutation(seed, -1, len(samples))
-    shuffled_target = samples.target[order]
-    val = []
-    for index in range(len(samples.classes)):
-        members = order[shuffled_target == index]
-        val.append(members[: min(round(fraction * len(members)), len(members) - 1)])
-    chosen = np.sort(np.concatenate(val))
-    if len(chosen) == 0:
-        raise DataError(
-            f"expected --val-fraction {fraction:g} of {len(samples)} images to leave some for val, "
-            "found none: raise it, or add a val/ folder"
-        )
-    return np.setdiff1d(np.arange(len(samples)), chosen), chosen
-
-
-def _join_names(names: list[str], limit: int = 8) -> str:
-    shown = ", ".join(map(repr, names[:limit]))
-    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+def _join_names(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:_NUM_SHOWN]))
+    return shown + (f" and {len(names) - _NUM_SHOWN} more" if len(names) > _NUM_SHOWN else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from softonce.data.cache import Cached, Pictures
+    from softonce.data.cache import Cached, Pictures, Squares
     from softonce.data.samples import Samples
     from softonce.data.scan_file import ScanFile
     from softonce.preprocessing import Preprocessing
@@ -82,12 +82,22 @@ class Scan:
 
     samples: Samples
     digests: npt.NDArray[np.uint8]
-    pixels: SmallPictures | npt.NDArray[np.uint8] | None
+    pixels: SmallPictures | Squares | None
     bad_files: tuple[BadFile, ...]
     pictures: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Scan:
+        """Return the part at these indices; what was left out of the whole stays named."""
+        return replace(
+            self,
+            samples=self.samples.take(indices),
+            digests=self.digests[indices],
+            pixels=None if self.pixels is None else self.pixels.take(indices),
+            pictures=None if self.pictures is None else self.pictures.take(indices),
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of all file contents and their targets, whatever the file names."""

@@ -1,15 +1,22 @@
-"""DATA becomes train, val and test: listed first, which is quick, then read."""
+"""DATA becomes train, val and test: listed first, which is quick, then read.
+
+Without val/, train is read whole, and its pictures' contents decide which of them are val.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG
 from softonce.data.cache import default_folder
-from softonce.data.samples import Samples, list_samples, split_off_val
+from softonce.data.membership import choose_val
+from softonce.data.samples import Samples, list_samples
 from softonce.data.scan import SMALL_SIDE, BadFile, Scan, find_leaks, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
@@ -29,18 +36,17 @@ class Listed:
     """The files of every split, not yet read.
 
     Args:
+        place: DATA, as it was named.
         train: to learn from.
-        val: to choose the best epoch by, and to fit the temperature on.
+        val: to choose the best epoch by, and to fit the temperature on; None if it is to be split
+            off train.
         test: to measure once, at the end; None if DATA has none.
-        split_off: whether val was split off train.
-        listing: a hash of the names of train and val together, if val was split off.
     """
 
+    place: str
     train: Samples
-    val: Samples
+    val: Samples | None
     test: Samples | None
-    split_off: bool
-    listing: str
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,7 +79,7 @@ class Splits:
         return tuple(file for part in scans for file in part.bad_files)
 
 
-def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
+def list_splits(data: str | Path) -> Listed:
     """List train, val and test; the class map is made from train.
 
     Raises:
@@ -89,11 +95,8 @@ def list_splits(data: str | Path, *, val_fraction: float, seed: int) -> Listed:
         )
     train = list_samples(source, whole, complete=True)
     test = list_samples(source, "test", train.classes) if "test" in splits else None
-    if "val" in splits:
-        return Listed(train, list_samples(source, "val", train.classes), test, False, "")
-    kept, chosen = split_off_val(train, val_fraction, seed=seed)
-    LOG.info("no val/ in %s: %d of %d images split off train", data, len(chosen), len(train))
-    return Listed(train.take(kept), train.take(chosen), test, True, train.listing())
+    val = list_samples(source, "val", train.classes) if "val" in splits else None
+    return Listed(str(data), train, val, test)
 
 
 def cache_folder(config: TrainConfig) -> Path | None:
@@ -127,7 +130,12 @@ def read_splits(
     )
     boxes = config.augment not in ("none", "pad-crop")
     train = read(listed.train, complete=True, label="reading train", squares=not boxes)
-    val = read(listed.val, label="reading val")
+    if listed.val is None:
+        train, val = _split_off_val(listed, train, config)
+        if val.pictures is not None:  # from the cache, for boxes; evaluation sees squares
+            val = read(val.samples, label="reading val")
+    else:
+        val = read(listed.val, label="reading val")
     test = None if listed.test is None else read(listed.test, label="reading test")
     if kept is not None:
         kept.say()
@@ -140,3 +148,18 @@ def read_splits(
             *leaks[0],
         )
     return Splits(listed, train, val, test, leaks)
+
+
+def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:
+    is_val = choose_val(
+        train.digests,
+        train.samples.target,
+        num_classes=len(listed.classes),
+        fraction=config.val_fraction,
+        seed=config.seed,
+    )
+    LOG.info(
+        "no val/ in %s: %d of %d images split off train", listed.place, is_val.sum(), len(train)
+    )
+    val = train.take(np.flatnonzero(is_val))
+    return train.take(np.flatnonzero(~is_val)), dataclasses.replace(val, bad_files=())

@@ -7,12 +7,12 @@ import os
 import stat
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from softonce.data.images import MAX_BYTES
+from softonce.data.images import MAX_BYTES, register_plugins
 from softonce.errors import DataError, ImageError, SoftonceError, StorageError
 from softonce.plurals import format_count
 
@@ -32,7 +32,18 @@ MAX_SAMPLES = 200_000_000
 MAX_OPEN_SHARDS = 128
 """More shards than this are not kept open; a process may open 256 files where it may open few."""
 
+_LITTER = (b"__MACOSX", b"@eaDir", b"Thumbs.db", b"desktop.ini", b"Icon\r")
+"""What macOS's archives, Synology's disks, Windows and the Finder put beside one's files."""
+
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+class Entries(NamedTuple):
+    """What is in a folder, sorted; hidden files and folders stand apart."""
+
+    folders: list[bytes]
+    files: list[bytes]
+    hidden: list[bytes]
 
 
 class Storage(Protocol):
@@ -41,11 +52,14 @@ class Storage(Protocol):
     def kind(self, name: bytes = b"") -> Kind:
         """Say what is there."""
 
-    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
-        """Return the names of the visible folders and files inside, sorted."""
+    def entries(self, name: bytes = b"") -> Entries:
+        """Return the names of the folders and files inside."""
 
     def walk(self, name: bytes = b"") -> Iterator[bytes]:
-        """Yield every visible file below: in each folder its files, then its folders, sorted."""
+        """Yield every file below: in each folder its files, then its folders, sorted.
+
+        A hidden folder is not entered; its name is yielded, with a slash at the end.
+        """
 
     def open(self, name: bytes) -> BinaryIO:
         """Open a file to read it from front to back."""
@@ -75,15 +89,26 @@ def is_url(place: str | Path) -> bool:
 @cache
 def image_suffixes() -> frozenset[str]:
     """Return the suffixes of the files that are listed: what Pillow can open, and arrays."""
+    register_plugins()
     readable = set(Image.registered_extensions().items())
     return frozenset(suffix for suffix, kind in readable if kind in Image.OPEN) | {".npy"}
 
 
+def is_hidden(name: bytes) -> bool:
+    """Return whether the last part of a name is hidden, or what a system leaves in folders."""
+    last = name[name.rfind(b"/", 0, -1) + 1 :]
+    return last[:1] == b"." or last.rstrip(b"/") in _LITTER
+
+
+def suffix_of(name: bytes) -> str:
+    """Return a name's suffix, in small letters and with its dot; empty if it has none."""
+    # A Path a file would cost seconds on a large folder.
+    return os.fsdecode(os.path.splitext(name)[1].lower())  # noqa: PTH122 - as said above
+
+
 def is_image(name: bytes) -> bool:
     """Return whether a file's name is an image's."""
-    # A Path a file would cost seconds on a large folder.
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - as said above
-    return os.fsdecode(suffix) in image_suffixes()
+    return suffix_of(name) in image_suffixes() and not is_hidden(name)
 
 
 def check_inside(name: bytes, place: str) -> bytes:
@@ -146,15 +171,13 @@ class Local:
             return "folder"
         return "file" if os.path.exists(path) else "nothing"  # noqa: PTH110 - as said above
 
-    def entries(self, name: bytes = b"") -> tuple[list[bytes], list[bytes]]:
-        """Return the names of the visible folders and files inside, sorted."""
+    def entries(self, name: bytes = b"") -> Entries:
+        """Return the names of the folders and files inside."""
         with os.scandir(self._path(name)) as found:
-            visible = [(entry.name, entry.is_dir()) for entry in found if entry.name[:1] != b"."]
-        folders = sorted(inner for inner, is_folder in visible if is_folder)
-        return folders, sorted(inner for inner, is_folder in visible if not is_folder)
+            return sort_entries((entry.name, entry.is_dir()) for entry in found)
 
     def walk(self, name: bytes = b"") -> Iterator[bytes]:
-        """Yield every visible file below; a folder that a link leads back to is walked once."""
+        """Yield every file below; a folder that a link leads back to is walked once."""
         seen: set[tuple[int, int]] = set()
         stack = [name]
         while stack:
@@ -163,9 +186,9 @@ class Local:
             if (found.st_dev, found.st_ino) in seen:
                 continue
             seen.add((found.st_dev, found.st_ino))
-            folders, files = self.entries(folder)
+            folders, files, hidden = self.entries(folder)
             prefix = folder + b"/" if folder else b""
-            yield from (prefix + file for file in files)
+            yield from (prefix + file for file in sorted(files + hidden))
             stack += [prefix + inner for inner in reversed(folders)]
 
     def open(self, name: bytes) -> BinaryIO:
@@ -197,9 +220,15 @@ class Local:
         return os.path.join(os.fsencode(self.root), name) if name else os.fsencode(self.root)  # noqa: PTH118 - bytes
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Yield every image file below a folder of this machine, sorted; hidden ones are left out."""
-    return (folder / os.fsdecode(name) for name in Local(folder).walk() if is_image(name))
+def sort_entries(found: Iterable[tuple[bytes, bool]]) -> Entries:
+    """Return what is in a folder, from names and whether each is a folder's."""
+    folders, files, hidden = Entries([], [], [])
+    for name, is_folder in found:
+        if is_hidden(name):
+            hidden.append(name + b"/" if is_folder else name)
+        else:
+            (folders if is_folder else files).append(name)
+    return Entries(sorted(folders), sorted(files), sorted(hidden))
 
 
 def _stamp(path: bytes) -> Stamp:

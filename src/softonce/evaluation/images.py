@@ -1,24 +1,39 @@
-"""Which images are measured."""
+"""Which images are measured: never in silence one that was trained on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from softonce.config import TrainConfig
 from softonce.console import LOG
-from softonce.data.samples import list_samples, split_off_val
+from softonce.data.membership import are_among, choose_val
+from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from softonce.artefact import Metadata
     from softonce.config import EvaluateConfig
     from softonce.data.samples import Samples
+    from softonce.data.scan import Scan
 
 
 def choose_samples(
-    config: EvaluateConfig, classes: tuple[str, ...] | None, training: dict[str, Any]
-) -> tuple[str, Samples]:
-    """List the split's images, by the artefact's classes or by DATA's own folders."""
+    config: EvaluateConfig, classes: tuple[str, ...] | None
+) -> tuple[str, Samples, bool]:
+    """List the split's images, by the artefact's classes or by DATA's own folders.
+
+    Returns:
+        The split that is wanted; its images, or those of which it is a part; and whether it is:
+        of DATA without val/, content decides what val is, and what has been trained on.
+    """
     source = open_source(config.data)
     splits = source.splits()
     split = config.split or _default_split(splits)
@@ -32,15 +47,7 @@ def choose_samples(
     if classes is None:
         shown = _join_classes(samples.classes)
         LOG.info("class names come from %s, in order: %s", samples.place, shown)
-    if split == WHOLE and config.split is None and samples.listing() == training.get("listing"):
-        LOG.info(
-            "%s is what the classifier was trained on: only its val part is evaluated",
-            samples.place,
-        )
-        split = "val"
-    if split in splits or split == WHOLE:
-        return split, samples
-    return split, _split_again(samples, split, training)
+    return split, samples, split not in splits or (split == WHOLE and config.split is None)
 
 
 def _default_split(splits: tuple[str, ...]) -> str:
@@ -48,11 +55,66 @@ def _default_split(splits: tuple[str, ...]) -> str:
     return next((name for name in ("test", "val", WHOLE) if name in splits), "val")
 
 
-def _split_again(samples: Samples, split: str, training: dict[str, Any]) -> Samples:
-    """Make the split of the training run again, from the numbers in its artefact."""
-    by = training.get("split") or {"val_fraction": 0.2, "seed": 0}
-    train, val = split_off_val(samples, by["val_fraction"], seed=by["seed"])
-    return samples.take(val if split == "val" else train)
+def choose_part(
+    config: EvaluateConfig, split: str, readable: Scan, metadata: Metadata, *, is_part: bool
+) -> tuple[str, Scan, int]:
+    """Return the name and the images of what is scored, and how many of these were trained on.
+
+    Args:
+        config: the options.
+        split: what is wanted.
+        readable: all images that it may be made of.
+        metadata: of the network.
+        is_part: whether the split is a part of these, by content.
+    """
+    if config.artefact is None:
+        known = np.zeros(len(readable), np.bool_)
+        wanted = _split_off(readable, split) if is_part and split != WHOLE else ~known
+    else:
+        known = _find_known(readable, metadata, config.artefact)
+        if not is_part or (split == WHOLE and (known.all() or not known.any())):
+            return split, readable, int(known.sum())
+        wanted = known if split == "train" else ~known
+    if not wanted.any():
+        raise DataError(
+            f"expected images in {readable.samples.place} for --split {split}, found none that "
+            f"{config.artefact} was {'' if split == 'train' else 'not '}trained on: "
+            "--split all scores every image"
+        )
+    if split == WHOLE and known.any():
+        LOG.info(
+            "%s: %d of %d images were trained on and are left out; --split all scores them too",
+            readable.samples.place,
+            known.sum(),
+            len(known),
+        )
+        split = "val" if "split" in metadata.training else WHOLE
+    return split, readable.take(np.flatnonzero(wanted)), int((known & wanted).sum())
+
+
+def _find_known(readable: Scan, metadata: Metadata, artefact: Path) -> npt.NDArray[np.bool_]:
+    """Return which images the network was trained on."""
+    if metadata.trained_on:
+        return are_among(readable.digests, metadata.trained_on)
+    LOG.warning(
+        "%s does not say which images it was trained on: if these are among them, the figures are "
+        "too good",
+        artefact,
+    )
+    return np.zeros(len(readable), np.bool_)
+
+
+def _split_off(readable: Scan, split: str) -> npt.NDArray[np.bool_]:
+    """Return which images a run with the default options would take as train or val."""
+    default = TrainConfig()
+    is_val = choose_val(
+        readable.digests,
+        readable.samples.target,
+        num_classes=len(readable.samples.classes),
+        fraction=default.val_fraction,
+        seed=default.seed,
+    )
+    return is_val if split == "val" else ~is_val
 
 
 def _join_classes(classes: tuple[str, ...]) -> str:

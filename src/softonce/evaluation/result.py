@@ -60,6 +60,7 @@ class Evaluation:
         uncalibrated: the same at temperature 1.
         logits: (N, C) float32.
         scan: the images and the files that were left out.
+        num_trained_on: how many of the images the network was trained on, as far as it says so.
         engine: what computed the logits, if more may be asked of it.
     """
 
@@ -70,13 +71,15 @@ class Evaluation:
     uncalibrated: Figures
     logits: Tensor
     scan: Scan
+    num_trained_on: int = 0
     engine: Engine | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
         """What was measured, in one line."""
         images = format_count(self.figures.n, "image")
-        return f"{images} of {self.split}, {format_count(len(self.classes), 'class')}"
+        known = f", {self.num_trained_on} of them trained on" if self.num_trained_on else ""
+        return f"{images} of {self.split}{known}, {format_count(len(self.classes), 'class')}"
 
     def table(self) -> Table:
         """Return the figures with their intervals, before and after the temperature."""

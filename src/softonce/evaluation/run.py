@@ -19,7 +19,7 @@ from softonce.engines.engine import with_tta
 from softonce.engines.networks import as_evaluated, build_network
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
-from softonce.evaluation.images import choose_samples
+from softonce.evaluation.images import choose_part, choose_samples
 from softonce.evaluation.measuring import measure
 from softonce.hardware import pick_device
 from softonce.run_folder import RunFolder, model_file
@@ -93,7 +93,7 @@ def compare(config: CompareConfig | Data, *paths: Data, **options: Any) -> Compa
 def _evaluate(config: EvaluateConfig) -> Evaluation:
     engine: Engine
     if config.artefact is None:
-        engine, split, samples = _foreign(config)
+        engine, split, samples, is_part = _foreign(config)
     else:
         engine = open_engine(
             config.artefact,
@@ -104,19 +104,22 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
             trust=config.trust,
             model=config.model,
         )
-        split, samples = choose_samples(config, engine.metadata.classes, engine.metadata.training)
+        split, samples, is_part = choose_samples(config, engine.metadata.classes)
     preprocessing = preprocessing_from(config, engine.metadata.preprocessing)
     engine = _with_preprocessing(engine, preprocessing)
     kept = _scan_file(config, preprocessing)
     readable = scan(samples, preprocessing, max_bad_fraction=config.max_bad_fraction, kept=kept)
     if kept is not None:
         kept.say()
+    split, readable, num_trained_on = choose_part(
+        config, split, readable, engine.metadata, is_part=is_part
+    )
     loader = Loader(readable, preprocessing, config.batch_size, workers=config.workers)
     engine = with_tta(engine, config.tta)
     temperature = engine.metadata.temperature
     with closing(loader):
         found = measure(engine, loader, split, temperature=temperature, seed=config.seed)
-    return replace(found, engine=engine)
+    return replace(found, engine=engine, num_trained_on=num_trained_on)
 
 
 def _scan_file(config: EvaluateConfig, preprocessing: Preprocessing) -> ScanFile | None:
@@ -139,10 +142,10 @@ def _with_preprocessing(engine: Engine, preprocessing: Preprocessing) -> Engine:
     return replace(engine, metadata=replace(engine.metadata, preprocessing=preprocessing))
 
 
-def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples]:
+def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples, bool]:
     """Build the named network with foreign weights, whose classes are DATA's own folders."""
     assert config.model is not None  # noqa: S101 - checked by the configuration
-    split, samples = choose_samples(config, None, {})
+    split, samples, is_part = choose_samples(config, None)
     model, preprocessing = build_network(
         config.model,
         num_classes=len(samples.classes),
@@ -154,4 +157,4 @@ def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples]:
         arch=config.model, arch_args={}, classes=samples.classes, preprocessing=preprocessing
     )
     network = as_evaluated(model, pick_device(config.device))
-    return TorchEngine(network, metadata), split, samples
+    return TorchEngine(network, metadata), split, samples, is_part

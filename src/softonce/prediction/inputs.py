@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from softonce.data.images import check_size, open_image
+from softonce.data.passed_over import images_below, say_passed_over
 from softonce.data.remote import Remote
 from softonce.data.sources.manifest import is_manifest, read_paths
-from softonce.data.storage import images_below, is_url, read_bytes
+from softonce.data.storage import is_url, read_bytes
 from softonce.data.web import fetch_bytes
 from softonce.errors import ArgumentError, ImageError
 from softonce.prediction.arrays import is_tensor, picture_of_array, picture_of_tensor
@@ -175,10 +177,16 @@ def _matches(name: str) -> Iterable[str]:
     if not name:
         return ()
     if os.path.isdir(name):  # noqa: PTH112 - as said above
-        return map(str, images_below(Path(name)))
+        return _images_of(name)
     if _is_pattern(name):
         return sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - ** and absolute patterns
     return (name,)
+
+
+def _images_of(folder: str) -> Iterator[str]:
+    passed_over: Counter[str] = Counter()
+    yield from map(str, images_below(Path(folder), passed_over))
+    say_passed_over(folder, passed_over)
 
 
 def _is_pattern(name: str) -> bool:

@@ -16,6 +16,7 @@ from softonce.config import TrainConfig
 from softonce.config.train_options import TrainOptions, asked_of
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.loader import Loader
+from softonce.data.membership import pack_marks
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources import short_name
 from softonce.data.splits import Splits, list_splits, read_splits
@@ -156,12 +157,11 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     config = raise_on_all_ranks(lambda: with_sizes(config))
     if start.state is None:
         config = with_weights(config)
-    fraction, seed = config.val_fraction, config.seed
-    listed = raise_on_all_ranks(lambda: list_splits(data, val_fraction=fraction, seed=seed))
-    torch.manual_seed(seed)
+    listed = raise_on_all_ranks(lambda: list_splits(data))
+    torch.manual_seed(config.seed)
     model, default = raise_on_all_ranks(partial(_build_model, start, config, len(listed.classes)))
     if rank() > 0:
-        torch.manual_seed(seed + rank())  # the same weights, but random layers of its own
+        torch.manual_seed(config.seed + rank())  # the same weights, but random layers of its own
     kept = ScanFile(start.folder.scan, data, config.mode)
     splits = read_splits(listed, config, default, kept)
     small, num_train = splits.train.pixels is not None, len(splits.train)
@@ -354,9 +354,8 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
     }
     if plan.select_by != TrainConfig.select_by:
         training["select_by"] = plan.select_by
-    if splits.listed.split_off:
+    if splits.listed.val is None:
         training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
-        training["listing"] = splits.listed.listing
     return Metadata(
         arch=arch,
         arch_args=arch_args,
@@ -364,4 +363,5 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
         preprocessing=plan.preprocessing,
         training=training,
         packages=packages_of(arch),
+        trained_on=pack_marks(splits.train.digests),
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from softonce.console import LOG
 from softonce.data.names import Names
+from softonce.data.passed_over import OUTSIDE, sift_images
 from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split
-from softonce.data.storage import is_image
+from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +42,7 @@ class Folder:
     @classmethod
     def open(cls, storage: Storage) -> Folder:
         """Find the splits; `train` or `Test` is a class with classes beside it, none inside."""
-        there, _ = storage.entries()
+        there = storage.entries().folders
         named = {name: as_split(os.fsdecode(name)) for name in there}
         found = {
             split: min(
@@ -51,8 +54,16 @@ class Folder:
         }
         is_odd = list(found) == ["train"] or not any(name.islower() for name in found.values())
         if is_odd and None in named.values():
-            inside = (storage.entries(name)[0] for name in found.values())
+            inside = (storage.entries(name).folders for name in found.values())
             found = found if any(inside) else {}
+        if found and (unread := [name for name in there if name not in found.values()]):
+            LOG.warning(
+                "%s in %s not read, beside %s: %s",
+                format_count(len(unread), "folder"),
+                storage.where(),
+                ", ".join(os.fsdecode(name) for name in found.values()),
+                ", ".join(os.fsdecode(name) for name in unread[:8]),
+            )
         return cls(storage, found or {WHOLE: b""})
 
     def splits(self) -> tuple[str, ...]:
@@ -62,12 +73,16 @@ class Folder:
     def list_split(self, split: str) -> Listing:
         """List the images below each class folder, nested folders included."""
         folder = self.folders[split]
-        classes, _ = self.storage.entries(folder)
+        classes, beside, hidden = self.storage.entries(folder)
+        passed_over: Counter[str] = Counter()
+        outside = list(sift_images(beside + hidden, passed_over))
+        if outside:
+            passed_over[OUTSIDE] = len(outside)
         names: list[bytes] = []
         target: list[int] = []
         for index, name in enumerate(classes):
             inside = folder + b"/" + name if folder else name
-            files = [file for file in self.storage.walk(inside) if is_image(file)]
+            files = list(sift_images(self.storage.walk(inside), passed_over))
             names += files
             target += [index] * len(files)
         return Listing(
@@ -75,6 +90,7 @@ class Folder:
             Names.pack(names),
             np.array(target, dtype=np.int64),
             tuple(os.fsdecode(name) for name in classes),
+            passed_over,
         )
 
     def read(self, name: bytes) -> bytes:

@@ -33,14 +33,14 @@ MAX_LABEL = 4096
 
 def find_shards(storage: Storage) -> list[bytes]:
     """Return the tar files of a folder, or of its train/, val/ and test/; none among classes."""
-    folders, files = storage.entries()
+    folders, files, _ = storage.entries()
     if not folders:
         return [name for name in files if name.lower().endswith(SUFFIX)]
     return [
         folder + b"/" + name
         for folder in folders
         if as_split(os.fsdecode(folder))
-        for name in storage.entries(folder)[1]
+        for name in storage.entries(folder).files
         if name.lower().endswith(SUFFIX)
     ]
 

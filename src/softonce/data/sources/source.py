@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -34,12 +34,14 @@ class Listing:
         names: (N,) what `Source.read` takes.
         target: (N,) indices into `classes`.
         classes: the classes of this split in index order, empty ones included.
+        passed_over: how many files were not read, by reason.
     """
 
     place: str
     names: Names
     target: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 class Source(Protocol):
