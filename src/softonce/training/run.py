@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -42,6 +43,7 @@ from softonce.training.checks import check_shares, check_statistics
 from softonce.training.contract import check_contract
 from softonce.training.finish import finish
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
+from softonce.training.imbalance import say_counts
 from softonce.training.job import Job
 from softonce.training.layers import Layers, layers_of
 from softonce.training.loop import fit
@@ -180,6 +182,8 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
 
     plan = measure_open(settled, build_trial, lambda: claim(settled))
     job = _build_job(plan, model, splits, loss)
+    target, classes = splits.train.samples.target, listed.classes
+    say_counts(np.bincount(target, minlength=len(classes)).tolist(), classes, plan)
     say_plan(plan, steps_per_epoch=len(job.train), has_loss=job.step.has_loss)
     if start.state is not None:
         on_rank_zero(kept.save)
