@@ -237,7 +237,7 @@ def test_a_manifest_stands_for_its_paths(name: str, trained, printed, tmp_path: 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("image,label\na.jpg,x\n", "expected the column path in line 1 of"),
+    [("size,label\n7,x\n", "expected a column for each path in the first line of"),
      ("path,label\n,x\n", "expected a path in line 2 of")],
 )  # fmt: skip
 def test_a_manifest_without_paths_is_named(

@@ -65,11 +65,15 @@ def test_the_owner_of_a_manifest_may_name_any_file(folder: Path) -> None:
 
 
 WRONG = {
-    "no header": ("a.png,b\n", "expected the columns path,label .* found 'a.png', 'b'"),
-    "empty": ("", "expected the columns .* found nothing"),
+    "other columns": ("a,b\nc,d\n", "a column for each path and label .* found 'a', 'b': name"),
+    "no label's column": ("path,size\na,1\n", r"name that of the label \(--label-col NAME\)"),
+    "empty": ("", "expected a row for each image in .*csv, found none"),
     "no label": ("path,label\na.png,\n", "expected a label in line 2 of .*csv, found ''"),
     "short row": ("path,label\na.png\n", "expected a label in line 2 of .*csv, found None"),
-    "split": ("path,label,split\na.png,b,dev\n", "train, val or test .* line 2 .* found 'dev'"),
+    "split": (
+        "path,label,split\na.png,b,dev\n",
+        "train, val or test, or true .* line 2 .* found 'dev'",
+    ),
     "mixed": ("path,label,split\na.png,b,train\nb.png,b,\n", "in every row .* found 1 rows"),
     "quote": ('path,label\n"a.png,b\n', "expected CSV in .*csv, found: unexpected end"),
     "one class": ("path,label\na.png,b\n", "at least 2 classes in .*csv, found only 'b': give"),

@@ -13,11 +13,12 @@ import pytest
 from softonce import ExportConfig, create_model, export
 from softonce.artefact import Metadata, write_artefact
 from softonce.cli.app import main
+from softonce.data.sources import open_source
 from softonce.engines import open_engine
 from softonce.errors import ConfigError
 from softonce.exporting import parity
 from softonce.exporting.parity import LIMITS, compare
-from softonce.exporting.pictures import data_of, made_up_pictures
+from softonce.exporting.pictures import find_source, made_up_pictures
 from softonce.models.network import architecture_of
 from softonce.preprocessing import Preprocessing
 
@@ -120,10 +121,24 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], found: str
 def test_the_data_of_the_run_are_found(artefact: Path, photos: Path, tmp_path: Path) -> None:
     metadata = open_engine(artefact).metadata
     config = ExportConfig(tmp_path / "model.safetensors")
-    assert data_of(config, metadata) is None
+    assert find_source(config, metadata) is None
     (tmp_path / "config.toml").write_text(f"data = '{photos}'\n")
-    assert data_of(config, metadata) == str(photos)
-    assert data_of(dataclasses.replace(config, data="others"), metadata) == "others"
+    assert find_source(config, metadata) == open_source(photos)
+    others = dataclasses.replace(config, data=str(photos / "train"))
+    assert find_source(others, metadata) == open_source(photos / "train")
+
+
+def test_the_columns_of_the_run_are_found(artefact: Path, photos: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.jpg"))]
+    (tmp_path / "table.csv").write_text("\n".join(["one,two", *rows]))
+    (tmp_path / "config.toml").write_text(
+        f"data = '{tmp_path}/table.csv'\npath_col = 'one'\nlabel_col = 'two'\n"
+    )
+    source = find_source(
+        ExportConfig(tmp_path / "model.safetensors"), open_engine(artefact).metadata
+    )
+    assert source is not None
+    assert len(source.list_split("all").names) == len(rows)
 
 
 # the judge

@@ -14,6 +14,7 @@ from softonce.config.fields import (
     HARDWARE,
     OUTPUT,
     BatchSize,
+    Column,
     Data,
     Device,
     Engine,
@@ -49,6 +50,12 @@ class CompareConfig:
         Literal["train", "val", "test", "all"] | None, Parameter(group=DATA, negative=())
     ] = None
     """Part of DATA to measure. [default: test if it exists, else val]"""
+    path_col: Column = None
+    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
+    label_col: Column = None
+    """Column of a table that has the labels. [default: label, class, category, ...]"""
+    split_col: Column = None
+    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which nothing is measured; a single one is allowed."""
     tta: TtaFlag = "none"

@@ -16,6 +16,7 @@ from softonce.config.fields import (
     OUTPUT,
     PREDICTIONS_SUFFIXES,
     BatchSize,
+    Column,
     Data,
     Device,
     Engine,
@@ -59,6 +60,12 @@ class EvaluateConfig:
         Literal["train", "val", "test", "all"] | None, Parameter(group=DATA, negative=())
     ] = None
     """Part of DATA to measure. [default: test if it exists, else val]"""
+    path_col: Column = None
+    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
+    label_col: Column = None
+    """Column of a table that has the labels. [default: label, class, category, ...]"""
+    split_col: Column = None
+    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
     size: Size = None
     """Side of the network's square input, in pixels. [default: the weights' own]"""
     resize: Resize = None

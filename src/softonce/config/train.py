@@ -16,6 +16,7 @@ from softonce.config.fields import (
     MODEL,
     OPTIMISATION,
     RUN,
+    Column,
     Data,
     Device,
     Numbers,
@@ -83,12 +84,24 @@ class TrainConfig:
     """
 
     data: Annotated[Data | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
-    """Folder of images, CSV or JSONL manifest, tar shards, or a URL of these; idx:DIR."""
+    """Folder of images, table (CSV, TSV, JSONL, Parquet), tar shards, URL of these, or idx:DIR."""
 
     _: KW_ONLY
 
     val_fraction: Annotated[float, Parameter(group=DATA)] = 0.2
     """Share of each class that is split off as val, if DATA has no val/."""
+    path_col: Column = None
+    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
+    label_col: Column = None
+    """Column of a table that has the labels. [default: label, class, category, ...]"""
+    split_col: Column = None
+    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
+    group_col: Column = None
+    """Column of a table that tells which images belong together, as a patient's: no group has
+    images in both train and the val that is split off."""
+    class_order: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
+    """Text file with the names of the classes, one a line, in the order of their indices. [default:
+    sorted, whole numbers by value]"""
     size: Size = None
     """Side of the network's square input, in pixels. [default: the model's own]"""
     resize: Resize = None

@@ -22,6 +22,11 @@ class TrainOptions(TypedDict, total=False):
 
     data: str | Path | None
     val_fraction: float
+    path_col: str | None
+    label_col: str | None
+    split_col: str | None
+    group_col: str | None
+    class_order: Path | str | None
     size: int | None
     resize: int | None
     train_size: int | None

@@ -18,6 +18,7 @@ from softonce.data.images import MAX_BYTES
 from softonce.data.names import Names
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
+from softonce.data.sources.columns import Columns
 from softonce.data.storage import Local
 from softonce.data.tar_index import INDEX, PACKED, TarIndex, as_folder
 from softonce.errors import ConfigError, DataError, ImageError, StorageError
@@ -64,7 +65,7 @@ def pack(config: PackConfig | Data, *output: Data, **options: Any) -> Path:
 def _pack(config: PackConfig) -> Path:
     out = config.output.resolve()
     _check_out(out, overwrite=config.overwrite)
-    source = open_source(config.data)
+    source = open_source(config.data, Columns.of(config))
     splits = source.splits()
     first = list_samples(source, splits[0])
     parts = {splits[0]: first} | {

@@ -14,6 +14,8 @@ from softonce.data.passed_over import say_passed_over
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from softonce.data.names import Names
@@ -33,6 +35,7 @@ class Samples:
         names: (N,) the source's names.
         target: (N,) class indices.
         classes: class names in index order.
+        groups: (N, 16) uint8, a hash of what each belongs to, or None.
     """
 
     source: Source
@@ -40,6 +43,7 @@ class Samples:
     names: Names
     target: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    groups: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -47,6 +51,11 @@ class Samples:
     def where(self, index: int) -> str:
         """Return what a message calls one sample: its path or URL."""
         return self.source.where(self.names[index])
+
+    def in_order(self, classes: tuple[str, ...]) -> Samples:
+        """Return the same samples with the same classes in another order."""
+        place = np.array([classes.index(name) for name in self.classes], dtype=np.int64)
+        return dataclasses.replace(self, target=place[self.target], classes=classes)
 
     def read(self, index: int) -> bytes:
         """Return the bytes of one sample, an image file.
@@ -59,7 +68,10 @@ class Samples:
     def take(self, indices: npt.NDArray[np.int64]) -> Samples:
         """Return the samples at these indices."""
         return dataclasses.replace(
-            self, names=self.names.take(indices), target=self.target[indices]
+            self,
+            names=self.names.take(indices),
+            target=self.target[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
 
 
@@ -93,7 +105,36 @@ def list_samples(
     renumbered = np.array([place[name] for name in names], dtype=np.int64)
     target = renumbered[listing.target] if len(listing.names) else listing.target
     _check_counts(listing.place, target, classes, complete=complete)
-    return Samples(source, listing.place, listing.names, target, classes)
+    return Samples(source, listing.place, listing.names, target, classes, listing.groups)
+
+
+def read_class_order(path: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes in the order of a text file, one name a line.
+
+    Raises:
+        DataError: if the file cannot be read, or does not name each class once.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"expected the names of the classes in {path}, one a line in UTF-8, found: {error}"
+        ) from error
+    order = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines if line.strip())
+    doubles = [name for name in dict.fromkeys(order) if order.count(name) > 1]
+    unknown = [name for name in order if name not in classes]
+    missing = [name for name in classes if name not in order]
+    found = [
+        f"{what} {_join_names(names)}"
+        for what, names in (("twice", doubles), ("unknown", unknown), ("missing", missing))
+        if names
+    ]
+    if found:
+        raise DataError(
+            f"expected each of the {len(classes)} classes once in {path}, found "
+            f"{'; '.join(found)}: correct the file"
+        )
+    return order
 
 
 def _without_doubles(listing: Listing, names: list[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from softonce.config.fields import preprocessing_from
 from softonce.console import LOG
 from softonce.data.cache import default_folder
 from softonce.data.membership import choose_val
-from softonce.data.samples import Samples, list_samples
+from softonce.data.samples import Samples, list_samples, read_class_order
 from softonce.data.scan import SMALL_SIDE, BadFile, Scan, find_leaks, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from softonce.config import TrainConfig
     from softonce.data.scan_file import ScanFile
+    from softonce.data.sources.columns import Columns
     from softonce.preprocessing import Preprocessing
 
 
@@ -79,13 +80,20 @@ class Splits:
         return tuple(file for part in scans for file in part.bad_files)
 
 
-def list_splits(data: str | Path) -> Listed:
+def list_splits(
+    data: str | Path, columns: Columns | None = None, class_order: Path | None = None
+) -> Listed:
     """List train, val and test; the class map is made from train.
+
+    Args:
+        data: as `open_source` takes it.
+        columns: of a manifest.
+        class_order: a text file with the names of all classes in index order, one a line.
 
     Raises:
         DataError: if DATA, a class or a split cannot be used.
     """
-    source = open_source(data)
+    source = open_source(data, columns)
     splits = source.splits()
     whole = next((split for split in ("train", WHOLE) if split in splits), None)
     if whole is None:
@@ -94,6 +102,8 @@ def list_splits(data: str | Path) -> Listed:
             "name the folder that holds train/, or a folder of class folders"
         )
     train = list_samples(source, whole, complete=True)
+    if class_order is not None:
+        train = train.in_order(read_class_order(class_order, train.classes))
     test = list_samples(source, "test", train.classes) if "test" in splits else None
     val = list_samples(source, "val", train.classes) if "val" in splits else None
     return Listed(str(data), train, val, test)
@@ -139,6 +149,9 @@ def read_splits(
     test = None if listed.test is None else read(listed.test, label="reading test")
     if kept is not None:
         kept.say()
+    for other in (val, test):
+        if other is not None:
+            _warn_of_shared_groups(train, other)
     leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
     if leaks:
         LOG.warning(
@@ -151,8 +164,9 @@ def read_splits(
 
 
 def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:
+    groups = train.samples.groups
     is_val = choose_val(
-        train.digests,
+        train.digests if groups is None else groups,
         train.samples.target,
         num_classes=len(listed.classes),
         fraction=config.val_fraction,
@@ -163,3 +177,17 @@ def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Sc
     )
     val = train.take(np.flatnonzero(is_val))
     return train.take(np.flatnonzero(~is_val)), dataclasses.replace(val, bad_files=())
+
+
+def _warn_of_shared_groups(train: Scan, other: Scan) -> None:
+    own, others = train.samples.groups, other.samples.groups
+    if own is None or others is None:
+        return
+    known = {group.tobytes() for group in own}
+    num_shared = sum(group.tobytes() in known for group in others)
+    if num_shared:
+        LOG.warning(
+            "%s of %s belong to groups of train, too: the figures are too good by as much",
+            format_count(num_shared, "image"),
+            other.samples.place,
+        )

@@ -11,6 +11,7 @@ from softonce.console import LOG
 from softonce.data.membership import are_among, choose_val
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
+from softonce.data.sources.columns import Columns
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
 
@@ -34,7 +35,7 @@ def choose_samples(
         The split that is wanted; its images, or those of which it is a part; and whether it is:
         of DATA without val/, content decides what val is, and what has been trained on.
     """
-    source = open_source(config.data)
+    source = open_source(config.data, Columns.of(config))
     splits = source.splits()
     split = config.split or _default_split(splits)
     there = next((name for name in (split, "train", WHOLE) if name in splits), None)

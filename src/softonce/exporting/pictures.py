@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from softonce.data.bands import Bands
 from softonce.data.images import decode, open_image, to_array, to_square
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
+from softonce.data.sources.columns import Columns
 from softonce.data.sources.source import WHOLE
 from softonce.errors import ImageError
 from softonce.run_folder import RunFolder, model_file
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from softonce.config.export import ExportConfig
     from softonce.data.bands import Picture
     from softonce.data.samples import Samples
+    from softonce.data.sources.source import Source
     from softonce.preprocessing import Preprocessing
 
 _MADE_UP = ((40, 40), (64, 48), (48, 64), (300, 200), (201, 333), (33, 121), (500, 375), (224, 224))
@@ -48,20 +51,21 @@ class Sample:
     target: int
 
 
-def data_of(config: ExportConfig, metadata: Metadata) -> str | None:
-    """Return the data that were asked for, else those of the run, where they are there."""
+def find_source(config: ExportConfig, metadata: Metadata) -> Source | None:
+    """Return the data that were asked for, else those of the run, if they are there."""
     if config.data is not None:
-        return str(config.data)
+        return open_source(config.data)
     beside = RunFolder(model_file(config.artefact).parent).config
-    recorded = [str(metadata.training.get("data", ""))]
-    if beside.is_file():
-        recorded.insert(0, str(tomllib.loads(beside.read_text(encoding="utf-8")).get("data", "")))
-    return next((data for data in recorded if data and Path(data).exists()), None)
+    run = tomllib.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    recorded = (str(record.get("data", "")) for record in (run, metadata.training))
+    data = next((data for data in recorded if data and Path(data).exists()), None)
+    return None if data is None else open_source(data, Columns.of(SimpleNamespace(**run)))
 
 
-def pick_samples(data: str, metadata: Metadata, splits: tuple[str, ...], number: int) -> Samples:
-    """Return some images, evenly spread, of the first of these splits that DATA has."""
-    source = open_source(data)
+def pick_samples(
+    source: Source, metadata: Metadata, splits: tuple[str, ...], number: int
+) -> Samples:
+    """Return some images, evenly spread, of the first of these splits that there is."""
     there = source.splits()
     split = next(name for name in (*splits, WHOLE, *there) if name in there)
     samples = list_samples(source, split, metadata.classes)

@@ -23,7 +23,7 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError, StorageError
 from softonce.exporting.network import Deployed, to_program
 from softonce.exporting.parity import Parity, compare
-from softonce.exporting.pictures import data_of, made_up_pictures, pick_samples, read_pictures
+from softonce.exporting.pictures import find_source, made_up_pictures, pick_samples, read_pictures
 from softonce.files import make_folder, replacing
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from softonce.artefact import Metadata
     from softonce.config.export import Format
     from softonce.config.fields import EngineName
+    from softonce.data.sources.source import Source
 
 _ENGINES: dict[Format, EngineName] = {
     "onnx": "onnxruntime",
@@ -90,21 +91,21 @@ def export(config: ExportConfig | str | Path, **options: Any) -> Exported:
 
 def _export(config: ExportConfig) -> Exported:
     model, metadata = load(config.artefact, device="cpu", trust=config.trust, model=config.model)
-    data = data_of(config, metadata)
-    if data is None and config.precision == "int8":
+    source = find_source(config, metadata)
+    if source is None and config.precision == "int8":
         raise ConfigError(
             "expected images to calibrate int8 with, found none: name them with --data DATA"
         )
-    if data is None:
+    if source is None:
         LOG.warning("no images: compared on made-up pictures; --data DATA names real ones")
         pictures = made_up_pictures(metadata.preprocessing)
     else:
-        samples = pick_samples(data, metadata, ("test", "val"), config.samples)
+        samples = pick_samples(source, metadata, ("test", "val"), config.samples)
         pictures = read_pictures(samples, metadata.preprocessing)
     with _folder_beside(config.file) as folder:
         made = folder / config.file.name
         with warnings.catch_warnings(action="ignore"):  # torch's parts about one another
-            _write(config, model, metadata, data, made)
+            _write(config, model, metadata, source, made)
         exported = open_engine(made, name=_ENGINES[config.to], trust=True)
         assert isinstance(exported, GraphEngine)  # noqa: S101 - it is no artefact
         parity = compare(TorchEngine(model, metadata), exported, pictures)
@@ -130,7 +131,7 @@ def _folder_beside(file: Path) -> Iterator[Path]:
 
 
 def _write(
-    config: ExportConfig, model: nn.Module, metadata: Metadata, data: str | None, path: Path
+    config: ExportConfig, model: nn.Module, metadata: Metadata, source: Source | None, path: Path
 ) -> None:
     """Write the file, and for OpenVINO its weights beside it."""
     record = {"softonce": metadata.to_json(), "softonce_precision": config.precision}
@@ -145,8 +146,8 @@ def _write(
 
     graph = path.with_suffix(".onnx")
     write_onnx(network, graph, record, opset=config.opset)
-    if config.precision == "int8" and data is not None:
-        _quantise(config, metadata, data, graph, record)
+    if config.precision == "int8" and source is not None:
+        _quantise(config, metadata, source, graph, record)
     if config.to == "openvino":
         from softonce.exporting.openvino_file import write_openvino
 
@@ -154,11 +155,11 @@ def _write(
 
 
 def _quantise(
-    config: ExportConfig, metadata: Metadata, data: str, path: Path, record: dict[str, str]
+    config: ExportConfig, metadata: Metadata, source: Source, path: Path, record: dict[str, str]
 ) -> None:
     from softonce.exporting.int8 import quantise_onnx
 
-    samples = pick_samples(data, metadata, ("train",), config.samples)
+    samples = pick_samples(source, metadata, ("train",), config.samples)
     pictures = read_pictures(samples, metadata.preprocessing)
     quantise_onnx(path, pictures, metadata.preprocessing, record)
 

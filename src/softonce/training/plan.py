@@ -261,6 +261,7 @@ def with_absolute_paths(config: TrainConfig, data: str) -> TrainConfig:
         model=with_absolute_file(config.model),
         weights=weights,
         cache_dir=cache and cache.absolute(),
+        class_order=config.class_order and config.class_order.absolute(),
     )
 
 

@@ -20,6 +20,7 @@ from softonce.data.loader import Loader
 from softonce.data.membership import pack_marks
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources import short_name
+from softonce.data.sources.columns import Columns
 from softonce.data.splits import Splits, list_splits, read_splits
 from softonce.distributed import (
     on_rank_zero,
@@ -159,7 +160,7 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     config = raise_on_all_ranks(lambda: with_sizes(config))
     if start.state is None:
         config = with_weights(config)
-    listed = raise_on_all_ranks(lambda: list_splits(data))
+    listed = raise_on_all_ranks(lambda: list_splits(data, Columns.of(config), config.class_order))
     torch.manual_seed(config.seed)
     model, default = raise_on_all_ranks(partial(_build_model, start, config, len(listed.classes)))
     if rank() > 0:

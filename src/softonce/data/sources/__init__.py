@@ -12,39 +12,49 @@ from softonce.errors import DataError
 from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from softonce.data.sources.columns import Columns
     from softonce.data.sources.source import Source
     from softonce.data.storage import Storage
 
 IDX = "idx:"
 
 
-def open_source(data: str | Path) -> Source:
+def open_source(data: str | Path, columns: Columns | None = None) -> Source:
     """Return the source that DATA names.
 
     Args:
-        data: a folder of images, a CSV or JSONL manifest, a folder of tar shards, each on this
-            machine or behind a URL that fsspec knows; `idx:DIR` for IDX files.
+        data: a folder of images, a manifest (CSV, TSV, JSONL, Parquet), a folder of tar shards,
+            each on this machine or behind a URL that fsspec knows; `idx:DIR` for IDX files.
+        columns: of a manifest; those left open are found by their usual names.
 
     Raises:
-        DataError: if there is nothing of these.
+        DataError: if there is nothing of these, or columns of what is no manifest are named.
 
     Example:
         >>> open_source("no_such_folder")
         Traceback (most recent call last):
         softonce.errors.DataError: expected a folder of images at no_such_folder, found nothing: ...
     """
+    from softonce.data.sources.columns import Columns
     from softonce.data.sources.folder import Folder
     from softonce.data.sources.idx import Idx
-    from softonce.data.sources.manifest import SUFFIXES, Manifest
+    from softonce.data.sources.manifest import Manifest, is_manifest
     from softonce.data.sources.shards import Shards, find_shards
 
     text = str(data)
     if text.startswith(IDX):
         return Idx.open(Path(text.removeprefix(IDX)))
     parent, _, last = text.rstrip("/").rpartition("/")
-    if last.lower().endswith(SUFFIXES):
+    columns = columns or Columns()
+    if is_manifest(last):
         inside = parent or ("/" if text.startswith("/") else ".")
-        return Manifest.open(_open_storage(inside), last, is_own=not is_url(text))
+        storage = _open_storage(inside)
+        return Manifest.open(storage, last, is_own=not is_url(text), columns=columns)
+    if columns != Columns():
+        raise DataError(
+            f"expected a manifest for --path-col, --label-col, --split-col and --group-col, found "
+            f"{text}: leave them out, or name a CSV, TSV, JSONL or Parquet file"
+        )
     storage = _open_storage(text)
     kind = storage.kind()
     if kind != "folder":

@@ -1,36 +1,54 @@
-"""A CSV or JSONL file with a path and a label a row, and optionally a split."""
+"""A table with a path and a label a row, and optionally a split and a group.
+
+Columns are found by their usual names, or named by the caller; what is not used is said. If no
+path of the first rows is a file, the files are looked for below the table's folder by their names,
+since tables often hold bare names, ids without a suffix, or the paths of another machine.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import hashlib
 import os
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from softonce.console import LOG
 from softonce.data.names import Names
-from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, number_labels
-from softonce.data.storage import MAX_SAMPLES, check_inside
+from softonce.data.sources.columns import Columns, cell, groups_among, read_split
+from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, number_labels
+from softonce.data.sources.tables import read_table
+from softonce.data.storage import MAX_SAMPLES, Local, check_inside, is_image
 from softonce.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from softonce.data.storage import Storage
 
-SUFFIXES = (".csv", ".jsonl")
-MAX_LINE = 1 << 20
-"""Longer lines of a manifest, in characters, are refused."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_NUM_TRIED = 16
+"""Paths that are tried as they are written, before files are looked for by their names."""
+_SEVERAL = ("|", ";", ",")
+
+
+@dataclass
+class _Part:
+    """The rows of one split, while they are read."""
+
+    paths: list[bytes] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Rows `path,label` or `path,label,split`; paths are relative to the manifest.
+    """Rows of a CSV, TSV, JSONL or Parquet file; paths are relative to the file.
 
     A manifest of this machine is its owner's word: its paths may be absolute and climb up. One
     behind a URL may name only files below its own folder.
@@ -43,10 +61,10 @@ class Manifest:
     storage: Storage
     listings: dict[str, Listing]
 
-    remedy: ClassVar[str] = "give at least two different labels in the column label"
+    remedy: ClassVar[str] = "give at least two different labels in the column of the label"
 
     @classmethod
-    def open(cls, storage: Storage, name: str, *, is_own: bool) -> Manifest:
+    def open(cls, storage: Storage, name: str, *, is_own: bool, columns: Columns) -> Manifest:
         """Read all rows.
 
         Raises:
@@ -55,27 +73,26 @@ class Manifest:
         place = storage.where(name.encode())
         if storage.kind(name.encode()) != "file":
             raise DataError(f"expected a manifest at {place}, found no such file: check the path")
-        paths: dict[str, list[bytes]] = {}
-        labels: dict[str, list[str]] = {}
         with storage.open(name.encode()) as opened:
-            text = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape")
-            rows = _csv_rows if name.lower().endswith(".csv") else _json_rows
-            for number, (path, label, split) in enumerate(rows(_lines(text, place), place)):
-                inside = os.fsencode(path)
-                paths.setdefault(split, []).append(
-                    inside if is_own else check_inside(inside, place)
-                )
-                labels.setdefault(split, []).append(label)
-                _check_number(number, place)
-        if not paths:
+            header, rows = read_table(opened, name, place, guess_header=columns == Columns())
+            found = columns.find(header, place)
+            _say_unused(found.unused(header), place)
+            parts = _read_parts(rows, found, place)
+        if not parts:
             raise DataError(f"expected a row for each image in {place}, found none: fill it in")
-        if WHOLE in paths and len(paths) > 1:
+        if WHOLE in parts and len(parts) > 1:
             raise DataError(
-                f"expected a split in every row of {place} or in none, found {len(paths[WHOLE])} "
-                "rows without: fill them in"
+                f"expected a split in every row of {place} or in none, found "
+                f"{len(parts[WHOLE].paths)} rows without: fill them in"
             )
+        _say_several_labels(parts.values(), place)
+        every = [path for part in parts.values() for path in part.paths]
+        if is_own:
+            located = _locate(storage, every, place)
+        else:
+            located = {path: check_inside(path, place) for path in every}
         return cls(
-            storage, {split: _listing(place, paths[split], labels[split]) for split in paths}
+            storage, {split: _listing(place, part, located) for split, part in parts.items()}
         )
 
     def splits(self) -> tuple[str, ...]:
@@ -100,91 +117,6 @@ class Manifest:
         return self.storage.stamps(names)
 
 
-def _listing(place: str, paths: list[bytes], labels: list[str]) -> Listing:
-    target, classes = number_labels(labels)
-    return Listing(place, Names.pack(paths), target, classes)
-
-
-def _check_number(number: int, place: str) -> None:
-    if number >= MAX_SAMPLES:
-        raise DataError(f"expected at most {MAX_SAMPLES:,} rows in {place}, found more: split it")
-
-
-def _lines(text: io.TextIOWrapper, place: str) -> Iterator[str]:
-    """Yield the lines, none of which fills the memory."""
-    while line := text.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise DataError(
-                f"expected lines of at most {MAX_LINE:,} characters in {place}, found longer"
-            )
-        yield line
-
-
-def _csv_rows(lines: Iterator[str], place: str) -> Iterator[tuple[str, str, str]]:
-    columns = "path,label and optionally split"
-    for row, where in _csv_objects(lines, place, needed=("path", "label"), columns=columns):
-        yield _row(row, where)
-
-
-def _csv_objects(
-    lines: Iterator[str],
-    place: str,
-    *,
-    needed: tuple[str, ...] = ("path",),
-    columns: str = "path",
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each row by column, and where it is."""
-    reader = csv.DictReader(lines, strict=True)
-    try:
-        header = reader.fieldnames or []
-        if not set(needed) <= set(header):
-            raise DataError(
-                f"expected the {'column' if columns == 'path' else 'columns'} {columns} in line 1 "
-                f"of {place}, found {', '.join(map(repr, header[:8])) or 'nothing'}: name "
-                f"{'it' if columns == 'path' else 'them'} so"
-            )
-        for row in reader:
-            yield row, f"line {reader.line_num} of {place}"
-    except csv.Error as error:
-        raise DataError(f"expected CSV in {place}, found: {error}") from error
-
-
-def _json_rows(lines: Iterator[str], place: str) -> Iterator[tuple[str, str, str]]:
-    for row, where in _json_objects(lines, place):
-        yield _row(row, where)
-
-
-def _json_objects(lines: Iterator[str], place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each object, and where it is."""
-    for number, line in enumerate(lines, 1):
-        where = f"line {number} of {place}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"expected a JSON object in {where}, found: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"expected a JSON object in {where}, found {line.strip()[:40]}")
-        yield row, where
-
-
-def _row(row: dict[str, Any], where: str) -> tuple[str, str, str]:
-    path, label, split = row.get("path"), row.get("label"), row.get("split")
-    if isinstance(label, int) and not isinstance(label, bool):
-        label = str(label)
-    label = label.strip() if isinstance(label, str) else label
-    for name, value in (("path", path), ("label", label)):
-        if not isinstance(value, str) or not value:
-            raise DataError(f"expected a {name} in {where}, found {value!r}: fill it in")
-    if not split:
-        return str(path), str(label), WHOLE
-    known = as_split(split) if isinstance(split, str) else None
-    if known is None:
-        raise DataError(f"expected train, val or test as the split in {where}, found {split!r}")
-    return str(path), str(label), known
-
-
 def is_manifest(name: str) -> bool:
     """Return whether a name is that of a manifest, not of a picture."""
     return name.lower().endswith(SUFFIXES)
@@ -196,16 +128,130 @@ def read_paths(manifest: Path) -> Iterator[str]:
     Raises:
         DataError: if the file cannot be read as a manifest, or a row has no path.
     """
-    place = str(manifest)
+    place, storage = str(manifest), Local(manifest.parent)
     try:
-        with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            read = _csv_objects if place.lower().endswith(".csv") else _json_objects
-            for row, where in read(_lines(text, place), place):
-                path = row.get("path")
-                if not isinstance(path, str) or not path:
-                    raise DataError(f"expected a path in {where}, found {path!r}: fill it in")
-                yield str(manifest.parent / path)
+        with manifest.open("rb") as opened:
+            header, rows = read_table(opened, manifest.name, place, guess_header=True)
+            columns = Columns().find(header, place, needed=("path",))
+            assert columns.path is not None  # noqa: S101 - as found
+            paths = [os.fsencode(cell(row, columns.path, "path", where)) for where, row in rows]
     except OSError as error:
         raise DataError(
             f"expected a manifest that can be read at {place}, found: {error.strerror or error}"
         ) from error
+    located = _locate(storage, paths, place)
+    return (str(manifest.parent / os.fsdecode(located.get(path, path))) for path in paths)
+
+
+def _read_parts(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns, place: str
+) -> dict[str, _Part]:
+    parts: dict[str, _Part] = defaultdict(_Part)
+    assert columns.path is not None and columns.label is not None  # noqa: S101, PT018 - as found
+    for number, (where, row) in enumerate(rows):
+        if number >= MAX_SAMPLES:
+            raise DataError(
+                f"expected at most {MAX_SAMPLES:,} rows in {place}, found more: split it"
+            )
+        path = os.fsencode(cell(row, columns.path, "path", where))
+        split = WHOLE
+        if columns.split is not None:
+            split = read_split(row.get(columns.split), columns.split, where)
+        part = parts[split]
+        part.paths.append(path)
+        part.labels.append(cell(row, columns.label, "label", where))
+        if columns.group is not None:
+            group = row.get(columns.group)
+            part.groups.append(f"file {path!r}" if group in (None, "") else f"group {group}")
+    return dict(parts)
+
+
+def _listing(place: str, part: _Part, located: Mapping[bytes, bytes]) -> Listing:
+    target, classes = number_labels(part.labels)
+    names = Names.pack(located.get(path, path) for path in part.paths)
+    return Listing(place, names, target, classes, groups=_hashes(part.groups))
+
+
+def _hashes(groups: Sequence[str]) -> npt.NDArray[np.uint8] | None:
+    if not groups:
+        return None
+    digest = b"".join(
+        hashlib.blake2b(group.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        for group in groups
+    )
+    return np.frombuffer(digest, np.uint8).reshape(-1, 16)
+
+
+def _say_unused(unused: list[str], place: str) -> None:
+    if unused:
+        LOG.info("columns of %s that are not used: %s", place, ", ".join(unused))
+    for name in groups_among(unused):
+        LOG.warning(
+            "column %r of %s may tell which pictures belong together: --group-col %s keeps them "
+            "on one side of a split",
+            name,
+            place,
+            name,
+        )
+
+
+def _say_several_labels(parts: Iterable[_Part], place: str) -> None:
+    """Warn of labels such as `a|b`, of which a part is in another label, too: they are several."""
+    labels = {label for part in parts for label in part.labels}
+    for mark in _SEVERAL:
+        pieces = {
+            label: {p.strip() for p in label.split(mark)} for label in labels if mark in label
+        }
+        shared = [
+            label
+            for label, own in pieces.items()
+            if all(own)
+            and any(own & ({other} | pieces.get(other, set())) for other in labels - {label})
+        ]
+        if shared:
+            LOG.warning(
+                "labels of %s look like several in one, such as %r: each is a class of its own "
+                "here; softonce gives a picture exactly one class",
+                place,
+                min(shared),
+            )
+            return
+
+
+def _locate(storage: Storage, paths: Sequence[bytes], place: str) -> dict[bytes, bytes]:
+    """Return where the files are whose paths are not as they are written; empty if they are."""
+    tried = paths[:: max(1, len(paths) // _NUM_TRIED)][:_NUM_TRIED]
+    if any(storage.kind(path) == "file" for path in tried):
+        return {}
+    slashes = {path: path.replace(b"\\", b"/") for path in paths}
+    if any(storage.kind(slashes[path]) == "file" for path in tried):
+        LOG.info("paths of %s are read with / for \\", place)
+        return slashes
+    by_name = _files_by_name(storage)
+    found = {
+        path: by_name[last]
+        for path, name in slashes.items()
+        if (last := name.rpartition(b"/")[2].lower()) in by_name
+    }
+    if found:
+        LOG.info(
+            "no path of %s is a file: %d of %d are taken from below %s by their names",
+            place,
+            len(found),
+            len(slashes),
+            storage.where(),
+        )
+    return found
+
+
+def _files_by_name(storage: Storage) -> dict[bytes, bytes]:
+    """Return the images below by their names, with and without suffix; a name twice is none."""
+    found: dict[bytes, bytes] = {}
+    twice = set()
+    for path in filter(is_image, storage.walk()):
+        last = path.rpartition(b"/")[2].lower()
+        for name in {last, os.path.splitext(last)[0]}:  # noqa: PTH122 - bytes
+            if name in found:
+                twice.add(name)
+            found[name] = path
+    return {name: path for name, path in found.items() if name not in twice}

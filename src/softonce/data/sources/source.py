@@ -35,6 +35,8 @@ class Listing:
         target: (N,) indices into `classes`.
         classes: the classes of this split in index order, empty ones included.
         passed_over: how many files were not read, by reason.
+        groups: (N, 16) uint8, a hash of what each belongs to, if a table says so: a patient, a
+            camera, ...; a split parts no group.
     """
 
     place: str
@@ -42,6 +44,7 @@ class Listing:
     target: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    groups: npt.NDArray[np.uint8] | None = None
 
 
 class Source(Protocol):
