@@ -15,6 +15,10 @@ ColourMode: TypeAlias = Literal["RGB", "L"]
 Mode: TypeAlias = ColourMode | int
 """How pixels are read: in colour, in grey, or as so many channels as are stored."""
 
+MAX_PIXELS = 89_478_485
+"""Larger pictures are taken for decompression bombs, unless the caller allows more (Pillow's own
+limit)."""
+
 MAX_CHANNELS = 256
 MAX_SIDE = 2**14
 

@@ -57,7 +57,7 @@ BROKEN = {
     "truncated JPEG": (encoded(noise(64, 48), "JPEG")[:-700], "truncated"),
     "truncated PNG": (encoded(noise(64, 48))[:-3000], "truncated"),
     "bomb": (png_header(10_000, 9_000), "10000 x 9000 pixels, more than 89,478,485"),
-    "large bomb": (png_header(60_000, 60_000), "exceeds limit"),
+    "large bomb": (png_header(60_000, 60_000), "more than 89,478,485 pixels, which"),
     "strip": (encoded(Image.new("RGB", (1, 257))), "strip more than 256 times"),
 }
 

@@ -13,7 +13,9 @@ from data.pictures import BROKEN, LARGE, SMALL, encoded, noise, scanned, squares
 from PIL import Image
 
 from softonce.data import scan as scan_module
-from softonce.data.scan import find_leaks
+from softonce.data.samples import list_samples
+from softonce.data.scan import find_leaks, scan
+from softonce.data.sources import open_source
 from softonce.data.storage import read_bytes
 from softonce.errors import DataError, ImageError
 
@@ -149,3 +151,19 @@ def test_the_fingerprint_is_of_contents_and_classes(
     before = scanned(photos / "train").fingerprint()
     change(photos / "train" / "ants", photos / "train" / "bees")
     assert (scanned(photos / "train").fingerprint() == before) == is_same
+
+
+def test_a_scan_or_an_aerial_picture_is_read_if_more_pixels_are_allowed(photos: Path) -> None:
+    large = photos / "train" / "ants" / "large.png"
+    Image.new("1", (13_500, 13_500), 1).save(large)  # beyond twice Pillow's own limit
+    listed = list_samples(open_source(photos), "train")
+    found = scan(listed, SMALL, max_bad_fraction=0.1)
+    assert [file.path for file in found.bad_files] == [str(large)]
+    assert found.bad_files[0].reason.startswith("more than 89,478,485 pixels")
+    assert found.bad_files[0].reason.endswith("--max-pixels raises the limit")
+    listed = list_samples(open_source(photos), "train", max_pixels=200_000_000)
+    found = scan(listed, SMALL, max_bad_fraction=0.1)
+    assert found.bad_files == ()
+    fewer = list_samples(open_source(photos), "train", max_pixels=1000)
+    with pytest.raises(DataError, match="pixels, more than 1,000 allowed"):
+        scan(fewer, SMALL, max_bad_fraction=0.1)

@@ -18,6 +18,7 @@ from softonce.config.fields import (
     Data,
     Device,
     Engine,
+    MaxPixels,
     Quiet,
     Threads,
     Trust,
@@ -25,6 +26,7 @@ from softonce.config.fields import (
     Workers,
     check_range,
 )
+from softonce.preprocessing import MAX_PIXELS
 
 
 @Parameter(name="*")
@@ -56,6 +58,8 @@ class CompareConfig:
     """Column of a table that has the labels. [default: label, class, category, ...]"""
     split_col: Column = None
     """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
+    max_pixels: MaxPixels = MAX_PIXELS
+    """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which nothing is measured; a single one is allowed."""
     tta: TtaFlag = "none"
@@ -87,3 +91,4 @@ class CompareConfig:
             check_range(self, name, low)
         for name in ("max_bad_fraction", "seed"):
             check_range(self, name, 0)
+        check_range(self, "max_pixels", 1)

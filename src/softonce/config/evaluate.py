@@ -20,6 +20,7 @@ from softonce.config.fields import (
     Data,
     Device,
     Engine,
+    MaxPixels,
     Numbers,
     Quiet,
     Resize,
@@ -33,6 +34,7 @@ from softonce.config.fields import (
 )
 from softonce.errors import ConfigError
 from softonce.plurals import format_count
+from softonce.preprocessing import MAX_PIXELS
 
 
 @Parameter(name="*")
@@ -74,6 +76,8 @@ class EvaluateConfig:
     """Mean per channel, in [0, 1]."""
     std: Numbers = None
     """Standard deviation per channel."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which nothing is measured; a single one is allowed."""
     tta: TtaFlag = "none"
@@ -110,6 +114,7 @@ class EvaluateConfig:
             check_range(self, name, low)
         for name in ("max_bad_fraction", "seed"):
             check_range(self, name, 0)
+        check_range(self, "max_pixels", 1)
         suffix = None if self.predictions is None else self.predictions.suffix.lower()
         if suffix is not None and suffix not in PREDICTIONS_SUFFIXES:
             raise ConfigError(

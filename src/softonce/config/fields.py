@@ -48,6 +48,7 @@ Size: TypeAlias = Annotated[
 Resize: TypeAlias = Annotated[
     int | None, Parameter(name=("--resize", "--val-resize-size"), group=DATA, negative=())
 ]
+MaxPixels: TypeAlias = Annotated[int, Parameter(group=DATA)]
 Column: TypeAlias = Annotated[str | None, Parameter(group=DATA, negative=())]
 Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), group=OUTPUT, negative=())]
 Weights: TypeAlias = Annotated[str | None, Parameter(group=MODEL, negative=())]

@@ -16,6 +16,7 @@ from softonce.config.fields import (
     Data,
     Device,
     Engine,
+    MaxPixels,
     OptionalPath,
     OwnModel,
     PrecisionFlag,
@@ -25,6 +26,7 @@ from softonce.config.fields import (
     TtaFlag,
     check_range,
 )
+from softonce.preprocessing import MAX_PIXELS
 
 
 @Parameter(name="*")
@@ -53,6 +55,8 @@ class PredictConfig:
     """Numbers in the table, the CSV and the annotated images; jsonl always has both."""
     show: Annotated[OptionalPath, Parameter(group=OUTPUT)] = None
     """New folder for copies of the images, with class and probability written beneath."""
+    max_pixels: MaxPixels = MAX_PIXELS
+    """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     tta: TtaFlag = "none"
     """flip: average the logits of each image and its mirror image."""
     batch_size: BatchSize = 32
@@ -77,5 +81,6 @@ class PredictConfig:
         """Check every number against its range."""
         coerce_fields_(self)
         check_range(self, "top_k", 1)
+        check_range(self, "max_pixels", 1)
         check_range(self, "batch_size", 1)
         check_range(self, "threads", 1)

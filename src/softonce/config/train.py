@@ -19,6 +19,7 @@ from softonce.config.fields import (
     Column,
     Data,
     Device,
+    MaxPixels,
     Numbers,
     Quiet,
     Resize,
@@ -28,7 +29,7 @@ from softonce.config.fields import (
     check_range,
 )
 from softonce.errors import ConfigError
-from softonce.preprocessing import MAX_CHANNELS, Fit, Interpolation, Mode
+from softonce.preprocessing import MAX_CHANNELS, MAX_PIXELS, Fit, Interpolation, Mode
 
 _RANGES = (
     ("epochs", 1),
@@ -55,6 +56,7 @@ _RANGES = (
     ("grad_accum_steps", 1),
     ("hflip", 0, 1),
     ("random_erase", 0, 1),
+    ("max_pixels", 1),
     ("max_bad_fraction", 0, 1),
     ("checkpoint_seconds", 0),
     ("seed", 0, 2**63 - 1),
@@ -121,6 +123,8 @@ class TrainConfig:
     """Mean per channel, in [0, 1]. [default: ImageNet's, or the weights' own]"""
     std: Numbers = None
     """Standard deviation per channel. [default: ImageNet's, or the weights' own]"""
+    max_pixels: MaxPixels = MAX_PIXELS
+    """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01
     """Share of unreadable files above which the run is refused; a single one is allowed."""
 

@@ -35,6 +35,7 @@ class TrainOptions(TypedDict, total=False):
     mode: Mode
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    max_pixels: int
     max_bad_fraction: float
     cache: bool
     cache_dir: Path | str | None

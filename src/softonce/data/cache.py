@@ -160,6 +160,7 @@ def _can_read_more(found: Cached, samples: Samples) -> bool:
 def _key(samples: Samples, preprocessing: Preprocessing, squares: bool) -> str:
     """Return a name made of the preprocessing and of what tells one file from another."""
     record = {"format": FORMAT, "squares": squares, "place": samples.place}
+    record["max_pixels"] = samples.max_pixels  # a higher one lets more be read
     wanted = asdict(preprocessing)
     keep = ("size", "resize", "fit", "interpolation", "mode", "mean")
     record |= {name: wanted[name] for name in (keep if squares else keep[1:5])}
@@ -214,7 +215,7 @@ def _read_all(
         try:
             data = samples.read(index)
             digest = hashlib.blake2b(data, digest_size=16).digest()
-            image = open_image(data)
+            image = open_image(data, max_pixels=samples.max_pixels)
             kind = image.format or ""
             return digest, kind, "", prepare(image)
         except ImageError as error:

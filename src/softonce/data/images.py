@@ -28,15 +28,13 @@ from softonce.data.bands import (
     with_count,
 )
 from softonce.errors import ImageError
-from softonce.preprocessing import num_channels
+from softonce.preprocessing import MAX_PIXELS, num_channels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softonce.preprocessing import ColourMode, Interpolation, Mode, Preprocessing
 
-MAX_PIXELS = 89_478_485
-"""Pictures above this are refused as decompression bombs (Pillow's own limit)."""
 MAX_ASPECT = 256
 """Longer strips are refused: made a square's height, a small file would fill the memory."""
 STARTS_PROGRAMS = ("EPS",)
@@ -100,13 +98,15 @@ def open_image(
     Args:
         data: the bytes of its file.
         formats: Pillow's formats to accept; None accepts all of them, and arrays.
-        max_pixels: more than these, or than `MAX_PIXELS`, are refused.
+        max_pixels: more than these are refused.
 
     Raises:
         ImageError: if the bytes are no picture, or one with too many pixels.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
+    if max_pixels > (Image.MAX_IMAGE_PIXELS or max_pixels):
+        Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow has one limit for the whole process
     try:
         with _no_warnings:
             image = _open(data, formats)
@@ -114,6 +114,10 @@ def open_image(
         raise
     except UnidentifiedImageError:
         raise ImageError(_name_format(data)) from None
+    except Image.DecompressionBombError:  # from twice Pillow's limit on it does not tell the size
+        raise ImageError(
+            f"more than {max_pixels:,} pixels, which are allowed: --max-pixels raises the limit"
+        ) from None
     except Exception as error:
         raise ImageError(_reason(error)) from error
     return check_size(image, max_pixels)
@@ -159,9 +163,11 @@ def check_size(image: Picture, max_pixels: int = MAX_PIXELS) -> Picture:
         )
     if not image.width or not image.height:
         raise ImageError(f"{image.width} x {image.height} pixels")
-    allowed = min(max_pixels, MAX_PIXELS)
-    if image.width * image.height > allowed:
-        raise ImageError(f"{image.width} x {image.height} pixels, more than {allowed:,} allowed")
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{image.width} x {image.height} pixels, more than {max_pixels:,} allowed: "
+            "--max-pixels raises the limit"
+        )
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise ImageError(
             f"{image.width} x {image.height} pixels: a strip more than {MAX_ASPECT} times as long "

@@ -21,7 +21,7 @@ from softonce.data.augment import (
     random_crop_array,
     random_crop_image,
 )
-from softonce.data.images import decode, fit_image, open_image, to_array
+from softonce.data.images import decode, fit_image, to_array
 from softonce.errors import DataError, ImageError, StorageError
 from softonce.randomness import permutation
 
@@ -248,13 +248,13 @@ class _Files(Dataset[tuple["Tensor", "Tensor", list[str]]]):
                 self.pictures[index], self.preprocessing, self.augmentation, draws
             )
         else:
-            image = open_image(self.samples.read(index))
+            image = self.samples.open(index)
             picture = random_crop_image(image, self.preprocessing, self.augmentation, draws)
         filter_ = self.preprocessing.interpolation
         return auto_augment_array(picture, self.augmentation, filter_, draws)
 
     def _fit(self, index: int) -> npt.NDArray[np.uint8]:
-        image = decode(open_image(self.samples.read(index)), self.preprocessing.mode)
+        image = decode(self.samples.open(index), self.preprocessing.mode)
         return to_array(fit_image(image, self.preprocessing))
 
 

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softonce.console import LOG
+from softonce.data.images import open_image
 from softonce.data.passed_over import say_passed_over
 from softonce.errors import DataError
+from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from softonce.data.bands import Picture
     from softonce.data.names import Names
     from softonce.data.sources.source import Listing, Source
 
@@ -36,6 +39,7 @@ class Samples:
         target: (N,) class indices.
         classes: class names in index order.
         groups: (N, 16) uint8, a hash of what each belongs to, or None.
+        max_pixels: larger pictures cannot be read.
     """
 
     source: Source
@@ -44,6 +48,7 @@ class Samples:
     target: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     groups: npt.NDArray[np.uint8] | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __len__(self) -> int:
         return len(self.target)
@@ -65,6 +70,14 @@ class Samples:
         """
         return self.source.read(self.names[index])
 
+    def open(self, index: int) -> Picture:
+        """Open one sample without decoding it.
+
+        Raises:
+            ImageError: if it cannot be read, is no picture, or has too many pixels.
+        """
+        return open_image(self.read(index), max_pixels=self.max_pixels)
+
     def take(self, indices: npt.NDArray[np.int64]) -> Samples:
         """Return the samples at these indices."""
         return dataclasses.replace(
@@ -76,7 +89,12 @@ class Samples:
 
 
 def list_samples(
-    source: Source, split: str, classes: tuple[str, ...] | None = None, *, complete: bool = False
+    source: Source,
+    split: str,
+    classes: tuple[str, ...] | None = None,
+    *,
+    complete: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Samples:
     """List a split's images, matched to the class map by name.
 
@@ -87,6 +105,7 @@ def list_samples(
         split: one of `source.splits()`.
         classes: the class map; None makes it from this split.
         complete: whether every class must have an image, as in train.
+        max_pixels: larger pictures cannot be read.
 
     Raises:
         DataError: if the split has a class that the map lacks, or (complete) an empty one.
@@ -105,7 +124,9 @@ def list_samples(
     renumbered = np.array([place[name] for name in names], dtype=np.int64)
     target = renumbered[listing.target] if len(listing.names) else listing.target
     _check_counts(listing.place, target, classes, complete=complete)
-    return Samples(source, listing.place, listing.names, target, classes, listing.groups)
+    return Samples(
+        source, listing.place, listing.names, target, classes, listing.groups, max_pixels
+    )
 
 
 def read_class_order(path: Path, classes: tuple[str, ...]) -> tuple[str, ...]:

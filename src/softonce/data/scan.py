@@ -283,7 +283,7 @@ def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: b
     try:
         data = samples.read(index)
         digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-        image = open_image(data)
+        image = open_image(data, max_pixels=samples.max_pixels)
         kind, sides = image.format or "", image.size
         if keep and max(sides) <= SMALL_SIDE:
             return _Found(digest, kind, sides, to_square(image, preprocessing))

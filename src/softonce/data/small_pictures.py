@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softonce.data.images import open_image, to_square
+from softonce.data.images import to_square
 from softonce.data.threads import map_files
 from softonce.errors import ImageError
 
@@ -68,6 +68,6 @@ class SmallPictures:
 
     def _read(self, index: int) -> npt.NDArray[np.uint8]:
         try:
-            return to_square(open_image(self._samples.read(index)), self._preprocessing)
+            return to_square(self._samples.open(index), self._preprocessing)
         except ImageError as error:
             raise ImageError(f"{self._samples.where(index)}: {error}") from error

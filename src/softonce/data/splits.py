@@ -22,6 +22,7 @@ from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
 from softonce.plurals import format_count
+from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,10 @@ class Splits:
 
 
 def list_splits(
-    data: str | Path, columns: Columns | None = None, class_order: Path | None = None
+    data: str | Path,
+    columns: Columns | None = None,
+    class_order: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Listed:
     """List train, val and test; the class map is made from train.
 
@@ -89,6 +93,7 @@ def list_splits(
         data: as `open_source` takes it.
         columns: of a manifest.
         class_order: a text file with the names of all classes in index order, one a line.
+        max_pixels: larger pictures cannot be read.
 
     Raises:
         DataError: if DATA, a class or a split cannot be used.
@@ -101,11 +106,12 @@ def list_splits(
             f"expected train/ in {data}, found only {', '.join(sorted(splits))}: "
             "name the folder that holds train/, or a folder of class folders"
         )
-    train = list_samples(source, whole, complete=True)
+    list_part = partial(list_samples, source, max_pixels=max_pixels)
+    train = list_part(whole, complete=True)
     if class_order is not None:
         train = train.in_order(read_class_order(class_order, train.classes))
-    test = list_samples(source, "test", train.classes) if "test" in splits else None
-    val = list_samples(source, "val", train.classes) if "val" in splits else None
+    test = list_part("test", train.classes) if "test" in splits else None
+    val = list_part("val", train.classes) if "val" in splits else None
     return Listed(str(data), train, val, test)
 
 

@@ -44,7 +44,7 @@ def choose_samples(
             f"expected a {split} split in {config.data}, found {', '.join(splits)}: "
             "choose one of these with --split"
         )
-    samples = list_samples(source, there, classes)
+    samples = list_samples(source, there, classes, max_pixels=config.max_pixels)
     if classes is None:
         shown = _join_classes(samples.classes)
         LOG.info("class names come from %s, in order: %s", samples.place, shown)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from softonce.console import LOG
 from softonce.data.bands import Bands
-from softonce.data.images import decode, open_image, to_array, to_square
+from softonce.data.images import decode, to_array, to_square
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.columns import Columns
@@ -77,7 +77,7 @@ def read_pictures(samples: Samples, preprocessing: Preprocessing) -> Iterator[Sa
     """Yield those that can be read."""
     for index, target in enumerate(samples.target.tolist()):
         try:
-            yield _sample(open_image(samples.read(index)), preprocessing, target)
+            yield _sample(samples.open(index), preprocessing, target)
         except ImageError as error:
             LOG.warning("left out %s: %s", samples.where(index), error)
 

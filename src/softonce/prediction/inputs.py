@@ -23,6 +23,7 @@ from softonce.data.storage import is_url, read_bytes
 from softonce.data.web import fetch_bytes
 from softonce.errors import ArgumentError, ImageError
 from softonce.prediction.arrays import is_tensor, picture_of_array, picture_of_tensor
+from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,15 +66,20 @@ class Item:
     is_file: bool = False
 
 
-def items_of_names(names: Iterable[str | Path]) -> Iterator[Item]:
-    """Yield the items of a command line, where `-` reads one path a line from standard input."""
+def items_of_names(names: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) -> Iterator[Item]:
+    """Yield the items of a command line, where `-` reads one path a line from standard input.
+
+    Args:
+        names: files, folders, patterns, URLs or manifests.
+        max_pixels: larger pictures are unreadable.
+    """
     for name in map(str, names):
         if name in STANDARD_INPUT:
             lines = (line.rstrip("\n") for line in sys.stdin if line.strip())
             for line in lines:
-                yield from _items_of_name(line)
+                yield from _items_of_name(line, max_pixels)
         else:
-            yield from _items_of_name(name)
+            yield from _items_of_name(name, max_pixels)
 
 
 def items_of(images: Images, mode: Mode = "RGB") -> Iterator[Item]:
@@ -153,23 +159,23 @@ def _content(file: BinaryFile, place: str) -> bytes:
     return data
 
 
-def _items_of_name(name: str) -> Iterator[Item]:
+def _items_of_name(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Item]:
     """Yield the items of a file, manifest, URL, folder or pattern.
 
     Of all but a manifest without rows it is one at least, which may be unreadable.
     """
     if is_url(name):
-        yield Item(name, cache(partial(_open_url, name)))
+        yield Item(name, cache(partial(_open_url, name, max_pixels)))
         return
     if is_manifest(name) and os.path.isfile(name):  # noqa: PTH113 - a name may be too long for Path
         for path in read_paths(Path(name)):
-            yield Item(path, partial(_open_file, path), is_file=True)
+            yield Item(path, partial(_open_file, path, max_pixels), is_file=True)
         return
     item = None
     for path in _matches(name):
-        yield (item := Item(path, partial(_open_file, path), is_file=True))
+        yield (item := Item(path, partial(_open_file, path, max_pixels), is_file=True))
     if item is None:  # a folder without images, or a pattern that matches nothing
-        yield Item(name, partial(_open_file, name), is_file=True)
+        yield Item(name, partial(_open_file, name, max_pixels), is_file=True)
 
 
 def _matches(name: str) -> Iterable[str]:
@@ -194,17 +200,18 @@ def _is_pattern(name: str) -> bool:
     return glob.has_magic(name) and not os.path.exists(name)  # noqa: PTH110 - as said above
 
 
-def _open_file(path: str) -> Picture:
+def _open_file(path: str, max_pixels: int) -> Picture:
     if os.path.isdir(path):  # noqa: PTH112 - as above
         raise ImageError("a folder without images")
     if _is_pattern(path):
         raise ImageError("a pattern that matches no file")
     try:
-        return open_image(read_bytes(path))
+        return open_image(read_bytes(path), max_pixels=max_pixels)
     except ValueError as error:  # a name with a null character
         raise ImageError(str(error)) from error
 
 
-def _open_url(url: str) -> Picture:
+def _open_url(url: str, max_pixels: int) -> Picture:
     is_web = url.lower().startswith(("http://", "https://"))
-    return open_image(fetch_bytes(url) if is_web else Remote(url).read(b""))
+    data = fetch_bytes(url) if is_web else Remote(url).read(b"")
+    return open_image(data, max_pixels=max_pixels)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import numpy as np
 
-from softonce.data.images import MAX_PIXELS, open_image, to_square
+from softonce.data.images import open_image, to_square
 from softonce.errors import ImageError
 from softonce.inference import Candidate, top_predictions
+from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

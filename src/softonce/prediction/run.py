@@ -108,7 +108,7 @@ def _records(config: PredictConfig) -> Iterator[Record]:
         predictor = _open(config)
     answers = predict_items(
         predictor,
-        items_of_names(config.images),
+        items_of_names(config.images, max_pixels=config.max_pixels),
         batch_size=config.batch_size,
         top_k=config.top_k,
     )

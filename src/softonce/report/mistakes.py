@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from softonce.data.images import open_image, shown, to_square
+from softonce.data.images import shown, to_square
 from softonce.drawing import resize_to_show
 from softonce.errors import ImageError, StorageError
 from softonce.inference import probs
@@ -156,7 +156,7 @@ def _read(evaluation: Evaluation, sample: int) -> _Picture | None:
     """Return the picture, small; None if it cannot be read any more."""
     engine = evaluation.engine
     try:
-        image = open_image(evaluation.scan.samples.read(sample))
+        image = evaluation.scan.samples.open(sample)
         thumbnail = resize_to_show(shown(image), least=_LEAST, most=_MOST)
         square = None if engine is None else to_square(image, engine.metadata.preprocessing)
     except _UNREADABLE:

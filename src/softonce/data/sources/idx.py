@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeAlias
 
 import numpy as np
 
-from softonce.data.images import MAX_PIXELS
 from softonce.data.names import Names
 from softonce.data.sources.source import Listing
 from softonce.errors import DataError
 from softonce.plurals import format_count
+from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
