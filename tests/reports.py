@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from softonce import metrics
+from softonce.data.doubles import Double
 from softonce.report import Mistake, Report, write_report
 from softonce.report.page import ConfusedPictures, FirstBatch
 
@@ -71,7 +72,7 @@ def full_report(**changes: Any) -> Report:
         about_light=f"Bright is where {EVIL} is.",
         confused=[ConfusedPictures({"target": 1, "pred": 2, "count": 3}, [EVIL_MISTAKE] * 2)],
         bad_files=[{"path": "data/사진.png", "reason": f"{EVIL} is no image"}],
-        leaks=[("train/1.png", f"test/{EVIL}")],
+        doubles=[Double("train/1.png", EVIL, "train", f"test/{EVIL}", "b", "test")],
         notes=[f"a note about {EVIL}"],
         config_toml=f'model = "{EVIL}"\n',
         versions={"torch": EVIL},

@@ -72,7 +72,7 @@ def test_a_bare_report_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:
     for absent in ("Training", "Worst mistakes", "Notes", "Configuration", "At temperature 1"):
         assert absent not in seen.text
     assert "Every file could be read." in seen.text
-    assert "No image was found in two splits." in seen.text
+    assert "No image was found in two splits or in two classes." in seen.text
     assert seen.count("svg") == 1
 
 

@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "scan.safetensors"
 
     @property
+    def doubles(self) -> Path:
+        """Identical files in two classes, or in train and another split; absent without any."""
+        return self.path / "doubles.csv"
+
+    @property
     def lr_find(self) -> Path:
         """The picture of `--lr find`."""
         return self.path / "lr_find.png"

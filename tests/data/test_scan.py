@@ -14,7 +14,7 @@ from PIL import Image
 
 from softonce.data import scan as scan_module
 from softonce.data.samples import list_samples
-from softonce.data.scan import find_leaks, scan
+from softonce.data.scan import scan
 from softonce.data.sources import open_source
 from softonce.data.storage import read_bytes
 from softonce.errors import DataError, ImageError
@@ -106,15 +106,6 @@ def test_usual_kinds_are_passed_over_in_silence(
         (photos / "train" / "bees" / f"x{number}.gif").write_bytes(encoded(noise(9, 9), kind))
     scanned(photos / "train")
     assert caplog.text == ""
-
-
-def test_identical_files_in_train_and_val_are_pairs(photos: Path) -> None:
-    train, val = photos / "train", photos / "val"
-    assert find_leaks(scanned(train), scanned(val)) == []
-    shutil.copy(train / "ants" / "04.jpg", val / "bees" / "copy.jpg")
-    assert find_leaks(scanned(train), scanned(val)) == [
-        (str(train / "ants" / "04.jpg"), str(val / "bees" / "copy.jpg"))
-    ]
 
 
 # what is kept

@@ -60,8 +60,9 @@ def test_reading_gathers_bad_files_and_warns_of_leaks(
     assert [file.path for file in splits.bad_files] == [
         str(photos / name / "bees" / "00.jpg") for name in ("train", "val", "test")
     ]
-    assert splits.leaks == (
-        (str(photos / "train" / "ants" / "00.jpg"), str(photos / "test" / "ants" / "00.jpg")),
+    (double,) = splits.doubles
+    assert (double.path, double.other_path) == tuple(
+        str(photos / split / "ants" / "00.jpg") for split in ("train", "test")
     )
     assert "1 file of another split found in train too, the first: " in caplog.text
 
@@ -71,7 +72,7 @@ def test_identical_files_stay_together_where_val_is_split_off(photos: Path) -> N
     for path in (train / "ants").iterdir():
         shutil.copy(path, train / "ants" / f"copy-of-{path.name}")
     splits = read(train)
-    assert splits.leaks == ()
+    assert splits.doubles == ()
     assert len(splits.train) + len(splits.val) == 48
 
 

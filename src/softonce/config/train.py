@@ -104,6 +104,8 @@ class TrainConfig:
     class_order: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
     """Text file with the names of the classes, one a line, in the order of their indices. [default:
     sorted, whole numbers by value]"""
+    exclude: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
+    """Files to leave out: a text file with a path a line, or a table such as RUN/doubles.csv."""
     size: Size = None
     """Side of the network's square input, in pixels. [default: the model's own]"""
     resize: Resize = None

@@ -27,6 +27,7 @@ class TrainOptions(TypedDict, total=False):
     split_col: str | None
     group_col: str | None
     class_order: Path | str | None
+    exclude: Path | str | None
     size: int | None
     resize: int | None
     train_size: int | None

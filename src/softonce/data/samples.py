@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softonce.data.bands import Picture
+    from softonce.data.excluded import Excluded
     from softonce.data.names import Names
     from softonce.data.sources.source import Listing, Source
 
@@ -95,6 +96,7 @@ def list_samples(
     *,
     complete: bool = False,
     max_pixels: int = MAX_PIXELS,
+    excluded: Excluded | None = None,
 ) -> Samples:
     """List a split's images, matched to the class map by name.
 
@@ -106,6 +108,7 @@ def list_samples(
         classes: the class map; None makes it from this split.
         complete: whether every class must have an image, as in train.
         max_pixels: larger pictures cannot be read.
+        excluded: files that are left out.
 
     Raises:
         DataError: if the split has a class that the map lacks, or (complete) an empty one.
@@ -123,10 +126,13 @@ def list_samples(
         )
     renumbered = np.array([place[name] for name in names], dtype=np.int64)
     target = renumbered[listing.target] if len(listing.names) else listing.target
-    _check_counts(listing.place, target, classes, complete=complete)
-    return Samples(
+    samples = Samples(
         source, listing.place, listing.names, target, classes, listing.groups, max_pixels
     )
+    if excluded is not None:
+        samples = samples.take(excluded.keep(map(samples.where, range(len(samples)))))
+    _check_counts(listing.place, samples.target, classes, complete=complete)
+    return samples
 
 
 def read_class_order(path: Path, classes: tuple[str, ...]) -> tuple[str, ...]:

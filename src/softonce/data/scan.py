@@ -257,16 +257,6 @@ def _share_(
         pixels.put(left, gather_rows(torch.from_numpy(pixels.at(own)), counts).numpy())
 
 
-def find_leaks(train: Scan, other: Scan) -> list[tuple[str, str]]:
-    """Return the pairs of identical files, one in train and one in the other split."""
-    seen = {digest.tobytes(): index for index, digest in enumerate(train.digests)}
-    return [
-        (train.samples.where(seen[digest.tobytes()]), other.samples.where(index))
-        for index, digest in enumerate(other.digests)
-        if digest.tobytes() in seen
-    ]
-
-
 class _Found(NamedTuple):
     """What one file turned out to be; `pixels` only if it is small."""
 

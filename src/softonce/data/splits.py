@@ -15,9 +15,11 @@ import numpy as np
 from softonce.config.fields import preprocessing_from
 from softonce.console import LOG
 from softonce.data.cache import default_folder
+from softonce.data.doubles import Double, find_doubles
+from softonce.data.excluded import Excluded
 from softonce.data.membership import choose_val
 from softonce.data.samples import Samples, list_samples, read_class_order
-from softonce.data.scan import SMALL_SIDE, BadFile, Scan, find_leaks, scan
+from softonce.data.scan import SMALL_SIDE, BadFile, Scan, scan
 from softonce.data.sources import open_source
 from softonce.data.sources.source import WHOLE
 from softonce.errors import DataError
@@ -25,6 +27,7 @@ from softonce.plurals import format_count
 from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from softonce.config import TrainConfig
@@ -65,14 +68,14 @@ class Splits:
         train: to learn from.
         val: to choose the best epoch by, and to fit the temperature on.
         test: to measure once, at the end; None if DATA has none.
-        leaks: pairs of identical files in train and another split.
+        doubles: pairs of identical files in two classes, or in train and another split.
     """
 
     listed: Listed
     train: Scan
     val: Scan
     test: Scan | None
-    leaks: tuple[tuple[str, str], ...]
+    doubles: tuple[Double, ...]
 
     @property
     def bad_files(self) -> tuple[BadFile, ...]:
@@ -84,7 +87,9 @@ class Splits:
 def list_splits(
     data: str | Path,
     columns: Columns | None = None,
+    *,
     class_order: Path | None = None,
+    exclude: Path | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Listed:
     """List train, val and test; the class map is made from train.
@@ -94,6 +99,7 @@ def list_splits(
         columns: of a manifest.
         class_order: a text file with the names of all classes in index order, one a line.
         max_pixels: larger pictures cannot be read.
+        exclude: a list of files that are left out, one a line, or a table with their paths.
 
     Raises:
         DataError: if DATA, a class or a split cannot be used.
@@ -106,12 +112,25 @@ def list_splits(
             f"expected train/ in {data}, found only {', '.join(sorted(splits))}: "
             "name the folder that holds train/, or a folder of class folders"
         )
-    list_part = partial(list_samples, source, max_pixels=max_pixels)
-    train = list_part(whole, complete=True)
+    excluded = None if exclude is None else Excluded.read(exclude)
+
+    def list_part(split: str, classes: tuple[str, ...] | None = None) -> Samples:
+        return list_samples(
+            source,
+            split,
+            classes,
+            complete=classes is None,
+            max_pixels=max_pixels,
+            excluded=excluded,
+        )
+
+    train = list_part(whole)
     if class_order is not None:
         train = train.in_order(read_class_order(class_order, train.classes))
     test = list_part("test", train.classes) if "test" in splits else None
     val = list_part("val", train.classes) if "val" in splits else None
+    if excluded is not None:
+        excluded.say()
     return Listed(str(data), train, val, test)
 
 
@@ -158,15 +177,31 @@ def read_splits(
     for other in (val, test):
         if other is not None:
             _warn_of_shared_groups(train, other)
-    leaks = tuple(pair for other in (val, test) if other for pair in find_leaks(train, other))
-    if leaks:
+    parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
+    doubles = tuple(find_doubles(parts))
+    _warn_of_doubles(doubles)
+    return Splits(listed, train, val, test, doubles)
+
+
+def _warn_of_doubles(doubles: Sequence[Double]) -> None:
+    if conflicts := [double for double in doubles if double.is_conflict]:
+        first = conflicts[0]
+        LOG.warning(
+            "%s in two classes, so that a label is wrong, the first: %s (%s) = %s (%s)",
+            format_count(len(conflicts), "picture"),
+            first.path,
+            first.label,
+            first.other_path,
+            first.other_label,
+        )
+    if leaks := [double for double in doubles if double.is_leak and not double.is_conflict]:
         LOG.warning(
             "%s of another split found in train too, the first: %s = %s; "
             "the figures are too good by as much",
             format_count(len(leaks), "file"),
-            *leaks[0],
+            leaks[0].path,
+            leaks[0].other_path,
         )
-    return Splits(listed, train, val, test, leaks)
 
 
 def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:

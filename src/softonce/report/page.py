@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from softonce.data.doubles import Double
     from softonce.metrics import ClassFigures, Figures
     from softonce.metrics.summary import ConfusedPair
 
@@ -99,7 +100,7 @@ class Report:
         about_light: a sentence on how the mistakes are lit, or why they are not.
         confused: the most confused pairs of classes, if they are shown.
         bad_files: records with `path` and `reason`.
-        leaks: pairs of paths of the same image in two splits.
+        doubles: identical files in two classes, or in train and another split.
         notes: sentences that the reader should know.
         config_toml: the resolved configuration.
         versions: of the packages.
@@ -122,7 +123,7 @@ class Report:
     about_light: str = ""
     confused: Sequence[ConfusedPictures] = ()
     bad_files: Sequence[dict[str, str]] = ()
-    leaks: Sequence[tuple[str, str]] = ()
+    doubles: Sequence[Double] = ()
     notes: Sequence[str] = ()
     config_toml: str = ""
     versions: dict[str, str] = field(default_factory=dict)

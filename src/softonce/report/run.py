@@ -54,7 +54,7 @@ def write_run_report(
         images=_images(splits),
         first_batch=_first_batch(run.train_batch),
         bad_files=[file.to_dict() for file in splits.bad_files],
-        leaks=splits.leaks,
+        doubles=splits.doubles,
         notes=notes,
         config_toml=run.config.read_text(encoding="utf-8"),
         speed=_speed(history),

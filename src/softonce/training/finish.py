@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from softonce.artefact import read_artefact, write_artefact
 from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 from softonce.console import LOG
+from softonce.data.doubles import to_csv
 from softonce.distributed import copy_from_first, on_rank_zero
 from softonce.engines.networks import as_evaluated
 from softonce.engines.torch_engine import TorchEngine
 from softonce.evaluation import Evaluation, collect_logits, measure, summarise
+from softonce.files import write_text
 from softonce.plurals import format_count
 from softonce.training.result import TrainResult
 
@@ -58,6 +60,8 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
         | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
     )
     write_artefact(job.run.artefact, tensors, metadata)
+    if splits.doubles:
+        write_text(job.run.doubles, to_csv(splits.doubles))
     write_run_report(
         job.run,
         evaluation,

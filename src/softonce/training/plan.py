@@ -262,6 +262,7 @@ def with_absolute_paths(config: TrainConfig, data: str) -> TrainConfig:
         weights=weights,
         cache_dir=cache and cache.absolute(),
         class_order=config.class_order and config.class_order.absolute(),
+        exclude=config.exclude and config.exclude.absolute(),
     )
 
 

@@ -161,7 +161,13 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     if start.state is None:
         config = with_weights(config)
     listed = raise_on_all_ranks(
-        lambda: list_splits(data, Columns.of(config), config.class_order, config.max_pixels)
+        lambda: list_splits(
+            data,
+            Columns.of(config),
+            class_order=config.class_order,
+            exclude=config.exclude,
+            max_pixels=config.max_pixels,
+        )
     )
     torch.manual_seed(config.seed)
     model, default = raise_on_all_ranks(partial(_build_model, start, config, len(listed.classes)))

@@ -1,0 +1,92 @@
+"""The same picture twice: in two classes, or in train and in what judges it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from softonce.data.scan import Scan
+
+
+@dataclass(frozen=True)
+class Double:
+    """Two files of the same bytes.
+
+    Args:
+        path: of the one, in train if either is.
+        label: its class.
+        split: its split.
+        other_path: of the other.
+        other_label: its class.
+        other_split: its split.
+    """
+
+    path: str
+    label: str
+    split: str
+    other_path: str
+    other_label: str
+    other_split: str
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether they are in two classes, so that one label at least is wrong."""
+        return self.label != self.other_label
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether one was trained on, and the other judges the classifier."""
+        return "train" in (self.split, self.other_split) and self.split != self.other_split
+
+
+def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
+    """Return the pairs of files of the same bytes that are in two classes, or in train and another.
+
+    Of many copies each is paired with the first; copies in one class of one split do no harm.
+
+    Args:
+        parts: the splits by name, train first.
+    """
+    digests = np.concatenate([part.digests for part in parts.values()])
+    _, number, counts = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
+    splits = [(split, index) for split, part in parts.items() for index in range(len(part))]
+    places: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for row in np.flatnonzero(counts[number] > 1).tolist():
+        places[int(number[row])].append(splits[row])
+    found = []
+    for same in places.values():
+        first, *others = (_describe(parts, split, index) for split, index in same)
+        found += [Double(*first, *other) for other in others]
+    return [double for double in found if double.is_conflict or double.is_leak]
+
+
+def _describe(parts: Mapping[str, Scan], split: str, index: int) -> tuple[str, str, str]:
+    samples = parts[split].samples
+    return samples.where(index), samples.classes[samples.target[index]], split
+
+
+def to_csv(doubles: Sequence[Double]) -> str:
+    """Return a table of both files of each pair; `--exclude` takes it, once rows are removed.
+
+    Columns: path, label, split, the path of the other, and what is wrong.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "split", "same_as", "fault"])
+    writer.writerows(_rows(doubles))
+    return text.getvalue()
+
+
+def _rows(doubles: Sequence[Double]) -> Iterator[tuple[str, str, str, str, str]]:
+    for double in doubles:
+        fault = "in two classes" if double.is_conflict else "in train and another split"
+        yield double.path, double.label, double.split, double.other_path, fault
+        yield double.other_path, double.other_label, double.other_split, double.path, fault
