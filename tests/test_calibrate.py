@@ -12,8 +12,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from softonce import calibrate, metrics
-from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce import metrics
+from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate, fit_temperature
+from softonce.calibrate import temperature as temperature_module
+from softonce.calibrate.temperature import likely_temperatures
 from softonce.errors import ArgumentError
 
 
@@ -90,7 +92,7 @@ def test_fit_lowers_the_calibration_error_of_an_overconfident_network() -> None:
 def test_blocks_of_rows_sum_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, target = sampled(2, n=101, num_classes=3, scale=4.0)
     whole = fit_temperature(logits, target)
-    monkeypatch.setattr(calibrate, "_ELEMENTS_AT_ONCE", 21)
+    monkeypatch.setattr(temperature_module, "_ELEMENTS_AT_ONCE", 21)
     assert fit_temperature(logits, target) == pytest.approx(whole, rel=1e-8)
 
 
@@ -101,7 +103,9 @@ def test_derivatives_are_those_of_autograd() -> None:
     (slope,) = torch.autograd.grad(value, inverse, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, inverse)
     expected = [value.item(), slope.item(), curvature.item()]
-    assert list(calibrate._derivatives(logits, target, 0.7)) == pytest.approx(expected, rel=1e-9)
+    assert list(temperature_module.derivatives(logits, target, 0.7)) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_minimum_beyond_a_bound_returns_the_bound() -> None:
@@ -148,3 +152,92 @@ def test_a_row_that_is_not_finite_is_named() -> None:
 def test_a_target_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ArgumentError, match="found 3 in row 1 of target"):
         fit_temperature(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
+# whether it is kept
+
+
+def kept_in(draws: int, factor: float, *, n: int, scale: float) -> list[tuple[float, float]]:
+    """Return the kept temperature of each draw, and what it adds to the NLL of 5,000 others."""
+    others, truth = sampled(99, n=5000, num_classes=4, scale=scale)
+    found = []
+    for seed in range(draws):
+        logits, target = sampled(seed, n=n, num_classes=4, scale=scale)
+        kept = calibrate(logits * factor, target).temperature
+        found.append((kept, nll(others * factor, truth, kept) - nll(others * factor, truth, 1.0)))
+    return found
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_a_calibrated_network_keeps_its_probabilities(n: int) -> None:
+    changed = [kept for kept, _ in kept_in(100, 1.0, n=n, scale=3.0) if kept != 1.0]
+    assert len(changed) <= 2
+
+
+@pytest.mark.parametrize("factor", [0.4, 2.5])
+def test_a_temperature_that_is_kept_helps_other_samples(factor: float) -> None:
+    found = kept_in(40, factor, n=200, scale=3.0)
+    assert sum(kept != 1.0 for kept, _ in found) >= 38
+    assert all(added < -0.02 for kept, added in found if kept != 1.0)
+    assert all((kept > 1) == (factor > 1) for kept, _ in found if kept != 1.0)
+
+
+def test_of_many_samples_the_fitted_temperature_is_kept() -> None:
+    logits, target = sampled(7, n=20_000, num_classes=4, scale=3.0)
+    found = calibrate(logits * 2, target)
+    assert 0.96 * found.fitted < found.temperature < found.fitted
+    assert found.interval[0] < 2 < found.interval[1]
+    low, high = found.gain_interval
+    expected = nll(logits * 2, target, 1.0) - nll(logits * 2, target, 2.0)
+    assert low < expected < high
+    assert (found.reason, found.is_known) == ("", True)
+
+
+@pytest.mark.parametrize("excess", [1.353, 3.9395])
+def test_the_interval_ends_where_the_likelihood_has_fallen_as_far(excess: float) -> None:
+    logits, target = sampled(8, n=60, num_classes=3, scale=2.0)
+    fitted = fit_temperature(logits, target)
+    least = 60 * nll(logits, target, fitted)
+    for end in likely_temperatures(logits, target, fitted, excess=excess):
+        assert 60 * nll(logits, target, end) - least == pytest.approx(excess, rel=1e-6)
+
+
+def test_an_interval_without_an_end_reaches_the_bound() -> None:
+    right, target = torch.eye(3, dtype=torch.float64), torch.tensor([0, 1, 2])
+    assert likely_temperatures(right, target, 1.0, excess=50.0) == (
+        MIN_TEMPERATURE,
+        MAX_TEMPERATURE,
+    )
+
+
+def with_mistakes(wrong: int, n: int) -> tuple[Tensor, Tensor]:
+    logits, target = torch.eye(2).repeat(n, 1)[:n] * 9, torch.arange(n) % 2
+    return logits, torch.where(torch.arange(n) < wrong, 1 - target, target)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "n", "reason"),
+    [
+        (0, 12, "0 of 12 images are wrong, and it takes 5"),
+        (1, 12, "1 of 12 images is wrong, and it takes 5"),
+        (4, 200, "4 of 200 images are wrong"),
+        (11, 12, "1 of 12 images is right, and it takes 5"),
+        (0, 1, "0 of 1 image is wrong"),
+    ],
+)
+def test_what_is_said_of_too_few_mistakes_is_true(wrong: int, n: int, reason: str) -> None:
+    found = calibrate(*with_mistakes(wrong, n))
+    assert found.temperature == 1.0
+    assert found.reason.startswith(reason)
+    assert not found.is_known
+
+
+def test_samples_that_do_not_contradict_1_say_so() -> None:
+    logits, target = sampled(9, n=80, num_classes=4, scale=2.0)
+    found = calibrate(logits, target)
+    assert (found.temperature, found.is_known) == (1.0, True)
+    assert "holds 1" in found.reason
+
+
+def test_logits_without_any_information_are_left_alone() -> None:
+    assert calibrate(torch.zeros(40, 3), torch.arange(40) % 3).temperature == 1.0

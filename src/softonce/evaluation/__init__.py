@@ -9,5 +9,6 @@ from softonce.evaluation.measuring import measure as measure
 from softonce.evaluation.measuring import summarise as summarise
 from softonce.evaluation.result import Evaluation as Evaluation
 from softonce.evaluation.result import ScoredImage as ScoredImage
+from softonce.evaluation.result import choices_of_val as choices_of_val
 from softonce.evaluation.run import compare as compare
 from softonce.evaluation.run import evaluate as evaluate

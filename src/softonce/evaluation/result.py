@@ -17,6 +17,8 @@ from softonce.metrics.table import build_table, column_names, figure_rows, inter
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
     from rich.table import Table
     from torch import Tensor
@@ -46,6 +48,13 @@ class ScoredImage:
     loss: float
 
 
+def choices_of_val(training: Mapping[str, Any], temperature: float) -> tuple[str, ...]:
+    """Return what a run has chosen on its val, by what it wrote of its training."""
+    chose_epoch = "best_epoch" in training and training["epochs"] > 1
+    chosen = {"epoch": chose_epoch, "temperature": temperature != 1.0}
+    return tuple(name for name, is_chosen in chosen.items() if is_chosen)
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """The figures of one split, and all that a page about them needs.
@@ -61,6 +70,8 @@ class Evaluation:
         logits: (N, C) float32.
         scan: the images and the files that were left out.
         num_trained_on: how many of the images the network was trained on, as far as it says so.
+        val_chose: what was chosen on these images, `epoch` or `temperature`, if they are the
+            training's val: new images will do a little worse.
         engine: what computed the logits, if more may be asked of it.
     """
 
@@ -72,6 +83,7 @@ class Evaluation:
     logits: Tensor
     scan: Scan
     num_trained_on: int = 0
+    val_chose: tuple[str, ...] = ()
     engine: Engine | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -79,7 +91,11 @@ class Evaluation:
         """What was measured, in one line."""
         images = format_count(self.figures.n, "image")
         known = f", {self.num_trained_on} of them trained on" if self.num_trained_on else ""
-        return f"{images} of {self.split}{known}, {format_count(len(self.classes), 'class')}"
+        choices = " and the ".join(self.val_chose)
+        chosen = f"; val also chose the {choices}" if choices else ""
+        return (
+            f"{images} of {self.split}{known}, {format_count(len(self.classes), 'class')}{chosen}"
+        )
 
     def table(self) -> Table:
         """Return the figures with their intervals, before and after the temperature."""
@@ -203,6 +219,7 @@ class Evaluation:
             "split": self.split,
             **{name: getattr(found, name) for name in names},
             "temperature": self.temperature,
+            "val_chose": list(self.val_chose),
             "intervals": {name: list(bounds) for name, bounds in found.intervals.items()},
             "per_class": found.per_class,
             "confusion": found.confusion,

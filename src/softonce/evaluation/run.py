@@ -21,6 +21,7 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
 from softonce.evaluation.images import choose_part, choose_samples
 from softonce.evaluation.measuring import measure
+from softonce.evaluation.result import choices_of_val
 from softonce.hardware import pick_device
 from softonce.run_folder import RunFolder, model_file
 
@@ -119,7 +120,13 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
     temperature = engine.metadata.temperature
     with closing(loader):
         found = measure(engine, loader, split, temperature=temperature, seed=config.seed)
-    return replace(found, engine=engine, num_trained_on=num_trained_on)
+    training = engine.metadata.training if split == "val" else {}
+    return replace(
+        found,
+        engine=engine,
+        num_trained_on=num_trained_on,
+        val_chose=choices_of_val(training, temperature) if training else (),
+    )
 
 
 def _scan_file(config: EvaluateConfig, preprocessing: Preprocessing) -> ScanFile | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from softonce.plurals import format_count
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
@@ -55,6 +57,17 @@ def wilson(hits: int, n: int) -> Interval:
     low = 0.0 if hits == 0 else max(0.0, middle - half)
     high = 1.0 if hits == n else min(1.0, middle + half)
     return low, high
+
+
+def rarer_kind(num_right: int, n: int) -> tuple[int, str]:
+    """Return how many samples are of the rarer kind, right or wrong, and that in words.
+
+    Example:
+        >>> rarer_kind(11, 12), rarer_kind(0, 300)
+        ((1, '1 of 12 images is wrong'), (0, '0 of 300 images are right'))
+    """
+    kind, num = ("wrong", n - num_right) if 2 * num_right >= n else ("right", num_right)
+    return num, f"{num} of {format_count(n, 'image')} {'is' if 1 in (num, n) else 'are'} {kind}"
 
 
 def mean_of_shares(hits: Column | Sequence[int], counts: Column | Sequence[int]) -> Interval:

@@ -13,6 +13,7 @@ from softonce.metrics.intervals import (
     MIN_OF_EACH,
     mean_of_shares,
     percentiles,
+    rarer_kind,
     resample,
     wilson,
 )
@@ -105,11 +106,6 @@ class Figures:
     def num_right(self) -> int:
         """How many samples were predicted as their own class."""
         return round(self.n * self.top1)
-
-    @property
-    def num_wrong(self) -> int:
-        """How many samples were predicted as another class."""
-        return self.n - self.num_right
 
 
 def figures(
@@ -230,7 +226,7 @@ def _intervals(
     }
     if len(counts.support) > NUM_TOP:
         found["top5"] = wilson(int(rows.in_top5.sum()), len(rows))
-    if min(num_right, len(rows) - num_right) < MIN_OF_EACH:
+    if rarer_kind(num_right, len(rows))[0] < MIN_OF_EACH:
         return found
     return found | _bootstrap(rows, len(counts.support), seed=seed, num_resamples=num_resamples)
 

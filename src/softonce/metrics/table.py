@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
-from softonce.metrics.intervals import MIN_OF_EACH
-from softonce.plurals import format_count
+from softonce.metrics.intervals import MIN_OF_EACH, rarer_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,11 +64,10 @@ def interval_notes(found: Figures) -> list[str]:
     """Return what a reader has to know of the intervals, a sentence each."""
     notes = []
     if found.intervals and "nll" not in found.intervals:
-        kind, num = ("wrong", found.num_wrong) if found.top1 >= 0.5 else ("right", found.num_right)
-        verb = "is" if num == 1 else "are"
+        _, few = rarer_kind(found.num_right, found.n)
         notes.append(
-            f"{num} of {format_count(found.n, 'image')} {verb} {kind}: fewer than {MIN_OF_EACH} do "
-            "not tell how far off macro-F1, NLL, Brier and ECE may be, so these have no interval."
+            f"{few}: fewer than {MIN_OF_EACH} do not tell how far off macro-F1, NLL, Brier and ECE "
+            "may be, so these have no interval."
         )
     low, high = found.intervals.get("ece", (0.0, 1.0))
     if not low <= found.ece <= high:

@@ -113,15 +113,14 @@ def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> N
 
 def _known_images(evaluation: Evaluation) -> str:
     """Return a sentence if the network's training has met these images, or may have."""
-    training = {} if evaluation.engine is None else evaluation.engine.metadata.training
     if evaluation.num_trained_on:
         known, all_images = evaluation.num_trained_on, evaluation.figures.n
         which = "these images" if known == all_images else f"{known} of these {all_images} images"
         return f"The network was trained on {which}: the figures say little about new ones."
-    if evaluation.split == "val" and "best_epoch" in training:
+    if evaluation.val_chose:
         return (
-            "Training chose the epoch and fitted the temperature on its val images. If these are "
-            "the same, expect somewhat worse figures of new images."
+            f"Training chose the {' and the '.join(evaluation.val_chose)} on its val images. If "
+            "these are the same, expect somewhat worse figures of new images."
         )
     return ""
 

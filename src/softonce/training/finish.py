@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import read_artefact, write_artefact
-from softonce.calibrate import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
+from softonce.calibrate import calibrate
 from softonce.console import LOG
 from softonce.data.doubles import to_csv
 from softonce.distributed import copy_from_first, on_rank_zero
 from softonce.engines.networks import as_evaluated
 from softonce.engines.torch_engine import TorchEngine
-from softonce.evaluation import Evaluation, collect_logits, measure, summarise
+from softonce.evaluation import (
+    Evaluation,
+    choices_of_val,
+    collect_logits,
+    measure,
+    summarise,
+)
 from softonce.files import write_text
-from softonce.plurals import format_count
 from softonce.training.result import TrainResult
 
 if TYPE_CHECKING:
@@ -35,12 +41,14 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     copy_from_first(network)
     engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
-    temperature = _fit_temperature(val_logits, val_target)
     seed = job.plan.seed
+    temperature = _choose_temperature(val_logits, val_target, seed)
     if splits.test is None:
         evaluation = summarise(
             val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
         )
+        chosen = choices_of_val(made | {"best_epoch": None}, temperature)
+        evaluation = dataclasses.replace(evaluation, val_chose=chosen)
     else:
         with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
@@ -87,20 +95,26 @@ def _loss_parts(job: Job) -> list[str]:
     return [name for name, is_on in parts.items() if is_on]
 
 
-def _fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """Fit the temperature; where it runs into a bound, val says nothing about it, and 1 is kept."""
-    temperature = fit_temperature(logits, target)
-    if MIN_TEMPERATURE < temperature < MAX_TEMPERATURE:
-        return temperature
-    why = "every one is right" if temperature < 1 else "the logits say nothing of their classes"
-    LOG.warning(
-        "val (%s) does not show how sure to be (%s, and the best temperature is the bound %g): "
-        "the probabilities are left uncalibrated",
-        format_count(len(target), "image"),
-        why,
-        temperature,
-    )
-    return 1.0
+def _choose_temperature(logits: Tensor, target: Tensor, seed: int) -> float:
+    """Return the temperature, and say what val shows of it."""
+    found = calibrate(logits, target, seed=seed)
+    if found.reason:
+        LOG.log(
+            logging.INFO if found.is_known else logging.WARNING,
+            "val does not show that a temperature helps (%s): probabilities are left as they are",
+            found.reason,
+        )
+    else:
+        LOG.info(
+            "temperature %.3g (fitted on val: %.3g, 99.5 %% interval %.3g to %.3g): it lowers the "
+            "NLL of images without a part in fitting it by %.4f (95 %% interval %.4f to %.4f)",
+            found.temperature,
+            found.fitted,
+            *found.interval,
+            found.gain,
+            *found.gain_interval,
+        )
+    return found.temperature
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:

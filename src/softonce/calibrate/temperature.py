@@ -1,4 +1,4 @@
-"""Temperature scaling: one number makes a network as confident as it is right."""
+"""The temperature with the least NLL, and those that the samples do not contradict."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MIN_TEMPERATURE = 0.05
 MAX_TEMPERATURE = 20.0
 _ELEMENTS_AT_ONCE = 1 << 22
 _MAX_STEPS = 100
+_PRECISION = 1e-10
+"""Relative, of an inverse temperature: Newton's steps are quadratic, so that it costs one more."""
 
 
 def fit_temperature(logits: Logits, target: ClassIndex) -> float:
@@ -52,6 +54,64 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
     Source:
         Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
+    logits, target = checked(logits, target)
+    nll_at_one = derivatives(logits, target, 1.0)[0]
+    temperature = 1.0 / _least(logits, target, 1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE)
+    nll = derivatives(logits, target, 1.0 / temperature)[0]
+    return temperature if nll < nll_at_one else 1.0
+
+
+def likely_temperatures(
+    logits: Logits, target: ClassIndex, fitted: float, *, excess: float
+) -> tuple[float, float]:
+    """Return the range of temperatures whose likelihood is near the largest.
+
+    Args:
+        logits: N rows of C unnormalised class scores.
+        target: N class indices.
+        fitted: the temperature with the least NLL.
+        excess: how much more the summed NLL may be, in nats. Half the quantile of a chi-square of
+            one degree of freedom makes the range an interval of that confidence.
+
+    Returns:
+        The lowest and the highest, within the bounds of `fit_temperature`.
+
+    Source:
+        Venzon and Moolgavkar 1988, A Method for Computing Profile-Likelihood-Based Confidence
+        Intervals; of one parameter, the profile is the likelihood itself.
+    """
+    logits, target = checked(logits, target)
+    most = derivatives(logits, target, 1.0 / fitted)[0] + excess
+    hot, cold = (
+        1.0 / _crossing(logits, target, start, most)
+        for start in (1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE)
+    )
+    return min(cold, fitted), max(hot, fitted)
+
+
+def _crossing(logits: Tensor, target: Tensor, inverse: float, most: float) -> float:
+    """Return the inverse temperature at which the summed NLL has fallen to `most`.
+
+    The NLL is convex, so that Newton's method from outside comes nearer at every step, and never
+    goes past.
+    """
+    for _ in range(_MAX_STEPS):
+        nll, slope, _ = derivatives(logits, target, inverse)
+        if nll <= most or slope == 0:
+            break
+        step = (nll - most) / slope
+        inverse -= step
+        if abs(step) <= _PRECISION * inverse:
+            break
+    return inverse
+
+
+def checked(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and target on the CPU.
+
+    Raises:
+        ArgumentError: if there are none, they do not fit, or a row is not finite.
+    """
     logits, target = logits.detach().cpu(), target.cpu()
     inference.check_logits(logits)
     check_target(logits, target)
@@ -60,32 +120,29 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
             "expected at least one sample to fit the temperature on, found none: keep samples for "
             "validation, or use a temperature of 1"
         )
-    nll_at_one = _derivatives(logits, target, 1.0)[0]
-    temperature = 1.0 / _least(logits, target, 1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE)
-    nll = _derivatives(logits, target, 1.0 / temperature)[0]
-    return temperature if nll < nll_at_one else 1.0
+    return logits, target
 
 
 def _least(logits: Tensor, target: Tensor, low: float, high: float) -> float:
     """Return the inverse temperature in [low, high] where the convex NLL is least."""
-    if _derivatives(logits, target, low)[1] >= 0:
+    if derivatives(logits, target, low)[1] >= 0:
         return low
-    if _derivatives(logits, target, high)[1] <= 0:
+    if derivatives(logits, target, high)[1] <= 0:
         return high
     inverse = 1.0
     for _ in range(_MAX_STEPS):
-        _, slope, curvature = _derivatives(logits, target, inverse)
+        _, slope, curvature = derivatives(logits, target, inverse)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         step = inverse - slope / curvature if curvature > 0 else math.inf
         following = step if low <= step <= high else (low + high) / 2
-        if abs(following - inverse) <= 1e-10 * inverse:
+        if abs(following - inverse) <= _PRECISION * inverse:
             break
         inverse = following
     return inverse
 
 
-def _derivatives(logits: Tensor, target: Tensor, inverse: float) -> tuple[float, float, float]:
-    """Sum of the NLL, and its first and second derivative in the inverse temperature."""
+def derivatives(logits: Tensor, target: Tensor, inverse: float) -> tuple[float, float, float]:
+    """Return the summed NLL, and its first and second derivative in the inverse temperature."""
     sums = torch.zeros(3, dtype=torch.float64)
     block = max(1, _ELEMENTS_AT_ONCE // logits.shape[1])
     for start in range(0, len(logits), block):
