@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softonce.data.membership import are_among, choose_val, pack_marks, positions
+from softonce.data.membership import (
+    are_among,
+    choose_fold,
+    choose_val,
+    pack_marks,
+    positions,
+)
 from softonce.errors import ArtefactError, DataError
 
 
@@ -108,3 +114,36 @@ def test_marks_tell_nothing_of_order_and_take_eight_characters() -> None:
 def test_damaged_marks_are_refused(packed: str) -> None:
     with pytest.raises(ArtefactError, match="expected the hashes of what was trained on, found"):
         are_among(digests_of(["a"]), packed)
+
+
+@given(count=st.integers(2, 12), seed=st.integers(0, 2**63 - 1))
+def test_every_picture_is_in_one_fold_whatever_others_come(count: int, seed: int) -> None:
+    digests, target = pictures([300, 300])
+
+    def folds(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
+        return [
+            choose_fold(
+                digests[rows], target[rows], classes=("a", "b"), fold=(index, count), seed=seed
+            )
+            for index in range(1, count + 1)
+        ]
+
+    whole = folds(np.arange(600))
+    assert np.array_equal(np.sum(whole, axis=0), np.ones(600))
+    some = np.arange(0, 600, 2)
+    for before, after in zip(folds(some), whole, strict=True):
+        assert np.array_equal(before, after[some])
+
+
+@pytest.mark.parametrize(("counts", "count"), [([1, 50], 2), ([50, 50], 1000)])
+def test_a_fold_with_all_of_a_class_or_nothing_is_refused(counts: list[int], count: int) -> None:
+    digests, target = pictures(counts)
+    messages = []
+    for index in range(1, count + 1):
+        try:
+            choose_fold(digests, target, classes=("a", "b"), fold=(index, count), seed=0)
+        except DataError as error:
+            messages.append(str(error))
+    wrong = "every image of 'a'" if counts[0] == 1 else "no image"
+    assert messages
+    assert all(f"found {wrong} in it: use fewer folds" in message for message in messages)

@@ -34,6 +34,7 @@ from softonce.preprocessing import MAX_CHANNELS, MAX_PIXELS, Fit, Interpolation,
 _RANGES = (
     ("epochs", 1),
     ("val_fraction", 0.001, 0.9),
+    ("folds", 2),
     ("lr_warmup_epochs", 0),
     ("lr_warmup_decay", 0, 1),
     ("lr_min", 0),
@@ -66,6 +67,9 @@ _RANGES = (
     ("train_size", 1),
 )
 
+ALL = "all"
+"""Of `val_fold`: nothing is left out."""
+
 Opt: TypeAlias = Literal["sgd_nesterov", "sgd", "rmsprop", "adamw"]
 Scheduler: TypeAlias = Literal["cosineannealinglr", "steplr", "exponentiallr"]
 AutoAugment: TypeAlias = Literal["none", "ta_wide"]
@@ -92,6 +96,12 @@ class TrainConfig:
 
     val_fraction: Annotated[float, Parameter(group=DATA)] = 0.2
     """Share of each class that is split off as val, if DATA has no val/."""
+    val_fold: Annotated[str | None, Parameter(group=DATA, negative=())] = None
+    """I/K: val is the Ith of K parts of DATA, instead of --val-fraction; all: train on every image,
+    with no epoch chosen and no temperature."""
+    folds: Annotated[int | None, Parameter(group=RUN, negative=())] = None
+    """Train K runs, each with another K-th of DATA as val, and one on all of it; report the figures
+    of every image by the run that did not learn it."""
     path_col: Column = None
     """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
     label_col: Column = None
@@ -298,12 +308,37 @@ class TrainConfig:
             check_range(self, "lr", 0)
         if self.time_budget is not None:
             seconds_of(self.time_budget)
+        if self.val_fold not in (None, ALL):
+            fold_of(self.val_fold)
+        if self.folds is not None and self.val_fold is not None:
+            raise ConfigError(
+                "expected --folds or --val-fold, found both: --folds makes every fold"
+            )
         for name in ("scale", "ratio"):
             low, high = getattr(self, name) or (1.0, 1.0)
             if not 0 < low <= high or (name == "scale" and high > 1):
                 raise ConfigError(
                     f"expected --{name} LOW HIGH, 0 < LOW <= HIGH, found {low} {high}"
                 )
+
+
+def fold_of(text: str) -> tuple[int, int]:
+    """Return which one of how many folds a text means.
+
+    Raises:
+        ConfigError: if it means none.
+
+    Example:
+        >>> fold_of("2/5")
+        (2, 5)
+        >>> fold_of("6/5")
+        Traceback (most recent call last):
+        softonce.errors.ConfigError: expected --val-fold I/K, as 2/5, or all, found '6/5'
+    """
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count) > 1):
+        raise ConfigError(f"expected --val-fold I/K, as 2/5, or all, found {text!r}")
+    return int(index), int(count)
 
 
 def seconds_of(time: str) -> float:

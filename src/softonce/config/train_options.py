@@ -22,6 +22,8 @@ class TrainOptions(TypedDict, total=False):
 
     data: str | Path | None
     val_fraction: float
+    val_fold: str | None
+    folds: int | None
     path_col: str | None
     label_col: str | None
     split_col: str | None

@@ -82,6 +82,41 @@ def choose_val(
     return is_val
 
 
+def choose_fold(
+    digests: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.int64],
+    *,
+    classes: tuple[str, ...],
+    fold: tuple[int, int],
+    seed: int,
+) -> Mask:
+    """Return which pictures are the fold: those whose position lies in its part of [0, 1).
+
+    Every picture is in exactly one fold, whatever others come; so nothing is repaired as in
+    `choose_val`, and folds are of about, not exactly, the same size.
+
+    Args:
+        digests: (N, 16) uint8, hashes of the files' bytes, or of their groups.
+        target: (N,) class indices.
+        classes: class names in index order.
+        fold: which one of how many, from 1.
+        seed: another one makes other folds.
+
+    Raises:
+        DataError: if the fold is empty, or has all pictures of a class.
+    """
+    index, count = fold
+    is_val: Mask = np.floor(positions(digests, seed) * count) == index - 1
+    left = np.bincount(target[~is_val], minlength=len(classes))
+    if not is_val.any() or not left.all():
+        what = "no image" if not is_val.any() else f"every image of {classes[int(left.argmin())]!r}"
+        raise DataError(
+            f"expected some images in fold {index} of {count}, and some of each class in the "
+            f"others, found {what} in it: use fewer folds, add images, or try another --seed"
+        )
+    return is_val
+
+
 def pack_marks(digests: npt.NDArray[np.uint8]) -> str:
     """Return what a classifier keeps of the pictures that it was trained on.
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softonce.config.fields import preprocessing_from
+from softonce.config.train import ALL, fold_of
 from softonce.console import LOG
 from softonce.data.cache import default_folder
 from softonce.data.doubles import Double, find_doubles
 from softonce.data.excluded import Excluded
-from softonce.data.membership import choose_val
+from softonce.data.membership import choose_fold, choose_val
 from softonce.data.samples import Samples, list_samples, read_class_order
 from softonce.data.scan import SMALL_SIDE, BadFile, Scan, scan
 from softonce.data.sources import open_source
@@ -169,6 +170,11 @@ def read_splits(
         train, val = _split_off_val(listed, train, config)
         if val.pictures is not None:  # from the cache, for boxes; evaluation sees squares
             val = read(val.samples, label="reading val")
+    elif config.val_fold is not None:
+        raise DataError(
+            f"expected DATA without val/ for folds, found one in {listed.place}: they are parts of "
+            "all images; move those of val/ to train/"
+        )
     else:
         val = read(listed.val, label="reading val")
     test = None if listed.test is None else read(listed.test, label="reading test")
@@ -206,17 +212,24 @@ def _warn_of_doubles(doubles: Sequence[Double]) -> None:
 
 def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:
     groups = train.samples.groups
-    is_val = choose_val(
-        train.digests if groups is None else groups,
-        train.samples.target,
-        num_classes=len(listed.classes),
-        fraction=config.val_fraction,
-        seed=config.seed,
-    )
-    LOG.info(
-        "no val/ in %s: %d of %d images split off train", listed.place, is_val.sum(), len(train)
-    )
+    units, target = train.digests if groups is None else groups, train.samples.target
+    if config.val_fold is None or config.val_fold == ALL:
+        is_val = choose_val(
+            units,
+            target,
+            num_classes=len(listed.classes),
+            fraction=config.val_fraction,
+            seed=config.seed,
+        )
+        what = "split off train" if config.val_fold is None else "are watched, and trained on too"
+    else:
+        fold = fold_of(config.val_fold)
+        is_val = choose_fold(units, target, classes=listed.classes, fold=fold, seed=config.seed)
+        what = f"are fold {fold[0]} of {fold[1]}, and not trained on"
+    LOG.info("no val/ in %s: %d of %d images %s", listed.place, is_val.sum(), len(train), what)
     val = train.take(np.flatnonzero(is_val))
+    if config.val_fold == ALL:
+        return train, dataclasses.replace(val, bad_files=())
     return train.take(np.flatnonzero(~is_val)), dataclasses.replace(val, bad_files=())
 
 

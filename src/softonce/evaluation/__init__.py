@@ -5,6 +5,7 @@
 
 from softonce.evaluation.comparison import Comparison as Comparison
 from softonce.evaluation.measuring import collect_logits as collect_logits
+from softonce.evaluation.measuring import headline as headline
 from softonce.evaluation.measuring import measure as measure
 from softonce.evaluation.measuring import summarise as summarise
 from softonce.evaluation.result import Evaluation as Evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -72,3 +72,14 @@ def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
             logits.append(torch.from_numpy(engine.logits(pixels.numpy())))
             advance(len(target) * loader.world_size)
     return torch.cat(logits)
+
+
+def headline(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the figures that a classifier carries with it."""
+    found = evaluation.figures
+    names = (
+        "n", "top1", "top5", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "ece",
+    )  # fmt: skip
+    values = {name: getattr(found, name) for name in names}
+    known = {name: value for name, value in values.items() if value is not None}
+    return {"split": evaluation.split, **known}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softonce.artefact import read_artefact, write_artefact
 from softonce.calibrate import calibrate
+from softonce.config.train import ALL
 from softonce.console import LOG
 from softonce.data.doubles import to_csv
 from softonce.distributed import copy_from_first, on_rank_zero
@@ -18,6 +19,7 @@ from softonce.evaluation import (
     Evaluation,
     choices_of_val,
     collect_logits,
+    headline,
     measure,
     summarise,
 )
@@ -42,19 +44,21 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
     val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
     seed = job.plan.seed
-    temperature = _choose_temperature(val_logits, val_target, seed)
-    if splits.test is None:
-        evaluation = summarise(
-            val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
-        )
+    has_val = job.plan.val_fold != ALL  # what was trained on would make it too sure
+    temperature = _choose_temperature(val_logits, val_target, seed) if has_val else 1.0
+    validation = summarise(
+        val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
+    )
+    if has_val:
         chosen = choices_of_val(made | {"best_epoch": None}, temperature)
-        evaluation = dataclasses.replace(evaluation, val_chose=chosen)
-    else:
+        validation = dataclasses.replace(validation, val_chose=chosen)
+    evaluation = validation
+    if splits.test is not None:
         with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     open_ended = dataclasses.replace(evaluation, engine=engine)
     on_rank_zero(lambda: _write_results(job, splits, open_ended, notes))
-    return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation)
+    return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation, validation)
 
 
 def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
@@ -65,7 +69,7 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
         metadata,
         temperature=evaluation.temperature,
         training=metadata.training
-        | {"epochs": job.metadata.training["epochs"], "metrics": _headline(evaluation)},
+        | {"epochs": job.metadata.training["epochs"], "metrics": headline(evaluation)},
     )
     write_artefact(job.run.artefact, tensors, metadata)
     if splits.doubles:
@@ -115,13 +119,3 @@ def _choose_temperature(logits: Tensor, target: Tensor, seed: int) -> float:
             *found.gain_interval,
         )
     return found.temperature
-
-
-def _headline(evaluation: Evaluation) -> dict[str, Any]:
-    found = evaluation.figures
-    names = (
-        "n", "top1", "top5", "balanced_accuracy", "macro_f1", "auc", "nll", "brier", "ece",
-    )  # fmt: skip
-    values = {name: getattr(found, name) for name in names}
-    known = {name: value for name, value in values.items() if value is not None}
-    return {"split": evaluation.split, **known}

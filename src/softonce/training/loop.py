@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from softonce.artefact import write_artefact
+from softonce.config.train import ALL
 from softonce.console import EPOCHS, LOG, progress
 from softonce.data.loader import normalize
 from softonce.distributed import (
@@ -161,7 +162,7 @@ def _finish_epoch(job: Job, speed: float) -> None:
     where.epoch, where.batch = where.epoch + 1, 0
     job.state.sums.zero_()
     values = values_of(found)
-    if is_better(values, where.best, job.plan.select_by):
+    if job.plan.val_fold == ALL or is_better(values, where.best, job.plan.select_by):
         where.best = {"epoch": where.epoch, **values}
         on_rank_zero(lambda: _write_best(job, network))
     _watch(job, loss, top1, found)

@@ -26,12 +26,14 @@ class TrainResult:
         artefact: the classifier of the best epoch.
         report: the HTML page.
         evaluation: of test if DATA has one, else of val.
+        validation: of val, by which the epoch was chosen.
     """
 
     run: Path
     artefact: Path
     report: Path
     evaluation: Evaluation
+    validation: Evaluation
 
     @cached_property
     def classifier(self) -> Classifier:

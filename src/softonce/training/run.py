@@ -43,6 +43,7 @@ from softonce.training.checkpoint import Progress, State, load_checkpoint, save_
 from softonce.training.checks import check_shares, check_statistics
 from softonce.training.contract import check_contract
 from softonce.training.finish import finish
+from softonce.training.folds import asks_for_folds, train_folds
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
 from softonce.training.imbalance import say_counts
 from softonce.training.job import Job
@@ -117,7 +118,11 @@ def train(
     check_sinks(sinks)
     if "model" in options and not isinstance(options["model"], str):
         options["model"] = spelling_of(options["model"])
-    return _train(asked_of(config, options), loss, sinks)
+    asked = asked_of(config, options)
+    if asks_for_folds(asked):
+        with visible_notes(quiet=asked.quiet):
+            return train_folds(asked, lambda part: _train(part, loss, sinks))
+    return _train(asked, loss, sinks)
 
 
 def _train(config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink]) -> TrainResult:
