@@ -29,7 +29,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_a_note_and_the_others_are_checked(tmp_path: Path, name: str) -> None:
     raw = BROKEN[name]
-    (tmp_path / name).write_bytes(raw if b"cross" in raw else raw + b"# cross_entropy\n")
+    (tmp_path / name).write_bytes(raw if b"cross" in raw else raw + b"cross_entropy\n")
     (tmp_path / "guilty.py").write_text(GUILTY)
     codes = sorted(f.code for f in check_paths([str(tmp_path)], NOTES).findings)
     assert codes == ["SO000", "SO101"]
@@ -156,3 +156,9 @@ def test_mutated_files_do_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_2000_mutated_files_do_not_stop_it(tmp_path: Path) -> None:
     mutate_and_check(tmp_path, 2_000, seed=2)
+
+
+def test_a_named_tuple_with_a_field_called_as_a_keyword_is_unknown(tmp_path: Path) -> None:
+    text = 'from collections import namedtuple\nOut = namedtuple("Out", "is class", rename=True)\n'
+    (tmp_path / "a.py").write_text(text + GUILTY)
+    assert [f.code for f in check_paths([str(tmp_path)], NOTES).findings] == ["SO101"]

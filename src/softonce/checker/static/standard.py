@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
@@ -72,7 +73,7 @@ def _named_tuple(run: Interpreter, frame: Frame, args: Args) -> Value:
         fields = [getattr(pair[0], "value", None) for pair in pairs]
     name = getattr(args[0], "value", None)
     names = [str(field) for field in (name, *fields)]
-    if len(names) < 2 or not all(map(str.isidentifier, names)):
+    if len(names) < 2 or not all(n.isidentifier() and not iskeyword(n) for n in names):
         return UNKNOWN
     text = f"class {names[0]}:\n" + "".join(f"    {field}: object\n" for field in names[1:])
     definition = ast.parse(text).body[0]
