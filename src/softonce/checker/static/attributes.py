@@ -116,6 +116,8 @@ def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Val
 
 def _of_module(run: Interpreter, module: Module, name: str) -> Value:
     run.start(module)
+    if module.reads_options:
+        run.read_option()
     if name in module.scope:
         value = module.scope[name]
         return value.now() if isinstance(value, Later) else value

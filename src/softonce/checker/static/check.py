@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Iterable, Iterator
 
-    _Loaded = tuple[Module, bool]
 
 NOT_FOLLOWED = "a part could not be followed, which is a fault of softonce"
 RECURSION_LIMIT = 12_000
@@ -78,6 +77,39 @@ class Checked:
         """Return a line of one of the files."""
         source = self.sources.get(place.path)
         return source.line(place) if source else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A module, and which of its functions and classes lead to a loss; None if all may."""
+
+    module: Module
+    names: frozenset[str] | None
+
+    @property
+    def leads_to_loss(self) -> bool:
+        """Whether anything in it leads to a loss."""
+        return self.names is None or bool(self.names)
+
+    def leads(self, node: FunctionNode | ast.ClassDef) -> bool:
+        """Return whether a function or a class leads to a loss."""
+        return self.names is None or node.name in self.names
+
+    def wants(self, node: FunctionNode | ast.ClassDef) -> bool:
+        """Return whether a function or a class is worth running."""
+        return self.leads(node) or self.mentions_scores(node)
+
+    def mentions_scores(self, node: FunctionNode | ast.ClassDef) -> bool:
+        """Return whether softmax or sigmoid stands in the lines of a node."""
+        lines = self.module.score_lines
+        first = bisect_left(lines, node.lineno)
+        return first < len(lines) and lines[first] <= (node.end_lineno or 0)
+
+    def num_functions(self) -> int:
+        """Return how many functions and methods may be entered, roughly."""
+        if self.names is None:
+            return self.module.num_functions()
+        return len(self.names)
 
 
 def check_paths(paths: Iterable[str], settings: Settings = Settings()) -> Checked:
@@ -145,12 +177,11 @@ def _analyse(
 ) -> None:
     run = Interpreter(project, reporter, settings.softmax_addresses)
     loaded = _loaded(project, sources)
-    run.share_steps(sum(module.num_functions() for module, whole in loaded if whole))
-    for module, _ in loaded:
-        _guarded(run, module, lambda module=module: run.start(module))
+    run.share_steps(sum(part.num_functions() for part in loaded))
+    for part in loaded:
+        _guarded(run, part.module, lambda part=part: run.start(part.module))
     _enter(run, loaded, lambda node: node not in run.called)
-    if run.has_options:
-        _take_other_choices(run, [entry for entry in loaded if entry[1]])
+    _take_other_choices(run, [part for part in loaded if part.leads_to_loss])
     reporter.surely_only = True
     _enter(run, loaded, run.has_unseen)
     reporter.surely_only = False
@@ -159,19 +190,19 @@ def _analyse(
 
 
 def _loaded(project: Project, sources: list[Source]) -> list[_Loaded]:
-    """Return the modules worth running, and whether all of their functions are."""
-    pairs = [(project.module(s.path), whole) for s, whole in relevant_files(sources)]
-    return [(module, whole) for module, whole in pairs if module is not None]
+    """Return the modules worth running, and what in them is."""
+    pairs = [(project.module(each.source.path), each.names) for each in relevant_files(sources)]
+    return [_Loaded(module, names) for module, names in pairs if module is not None]
 
 
 def _enter(
     run: Interpreter, loaded: list[_Loaded], is_wanted: Callable[[FunctionNode], bool]
 ) -> None:
     """Run the functions that are wanted as if called from nowhere."""
-    for module, whole in loaded:
-        for function in _entries(run, module, whole=whole):
+    for part in loaded:
+        for function in _entries(run, part):
             if is_wanted(function.node):  # type: ignore[arg-type] # no entry is a lambda
-                _guarded(run, module, lambda function=function: run.enter(function))
+                _guarded(run, part.module, lambda function=function: run.enter(function))
     for node, functions in list(run.nested.items()):
         if is_wanted(node):  # type: ignore[arg-type] # nor is a nested one that is defined
             for function in functions:
@@ -179,12 +210,13 @@ def _enter(
 
 
 def _take_other_choices(run: Interpreter, loaded: list[_Loaded]) -> None:
-    """Run what nobody calls once more, with options that somebody sets."""
-    called = set(run.called)
+    """Run what nobody calls and depends on options once more, with options that somebody sets."""
+    entries = run.option_readers - run.called
     run.assumes_defaults = False
-    for module, _ in loaded:
-        _guarded(run, module, lambda module=module: run.rerun(module))
-    _enter(run, loaded, lambda node: node not in called)
+    for part in loaded:
+        if part.module.reads_options:
+            _guarded(run, part.module, lambda part=part: run.rerun(part.module))
+    _enter(run, loaded, lambda node: node in entries)
 
 
 def _guarded(run: Interpreter, module: Module, action: object) -> None:
@@ -200,24 +232,23 @@ def _guarded(run: Interpreter, module: Module, action: object) -> None:
         run.reporter.add("SO000", Place(module.path), reason=reason)
 
 
-def _entries(run: Interpreter, module: Module, *, whole: bool) -> Iterator[Function]:
+def _entries(run: Interpreter, part: _Loaded) -> Iterator[Function]:
     """Yield the functions and methods of a module as they are called from nowhere."""
-    for node in module.functions():
-        if whole or _mentions_scores(module, node):
-            yield Function(node, module)
-    for definition in module.classes():
+    for node in part.module.functions():
+        if part.wants(node):
+            yield Function(node, part.module)
+    for definition in part.module.classes():
         cls = run.classes.get(definition)
-        if cls is None or not (whole or _mentions_scores(module, definition)):
-            continue
-        yield from _methods(run, cls, whole=whole)
+        if cls is not None and part.wants(definition):
+            yield from _methods(run, part, cls)
 
 
-def _methods(run: Interpreter, cls: Class, *, whole: bool) -> Iterator[Function]:
-    constructor = cls.methods.get("__init__")
-    if constructor is not None and (whole or _mentions_scores(cls.module, constructor)):
+def _methods(run: Interpreter, part: _Loaded, cls: Class) -> Iterator[Function]:
+    constructor, whole = cls.methods.get("__init__"), part.leads(cls.node)
+    if constructor is not None and (whole or part.mentions_scores(constructor)):
         _guarded(run, cls.module, lambda: run.some_instance(cls))
     for method in cls.methods.values():
-        if method.name != "__init__" and (whole or _mentions_scores(cls.module, method)):
+        if method.name != "__init__" and (whole or part.mentions_scores(method)):
             instance = run.some_instance(cls)
             yield Function(method, cls.module, (), cls, instance)
     if whole and cls.methods:
@@ -232,8 +263,3 @@ def _inherited(run: Interpreter, cls: Class) -> Iterator[Function]:
             if name not in seen:
                 yield Function(method, base.module, (), base, run.some_instance(cls))
         seen |= base.methods.keys()
-
-
-def _mentions_scores(module: Module, node: FunctionNode | ast.ClassDef) -> bool:
-    first = bisect_left(module.score_lines, node.lineno)
-    return first < len(module.score_lines) and module.score_lines[first] <= (node.end_lineno or 0)

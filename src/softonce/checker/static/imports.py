@@ -37,6 +37,8 @@ def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
     module = run.project.resolve(dotted, frame.module, node.level)
     if module is not None and module is not frame.module:
         run.import_module(module, frame.module)
+    if module is not None and module.reads_options:
+        run.read_option()
     scope = run.heap.write(frame.scope)
     for alias in node.names:
         if alias.name == "*":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -50,6 +51,9 @@ MAX_DEPTH = 40
 MAX_STEPS_TOGETHER = 800_000
 MAX_STEPS, MIN_STEPS = 20_000, 200
 MANY_STEPS = 60_000
+# As often a call at the top of a file may come to no end: what libraries do in each of their files
+# (lazy imports, documentation) is long, and leaves no scores behind.
+MAX_UNFINISHED = 4
 # As many functions of one nested `def` are run, each with its own names around it.
 MAX_NESTED = 4
 
@@ -70,6 +74,7 @@ class _Known:
     """What a call gave, which holds for the same arguments where it finds the same to change."""
 
     result: Value
+    reads_options: bool
     before: Changes
     changes: Changes
     given: object
@@ -107,10 +112,15 @@ class Interpreter:
         self.called: set[ast.AST] = set()
         self.nested: dict[ast.AST, list[Function]] = {}
         self.steps = 0
-        self.assumes_defaults, self.has_options = True, False
+        self.assumes_defaults = True
+        self.option_reads = 0
+        self.option_readers: set[ast.AST] = set()
         self._allowed = self._limit = MAX_STEPS
         self._active: list[ast.AST] = []
+        self._top = 0
+        """How many functions run where the file at hand is imported."""
         self._is_definition = False
+        self._unfinished: Counter[ast.AST] = Counter()
         self.heap = Heap()
         self._memo: dict[object, _Known] = {}
         self._free_names: dict[ast.AST, list[str]] = {}
@@ -124,8 +134,16 @@ class Interpreter:
         """Run a module's top level, once."""
         if not module.started:
             module.started = True
+            reads, self.option_reads = self.option_reads, 0
+            top, self._top = self._top, len(self._active)
             with self._budget(self._top_level_steps()), self.heap.aside():
                 execute(self, Frame(module, module.scope), module.tree.body)
+            module.reads_options = self.option_reads > 0
+            self.option_reads, self._top = reads, top
+
+    def read_option(self) -> None:
+        """Note that what runs depends on an option of the program."""
+        self.option_reads += 1
 
     def import_module(self, module: Module, importer: Module) -> None:
         """Run a module for a file that imports it, and before it the packages that lead to it.
@@ -195,19 +213,31 @@ class Interpreter:
         """Run a function that nobody is seen to call, its arguments unknown."""
         frame = Frame(function.module, Scope(), (), function.owner)
         allowed = self._allowed if self.steps < MAX_STEPS_TOGETHER else MIN_STEPS // 4
+        before = self.option_reads
         with self.at_most(allowed) if self._active else self._budget(allowed):
-            return self._run(frame, function, [], {}, entered=True)[0]
+            result = self._run(frame, function, [], {}, entered=True)[0]
+        if self.option_reads > before:
+            self.option_readers.add(function.node)
+        return result
 
     def call_function(
         self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
     ) -> Value:
         """Run a function of the project on what it is given."""
-        node = function.node
+        node, is_at_the_top = function.node, len(self._active) == self._top
         if self._active.count(node) > 1 or len(self._active) > MAX_DEPTH:
             return UNKNOWN
-        if self.steps > self._limit:
+        if self.steps > self._limit or (is_at_the_top and self._unfinished[node] > MAX_UNFINISHED):
             return UNKNOWN
-        self.called.add(node)
+        result = self._called(caller, function, args, kwargs)
+        if is_at_the_top:
+            self._unfinished[node] += self.steps > self._limit
+        return result
+
+    def _called(
+        self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
+    ) -> Value:
+        self.called.add(function.node)
         if self._is_definition:
             return self._run(caller, function, args, kwargs)[0]
         key = (
@@ -222,9 +252,12 @@ class Interpreter:
             return self._run(caller, function, args, kwargs)[0]
         if known is not None and known.is_valid():
             self.heap.merge([known.changes])
+            self.option_reads += known.reads_options
             return known.result
+        reads = self.option_reads
         result, effects = self._run(caller, function, args, kwargs)
-        self._memo[key] = _Known(result, *effects, (function, args, kwargs))
+        has_read = self.option_reads > reads
+        self._memo[key] = _Known(result, has_read, *effects, (function, args, kwargs))
         return result
 
     def _bound(self, function: Function) -> object:
@@ -267,6 +300,7 @@ class Interpreter:
     ) -> tuple[Value, tuple[Changes, Changes]]:
         """Return what a call gives; what each cell that it changes held before, and holds after."""
         # What is not remembered needs no note of what it changes: registries are large.
+        self.option_reads += function.module.reads_options
         mark, bound = self.heap.depth if self._is_definition else self.heap.open(), function.bound
         frame = Frame(
             function.module,

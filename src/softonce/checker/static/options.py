@@ -44,7 +44,7 @@ def read(run: Interpreter, options: Options, name: str) -> Value | None:
     value = options.items.get(name)
     if not isinstance(value, Const):
         return value
-    run.has_options = True
+    run.read_option()
     return value if run.assumes_defaults else UNKNOWN
 
 

@@ -85,7 +85,7 @@ def _default(
     if default is None:
         option = options.of_decorator(function.node, parameter.arg)
         if option is not None:
-            run.has_options = True
+            run.read_option()
             return option if run.assumes_defaults else UNKNOWN
         is_first = function.owner is not None and parameter.arg == "model"
         if is_first and getattr(function.node, "name", "") == "compute_loss":

@@ -40,6 +40,8 @@ class Module(Value):
     scope: Scope = field(default_factory=Scope)
     stars: list[str] = field(default_factory=list)
     started: bool = False
+    reads_options: bool = False
+    """Whether its names depend on the options of a program."""
 
     @property
     def folder(self) -> str:
