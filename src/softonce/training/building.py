@@ -1,0 +1,216 @@
+"""From a plan to a job: the network, its layers, the loaders, the step, the optimizer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from softonce.artefact import Metadata
+from softonce.config import TrainConfig
+from softonce.data.loader import Loader
+from softonce.data.membership import pack_marks
+from softonce.data.sources import short_name
+from softonce.distributed import (
+    rank,
+    world_size,
+)
+from softonce.engines.networks import build_network, to_layout
+from softonce.errors import ConfigError
+from softonce.hardware import pick_device
+from softonce.losses import ShardedLinear
+from softonce.models import architecture_of
+from softonce.models.adapted import AdaptedNetwork
+from softonce.models.blocks import set_recompute_, set_stochastic_depth_
+from softonce.models.sources import packages_of
+from softonce.preprocessing import num_channels
+from softonce.training.checkpoint import Progress, State
+from softonce.training.checks import check_shares, check_statistics
+from softonce.training.contract import check_contract
+from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
+from softonce.training.job import Job
+from softonce.training.layers import Layers, layers_of
+from softonce.training.metrics_file import MetricsFile
+from softonce.training.mixing import Mixing
+from softonce.training.objective import LossFunction, Objective, class_weights
+from softonce.training.optim import build_average, build_optimizer, build_schedule
+from softonce.training.recipes import has_weights
+from softonce.training.step import TrainStep
+
+if TYPE_CHECKING:
+    from softonce.data.splits import Splits
+    from softonce.models import Network
+    from softonce.preprocessing import Preprocessing
+    from softonce.training.plan import (
+        Plan,
+    )
+    from softonce.training.start import Start
+
+
+def build_model(
+    start: Start, config: TrainConfig, num_classes: int
+) -> tuple[Network, Preprocessing]:
+    """Build the network, filled unless a saved state will fill it, and check that it gives logits.
+
+    Raises:
+        SoftonceError: if it cannot be built or filled, or gives anything but logits.
+    """
+    network, preprocessing = build_network(
+        config.model,
+        num_classes=num_classes,
+        in_channels=num_channels(config.mode),
+        weights=config.weights if start.state is None and has_weights(config) else None,
+        size=config.size,
+        strip_normaliser=config.strip_normaliser,
+        stochastic_depth=config.stochastic_depth,
+    )
+    side = config.size or preprocessing.size
+    check_contract(network, config.model, (num_channels(config.mode), side, side))
+    return network, preprocessing
+
+
+def build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | None) -> Job:
+    """Put together what the plan asks for, at the first step.
+
+    Raises:
+        ConfigError: if the network or the data cannot do what is asked.
+    """
+    device = pick_device(plan.device)
+    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+    to_layout(model, device, layout)
+    metadata = _metadata(plan, model, splits)
+    if plan.shard_head:
+        assert isinstance(model.head, nn.Linear)  # noqa: S101 - only such a head is shared
+        model.set_head_(ShardedLinear.from_linear(model.head))
+    make_loader = partial(
+        Loader,
+        preprocessing=plan.preprocessing,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        workers=plan.workers,
+        rank=rank(),
+        world_size=world_size(),
+    )
+    train_loader = make_loader(
+        splits.train, augmentation=plan.augmentation, balanced=plan.sampler == "balanced"
+    )
+    check_shares(train_loader, plan.grad_accum_steps if plan.shard_head else 1)
+    if plan.sync_bn:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
+    check_statistics(model, plan, train_loader)
+    layers = _prepare_layers(model, plan)
+    optimizer = build_optimizer(layers, plan)
+    # Whatever was measured before, the run begins alike; random layers differ between processes.
+    torch.manual_seed(plan.seed + rank())
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    state = State(
+        model, optimizer, build_average(model, plan), sums, Progress(), splits.train.fingerprint()
+    )
+    return Job(
+        plan=plan,
+        run=plan.folder,
+        state=state,
+        step=_build_step(plan, model, optimizer, _objective(plan, splits, loss, device)),
+        layers=layers,
+        mixing=_mixing(plan, len(splits.listed.classes)),
+        schedule=build_schedule(plan, len(train_loader)),
+        train=train_loader,
+        val=make_loader(splits.val),
+        metadata=metadata,
+        metrics=MetricsFile(plan.folder.metrics),
+        device=device,
+    )
+
+
+def _prepare_layers(model: Network, plan: Plan) -> Layers:
+    """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
+    is_adapted = isinstance(model, AdaptedNetwork)  # built with its stochastic depth
+    can_drop = is_adapted or set_stochastic_depth_(model, plan.stochastic_depth) > 0
+    if not plan.grad_checkpointing:
+        can_recompute = True
+    else:
+        can_recompute = (
+            model.set_recompute_()
+            if isinstance(model, AdaptedNetwork)
+            else set_recompute_(model) > 0
+        )
+    if (plan.stochastic_depth and not can_drop) or not can_recompute:
+        raise ConfigError(
+            f"expected a network with residual blocks for --stochastic-depth and "
+            f"--grad-checkpointing, found none in {plan.model}: leave these options out"
+        )
+    return layers_of(model, freeze=plan.freeze, head_epochs=plan.head_epochs)
+
+
+def _mixing(plan: Plan, num_classes: int) -> Mixing | None:
+    mixup, cutmix = plan.mixup_alpha, plan.cutmix_alpha
+    return Mixing(num_classes, mixup, cutmix, plan.seed) if mixup or cutmix else None
+
+
+def _objective(
+    plan: Plan, splits: Splits, loss: LossFunction | None, device: torch.device
+) -> Objective:
+    target = splits.train.samples.target
+    weight = class_weights(plan.class_weights, target, splits.listed.classes)
+    if loss is not None:
+        return Objective(loss)
+    return Objective(
+        weight=None if weight is None else weight.to(device),
+        label_smoothing=plan.label_smoothing,
+    )
+
+
+def _build_step(
+    plan: Plan, model: Network, optimizer: torch.optim.Optimizer, objective: Objective
+) -> TrainStep:
+    kind = next(model.parameters()).device.type
+    num_images = plan.batch_size // (world_size() * plan.grad_accum_steps)
+    has_loss = plan.shard_head or has_many_logits(model, objective, num_images)
+    trained: nn.Module = model
+    if has_loss:
+        join = ShardedHeadLoss if plan.shard_head else HeadLoss
+        trained = join(model, objective, compiled=plan.compile)
+    if world_size() > 1 and not plan.shard_head:
+        trained = DistributedDataParallel(trained, find_unused_parameters=_has_unused(model, plan))
+    return TrainStep(
+        model=torch.compile(trained) if plan.compile and not has_loss else trained,  # type: ignore[arg-type] # torch's
+        optimizer=optimizer,
+        objective=objective,
+        autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=plan.amp),
+        clip_grad_norm=plan.clip_grad_norm,
+        world_size=world_size(),
+        num_parts=plan.grad_accum_steps,
+        has_loss=has_loss,
+    )
+
+
+def _has_unused(model: Network, plan: Plan) -> bool:
+    """Return whether a step may leave parameters out, as those of auxiliary heads."""
+    return plan.head_epochs > 0 or getattr(model, "num_side_outputs", 0) > 0
+
+
+def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
+    arch, arch_args = architecture_of(model)
+    training: dict[str, Any] = {
+        "data": short_name(plan.data),
+        "fingerprint": splits.train.fingerprint(),
+        "epochs": plan.epochs,
+        "num_train": len(splits.train),
+        "num_val": len(splits.val),
+    }
+    if plan.select_by != TrainConfig.select_by:
+        training["select_by"] = plan.select_by
+    if splits.listed.val is None:
+        training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
+    return Metadata(
+        arch=arch,
+        arch_args=arch_args,
+        classes=splits.listed.classes,
+        preprocessing=plan.preprocessing,
+        training=training,
+        packages=packages_of(arch),
+        trained_on=pack_marks(splits.train.digests),
+    )
