@@ -15,7 +15,10 @@ NAMES = [name for name, member in vars(RunFolder).items() if isinstance(member, 
 def test_an_earlier_run_is_taken_out_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.checkpoints.mkdir(parents=True)
-    for path in [getattr(folder, name) for name in NAMES if name != "checkpoints"]:
+    folder.features.mkdir()
+    (folder.features / "train-0.npy").write_text("of the earlier run")
+    folders = ("checkpoints", "features")
+    for path in [getattr(folder, name) for name in NAMES if name not in folders]:
         path.write_text("of the earlier run")
     folder.state(7).write_text("of the earlier run")
     (folder.path / "notes.txt").write_text("somebody's own")

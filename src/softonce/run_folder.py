@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -105,6 +106,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def backbone(self) -> Path:
+        """The network that a run with a frozen backbone began with; its states hold the head."""
+        return self.checkpoints / "backbone.safetensors"
+
+    @property
+    def features(self) -> Path:
+        """The folder of a frozen backbone's features, a .npy file a split."""
+        return self.path / "features"
+
+    @property
     def launch(self) -> Path:
         """Names the launch of torchrun that has made the folder, so that a restart finds it."""
         return self.path / LAUNCH
@@ -161,12 +172,13 @@ class RunFolder:
                 if self.path.parent == RUNS:
                     RUNS.rmdir()  # which holds other runs as a rule
 
-    def claim(self, config: str, *, overwrite: bool) -> None:
+    def claim(self, config: str, *, overwrite: bool, keeps_features: bool = False) -> None:
         """Make the folder, take an earlier run out of it, and write the configuration into it.
 
         Args:
             config: the text of `config.toml`.
             overwrite: whether what is in here may be replaced.
+            keeps_features: whether features of an earlier start may serve this one, too.
 
         Raises:
             ConfigError: as `check_free`.
@@ -177,10 +189,13 @@ class RunFolder:
         results = (
             self.metrics, self.artefact, self.last, self.report, self.train_batch, self.lr_find,
             self.profile, self.bad_batch, *self.states(),
+            *self.checkpoints.glob(self.backbone.name),
         )  # fmt: skip
         try:
             for path in results:
                 path.unlink(missing_ok=True)
+            if not keeps_features:
+                shutil.rmtree(self.features, ignore_errors=True)
             self.save(config)
             self._starting.unlink(missing_ok=True)
         except OSError as error:

@@ -143,7 +143,8 @@ class TrainConfig:
     cache: Annotated[bool, Parameter(group=DATA, negative=())] = False
     """Decode and resize every image once and keep it on disk as uint8 (above 64 px)."""
     cache_dir: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
-    """Folder of the cache; implies --cache. [default: ~/.cache/softonce/pictures]"""
+    """Folder of the cache, and of a frozen backbone's features; implies --cache. [default:
+    ~/.cache/softonce/pictures]"""
 
     model: Annotated[str, Parameter(name=("--model", "-m"), group=MODEL)] = "resnet18"
     """Network: a name of `softonce models`, timm:NAME, torchvision:NAME, hf:NAME_OR_FOLDER,
@@ -154,7 +155,11 @@ class TrainConfig:
     strip_normaliser: Annotated[bool, Parameter(group=MODEL, negative=())] = False
     """Take the softmax or sigmoid off in which a network of another source ends."""
     freeze: Annotated[str, Parameter(group=MODEL)] = "none"
-    """Do not train the layers up to this one, such as layer2; backbone: all but the head."""
+    """Do not train the layers up to this one, such as layer2; backbone: all but the head, whose
+    features are computed only once with --augment none."""
+    probe: Annotated[bool, Parameter(group=MODEL, negative=())] = False
+    """Fit only a linear head, on features that are computed once, to convergence; val chooses how
+    strongly it is regularised, or cross-validation of train, if DATA has no val/."""
     stochastic_depth: Annotated[float | None, Parameter(group=MODEL, negative=())] = None
     """Probability of dropping the last residual branch, less in earlier ones. [recipe]"""
 

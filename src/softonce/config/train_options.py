@@ -46,6 +46,7 @@ class TrainOptions(TypedDict, total=False):
     weights: str | None
     strip_normaliser: bool
     freeze: str
+    probe: bool
     stochastic_depth: float | None
     recipe: str
     epochs: int | None

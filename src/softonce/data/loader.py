@@ -167,6 +167,14 @@ class Loader(Sized):
             worker_init_fn=_outlast_sigterm,
         )
 
+    def to_input(self, pixels: Tensor, device: torch.device) -> Tensor:
+        """Return a batch as the network takes it: on its device, normalised."""
+        return normalize(pixels.to(device, non_blocking=True), self.preprocessing)
+
+    def of_pictures(self) -> Loader:
+        """Return the loader of the pictures themselves."""
+        return self
+
     def close(self) -> None:
         """End the worker processes, once no iterator over batches is left; a next epoch starts new.
 

@@ -50,8 +50,12 @@ class ScoredImage:
 
 def choices_of_val(training: Mapping[str, Any], temperature: float) -> tuple[str, ...]:
     """Return what a run has chosen on its val, by what it wrote of its training."""
-    chose_epoch = "best_epoch" in training and training["epochs"] > 1
-    chosen = {"epoch": chose_epoch, "temperature": temperature != 1.0}
+    has_best = "best_epoch" in training and training["epochs"] > 1
+    best = "regularisation" if "l2" in training else "epoch"
+    chosen = {
+        best: has_best and not training.get("is_crossed", False),
+        "temperature": temperature != 1.0,
+    }
     return tuple(name for name, is_chosen in chosen.items() if is_chosen)
 
 
@@ -70,8 +74,8 @@ class Evaluation:
         logits: (N, C) float32.
         scan: the images and the files that were left out.
         num_trained_on: how many of the images the network was trained on, as far as it says so.
-        val_chose: what was chosen on these images, `epoch` or `temperature`, if they are the
-            training's val: new images will do a little worse.
+        val_chose: what was chosen on these images, `epoch`, `regularisation` or `temperature`, if
+            they are the training's val: new images will do a little worse.
         engine: what computed the logits, if more may be asked of it.
     """
 

@@ -38,7 +38,6 @@ def write_run_report(
     history: Sequence[dict[str, Any]],
 ) -> Path:
     """Write a run's `report.html`, and return its path."""
-    best = metadata.training["best_epoch"]
     report = replace(
         _build_report(evaluation, f"{metadata.arch} on {metadata.training['data']}"),
         headline={
@@ -46,7 +45,7 @@ def write_run_report(
             "data": metadata.training["data"],
             "images": f"{len(splits.train)} train, {len(splits.val)} val"
             + (f", {len(splits.test)} test" if splits.test else ""),
-            "best epoch": f"{best} of {metadata.training['epochs']}",
+            **_best(metadata.training),
         },
         selection=_selection(evaluation, metadata),
         history=history,
@@ -63,12 +62,29 @@ def write_run_report(
     return run.report
 
 
+def _best(training: dict[str, Any]) -> dict[str, str]:
+    """Return what was chosen: an epoch, or how strongly the head of a linear probe is regularised.
+
+    Beside a probe stands what the nearest neighbours say.
+    """
+    place = f"{training['best_epoch']} of {training['epochs']}"
+    if "l2" not in training:
+        return {"best epoch": place}
+    found = {"best regularisation": f"l2 {training['l2']:.2g} ({place})"}
+    if "neighbours" in training:
+        top1, k = training["neighbours"]["top1"], training["neighbours"]["k"]
+        found[f"{k} nearest neighbours"] = f"{top1:.2%} of val"
+    return found
+
+
 def _selection(evaluation: Evaluation, metadata: Metadata) -> str:
     """Return what val has chosen in this run, and what that means for the figures."""
     best, epochs = metadata.training["best_epoch"], metadata.training["epochs"]
     by = metadata.training.get("select_by")
     how = f", by --select-by {by}" if by else ""
-    chosen = [f"chose the epoch ({best} of {epochs}{how})"] if epochs > 1 else []
+    what = "the regularisation" if "l2" in metadata.training else "the epoch"
+    is_chosen = epochs > 1 and not metadata.training.get("is_crossed", False)
+    chosen = [f"chose {what} ({best} of {epochs}{how})"] if is_chosen else []
     if evaluation.temperature != 1.0:
         chosen.append(f"fitted the temperature ({evaluation.temperature:.3g})")
     if not chosen:

@@ -30,13 +30,15 @@ from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import Progress, State
 from softonce.training.checks import check_shares, check_statistics
 from softonce.training.contract import check_contract
+from softonce.training.features import FeatureHead, FeatureLoader
 from softonce.training.head_loss import HeadLoss, ShardedHeadLoss, has_many_logits
 from softonce.training.job import Job
-from softonce.training.layers import Layers, layers_of
+from softonce.training.layers import layers_of
 from softonce.training.metrics_file import MetricsFile
 from softonce.training.mixing import Mixing
 from softonce.training.objective import LossFunction, Objective, class_weights
 from softonce.training.optim import build_average, build_optimizer, build_schedule
+from softonce.training.probe import Probe
 from softonce.training.recipes import has_weights
 from softonce.training.step import TrainStep
 
@@ -44,9 +46,8 @@ if TYPE_CHECKING:
     from softonce.data.splits import Splits
     from softonce.models import Network
     from softonce.preprocessing import Preprocessing
-    from softonce.training.plan import (
-        Plan,
-    )
+    from softonce.training.features import SplitFeatures
+    from softonce.training.plan import Plan
     from softonce.training.start import Start
 
 
@@ -72,8 +73,22 @@ def build_model(
     return network, preprocessing
 
 
-def build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | None) -> Job:
+def build_job(
+    plan: Plan,
+    model: Network,
+    splits: Splits,
+    loss: LossFunction | None,
+    features: SplitFeatures | None = None,
+) -> Job:
     """Put together what the plan asks for, at the first step.
+
+    Args:
+        plan: what was decided.
+        model: the network.
+        splits: the images.
+        loss: of the caller's, or None.
+        features: those of the images, if the network is frozen up to its head: what learns is then
+            the head by itself.
 
     Raises:
         ConfigError: if the network or the data cannot do what is asked.
@@ -82,9 +97,10 @@ def build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | N
     layout = torch.channels_last if plan.channels_last else torch.contiguous_format
     to_layout(model, device, layout)
     metadata = _metadata(plan, model, splits)
+    learner = model if features is None else FeatureHead.of(model)
     if plan.shard_head:
-        assert isinstance(model.head, nn.Linear)  # noqa: S101 - only such a head is shared
-        model.set_head_(ShardedLinear.from_linear(model.head))
+        assert isinstance(learner.head, nn.Linear)  # noqa: S101 - only such a head is shared
+        learner.set_head_(ShardedLinear.from_linear(learner.head))
     make_loader = partial(
         Loader,
         preprocessing=plan.preprocessing,
@@ -97,36 +113,65 @@ def build_job(plan: Plan, model: Network, splits: Splits, loss: LossFunction | N
     train_loader = make_loader(
         splits.train, augmentation=plan.augmentation, balanced=plan.sampler == "balanced"
     )
+    val_loader = make_loader(splits.val)
+    if features is not None:
+        train_loader = FeatureLoader.of(train_loader, features.train)
+        val_loader = FeatureLoader.of(val_loader, features.val)
     check_shares(train_loader, plan.grad_accum_steps if plan.shard_head else 1)
     if plan.sync_bn:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call] # torch's
-    check_statistics(model, plan, train_loader)
-    layers = _prepare_layers(model, plan)
+        nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call] # torch's
+    if features is None:
+        check_statistics(model, plan, train_loader)
+        _prepare_blocks(model, plan)
+    layers = layers_of(learner, freeze=plan.freeze, head_epochs=plan.head_epochs)
     optimizer = build_optimizer(layers, plan)
     # Whatever was measured before, the run begins alike; random layers differ between processes.
     torch.manual_seed(plan.seed + rank())
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    state = State(
-        model, optimizer, build_average(model, plan), sums, Progress(), splits.train.fingerprint()
-    )
+    average = build_average(learner, plan)
+    fingerprint = splits.train.fingerprint()
+    objective = _objective(plan, splits, loss, device)
     return Job(
         plan=plan,
         run=plan.folder,
-        state=state,
-        step=_build_step(plan, model, optimizer, _objective(plan, splits, loss, device)),
+        state=State(learner, optimizer, average, sums, Progress(), fingerprint),
+        step=_build_step(plan, learner, optimizer, objective),
         layers=layers,
+        backbone=None if features is None else model,
+        probe=_probe(plan, splits, features, objective, device),
         mixing=_mixing(plan, len(splits.listed.classes)),
         schedule=build_schedule(plan, len(train_loader)),
         train=train_loader,
-        val=make_loader(splits.val),
+        val=val_loader,
         metadata=metadata,
         metrics=MetricsFile(plan.folder.metrics),
         device=device,
     )
 
 
-def _prepare_layers(model: Network, plan: Plan) -> Layers:
-    """Set what `--stochastic-depth`, `--grad-checkpointing` and `--freeze` ask of the network."""
+def _probe(
+    plan: Plan,
+    splits: Splits,
+    features: SplitFeatures | None,
+    objective: Objective,
+    device: torch.device,
+) -> Probe | None:
+    if not plan.probe or features is None:
+        return None
+    return Probe(
+        features=features,
+        target=splits.train.samples.target,
+        val_target=splits.val.samples.target,
+        objective=objective,
+        classes=splits.listed.classes,
+        device=device,
+        seed=plan.seed,
+        is_crossed=splits.listed.val is None,
+    )
+
+
+def _prepare_blocks(model: Network, plan: Plan) -> None:
+    """Set what `--stochastic-depth` and `--grad-checkpointing` ask of the network."""
     is_adapted = isinstance(model, AdaptedNetwork)  # built with its stochastic depth
     can_drop = is_adapted or set_stochastic_depth_(model, plan.stochastic_depth) > 0
     if not plan.grad_checkpointing:
@@ -142,7 +187,6 @@ def _prepare_layers(model: Network, plan: Plan) -> Layers:
             f"expected a network with residual blocks for --stochastic-depth and "
             f"--grad-checkpointing, found none in {plan.model}: leave these options out"
         )
-    return layers_of(model, freeze=plan.freeze, head_epochs=plan.head_epochs)
 
 
 def _mixing(plan: Plan, num_classes: int) -> Mixing | None:

@@ -37,12 +37,13 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
     made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
     job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
-    network = job.whole()
+    network = job.as_deployed(job.whole())
     on_rank_zero(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))
     on_rank_zero(lambda: network.load_state_dict(read_artefact(job.run.artefact)[0]))
     copy_from_first(network)
     engine = TorchEngine(as_evaluated(network, job.device), job.metadata)
-    val_logits, val_target = collect_logits(engine, job.val, label="calibrating")
+    with closing(job.val.of_pictures()) as val:  # of features that are known, the network's own
+        val_logits, val_target = collect_logits(engine, val, label="calibrating")
     seed = job.plan.seed
     has_val = job.plan.val_fold != ALL  # what was trained on would make it too sure
     temperature = _choose_temperature(val_logits, val_target, seed) if has_val else 1.0
@@ -50,11 +51,12 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
         val_logits, val_target, splits.val, "val", temperature=temperature, seed=seed
     )
     if has_val:
-        chosen = choices_of_val(made | {"best_epoch": None}, temperature)
+        probed = {} if job.probe is None else job.probe.record(1)
+        chosen = choices_of_val(made | probed | {"best_epoch": None}, temperature)
         validation = dataclasses.replace(validation, val_chose=chosen)
     evaluation = validation
     if splits.test is not None:
-        with closing(dataclasses.replace(job.val, scan=splits.test)) as test:
+        with closing(dataclasses.replace(job.val.of_pictures(), scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     open_ended = dataclasses.replace(evaluation, engine=engine)
     on_rank_zero(lambda: _write_results(job, splits, open_ended, notes))
@@ -65,11 +67,13 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
     from softonce.report.run import write_run_report  # matplotlib: half a second of every start
 
     tensors, metadata = read_artefact(job.run.artefact)
+    at_end = job.metadata.training
     metadata = dataclasses.replace(
         metadata,
         temperature=evaluation.temperature,
         training=metadata.training
-        | {"epochs": job.metadata.training["epochs"], "metrics": headline(evaluation)},
+        | {name: at_end[name] for name in ("epochs", "neighbours") if name in at_end}
+        | {"metrics": headline(evaluation)},
     )
     write_artefact(job.run.artefact, tensors, metadata)
     if splits.doubles:

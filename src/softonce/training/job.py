@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from softonce.distributed import on_rank_zero, rank
+from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import TrainingError
+from softonce.models import Network
 from softonce.tensors import write_tensors
 from softonce.training.checkpoint import State, save_checkpoint
+from softonce.training.features import FeatureEngine
 from softonce.training.head_loss import with_whole_head
 from softonce.training.watching import Watch
 
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 
     from softonce.artefact import Metadata
     from softonce.data.loader import Loader
+    from softonce.engines import Engine
     from softonce.run_folder import RunFolder
     from softonce.training.layers import Layers
     from softonce.training.metrics_file import MetricsFile
     from softonce.training.mixing import Mixing
     from softonce.training.optim import Schedule
     from softonce.training.plan import Plan
+    from softonce.training.probe import Probe
     from softonce.training.sinks import Sink
     from softonce.training.step import TrainStep
 
@@ -52,6 +57,9 @@ class Job:
         metrics: the rows of the run.
         device: where to compute.
         layers: of the network: which learn, and when.
+        backbone: the network whose features the loaders give, if it is frozen and they are known;
+            what learns is then its head.
+        probe: fits the head in place of the steps, if `--probe` asks for it.
         mixing: mixup and cutmix, or None.
         sinks: where the rows go, besides `metrics`.
     """
@@ -67,6 +75,8 @@ class Job:
     metrics: MetricsFile
     device: torch.device
     layers: Layers
+    backbone: Network | None = None
+    probe: Probe | None = None
     mixing: Mixing | None = None
     sinks: Sequence[Sink] = ()
     saver: Saver = field(init=False)
@@ -99,6 +109,18 @@ class Job:
         """Return the deployed network with all classes of its head; all processes call it."""
         return with_whole_head(self.deployed)
 
+    def as_deployed(self, network: nn.Module) -> nn.Module:
+        """Return the network that an artefact holds: of a head that learns by itself, all of it."""
+        if self.backbone is None:
+            return network
+        assert isinstance(network, Network)  # noqa: S101 - a `FeatureHead`
+        return self.backbone.with_head(network.head)
+
+    def engine(self, network: nn.Module) -> Engine:
+        """Return what computes logits of the batches of `val`."""
+        kind = TorchEngine if self.backbone is None else FeatureEngine
+        return kind(network.eval(), self.metadata)
+
 
 def check_finite(job: Job) -> None:
     """Stop at a loss that is no number, with the batch that made the first one in the run folder.
@@ -122,7 +144,8 @@ def check_finite(job: Job) -> None:
 
 def _write_batch(job: Job, batch: int, path: Path, step: int) -> None:
     """Make the epoch's batch again, as every batch can be, and write it with its files' names."""
-    epoch, whole = job.state.progress.epoch, replace(job.train, rank=0, world_size=1)
+    train = job.train.of_pictures()
+    epoch, whole = job.state.progress.epoch, replace(train, rank=0, world_size=1)
     pixels, target = next(iter(whole.batches(epoch, start=batch)))
     record = {"kind": "batch", "epoch": epoch, "step": step, "paths": whole.paths(epoch, batch)}
     write_tensors(path, {"pixels": pixels, "target": target}, record)

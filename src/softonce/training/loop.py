@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from softonce.artefact import write_artefact
 from softonce.config.train import ALL
 from softonce.console import EPOCHS, LOG, progress
-from softonce.data.loader import normalize
 from softonce.distributed import (
     all_reduce_max,
     copy_buffers_from_first,
@@ -22,12 +22,12 @@ from softonce.distributed import (
     rank,
     world_size,
 )
-from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
 from softonce.training.first_batch import write_first_batch
 from softonce.training.job import Saver, check_finite
+from softonce.training.probe import STRENGTHS
 from softonce.training.profiling import in_section, profile_steps
 from softonce.training.selection import FIELDS, LABELS, is_better, values_of
 from softonce.training.signals import StopRequest, leave_if_requested, stop_requests
@@ -36,10 +36,11 @@ from softonce.training.watching import watch_floor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from softonce.metrics import Figures
     from softonce.training.job import Job
+    from softonce.training.probe import Probe
 
 _DETAIL_EVERY = 10
 
@@ -66,9 +67,15 @@ def fit(job: Job) -> None:
         progress("training", max(1, int(remaining - done))) as advance,
     ):
         while job.state.progress.epoch < epochs and not _is_out_of_patience(job):
-            speed = _train_epoch(job, stop, advance)
-            _finish_epoch(job, speed)
+            if job.probe is None:
+                trained = _train_epoch(job, stop, advance)
+            else:
+                trained = _fit_head(job, job.probe)
+                advance(len(job.train.scan))
+            _finish_epoch(job, trained)
             leave_if_requested(all_reduce_max(stop.signal or 0)[0], job.run.path)
+    if job.probe is not None:
+        _finish_probe(job, job.probe)
 
 
 def _is_out_of_patience(job: Job) -> bool:
@@ -84,8 +91,8 @@ def _is_out_of_patience(job: Job) -> bool:
     return True
 
 
-def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> float:
-    """Make the epoch's remaining steps; return the speed in images a second, 0 if none was left."""
+def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> dict[str, float]:
+    """Make the epoch's remaining steps; return what the row of train says."""
     state, where = job.state, job.state.progress
     job.layers.begin_epoch(job.step.model, where.epoch)
     start, num_images = time.monotonic(), 0
@@ -104,7 +111,22 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> f
             if signal or is_due:
                 job.saver.save()
                 leave_if_requested(signal, job.run.path)
-    return num_images / max(time.monotonic() - start, 1e-9)
+    loss_sum, correct, num = state.sums.tolist()
+    trained = {"loss": loss_sum / num, "top1": correct / num, "lr": job.schedule.lr(where.step - 1)}
+    if num_images:
+        seconds = max(time.monotonic() - start, 1e-9)
+        trained["images_per_second"] = round(num_images / seconds, 1)
+    return trained
+
+
+def _fit_head(job: Job, probe: Probe) -> dict[str, float]:
+    """Fit the head for the next strength; return what the row of train says."""
+    head = job.step.model.get_submodule("fc")
+    assert isinstance(head, nn.Linear)  # noqa: S101 - that of a `FeatureHead`
+    trained = probe.fit_(head, job.state.progress.epoch)
+    job.state.progress.step += 1
+    job.state.sums[:] = torch.tensor([trained["loss"], trained["top1"], 1.0])
+    return trained
 
 
 def _step(job: Job, pixels: Tensor, target: Tensor) -> Tensor:
@@ -116,6 +138,8 @@ def _step(job: Job, pixels: Tensor, target: Tensor) -> Tensor:
 
 
 def _write_first_batch(job: Job, images: Tensor, target: Tensor) -> None:
+    if job.backbone is not None:  # the images are features
+        images, target = _first_pictures(job)
     write_first_batch(
         job.run.train_batch,
         images,
@@ -123,6 +147,12 @@ def _write_first_batch(job: Job, images: Tensor, target: Tensor) -> None:
         classes=job.metadata.classes,
         preprocessing=job.train.preprocessing,
     )
+
+
+def _first_pictures(job: Job) -> tuple[Tensor, Tensor]:
+    with closing(replace(job.train.of_pictures(), workers=0)) as loader:
+        pixels, target = next(loader.batches())
+        return loader.to_input(pixels, job.device), target
 
 
 def make_step(job: Job, pixels: Tensor, target: Tensor, *, step: int, lr: float) -> Tensor:
@@ -133,11 +163,12 @@ def make_step(job: Job, pixels: Tensor, target: Tensor, *, step: int, lr: float)
 
 def _prepare(job: Job, pixels: Tensor, target: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
     """Return a batch as the network sees it: on its device, normalised and mixed."""
-    images = normalize(pixels.to(job.device, non_blocking=True), job.train.preprocessing)
+    images = job.train.to_input(pixels, job.device)
     target = target.to(job.device, non_blocking=True)
     if job.mixing is not None:
         images, target = job.mixing(images, target, step=step)
-    layout = torch.channels_last if job.plan.channels_last else torch.contiguous_format
+    is_last = job.plan.channels_last and images.ndim == 4
+    layout = torch.channels_last if is_last else torch.contiguous_format
     return images.contiguous(memory_format=layout), target
 
 
@@ -150,35 +181,55 @@ def _detail(job: Job) -> str:
     return f"{epoch}  loss {loss_sum / num:.3f}  top-1 {correct / num:.1%}"
 
 
-def _finish_epoch(job: Job, speed: float) -> None:
+def _finish_probe(job: Job, probe: Probe) -> None:
+    """Say what was chosen, and how the nearest neighbours do; the artefact keeps both."""
+    neighbours, best, by = probe.neighbours(), job.state.progress.best, job.plan.select_by
+    value = best[FIELDS[by]]
+    found = {"neighbours": neighbours}
+    job.metadata = replace(job.metadata, training=job.metadata.training | found)
+    LOG.info(
+        "the best of %d strengths is l2 %.2g, by %s of %s: %s; without a head, %d nearest "
+        "neighbours in train: top-1 of val %.2f%%",
+        job.plan.epochs,
+        STRENGTHS[int(best["epoch"]) - 1],
+        LABELS[by],
+        "train, cross-validated" if probe.is_crossed else "val",
+        f"{value:.4f}" if by == "nll" else f"{value:.2%}",
+        neighbours["k"],
+        100 * neighbours["top1"],
+    )
+
+
+def _finish_epoch(job: Job, trained: dict[str, float]) -> None:
     """Evaluate, keep the best, write the rows, save the state."""
     where = job.state.progress
-    loss_sum, correct, num = job.state.sums.tolist()
-    loss, top1 = loss_sum / num, correct / num
     check_finite(job)
     copy_buffers_from_first(job.deployed)
     network = job.whole()
     found = _evaluate(job, network)
     where.epoch, where.batch = where.epoch + 1, 0
     job.state.sums.zero_()
-    values = values_of(found)
-    if job.plan.val_fold == ALL or is_better(values, where.best, job.plan.select_by):
+    # Of a probe that is cross-validated, the figures of train decide in place of val's.
+    values = {name: trained.get(f"cv_{name}", value) for name, value in values_of(found).items()}
+    takes_last = job.plan.val_fold == ALL and job.probe is None
+    if takes_last or is_better(values, where.best, job.plan.select_by):
         where.best = {"epoch": where.epoch, **values}
-        on_rank_zero(lambda: _write_best(job, network))
-    _watch(job, loss, top1, found)
-    on_rank_zero(lambda: _write_rows(job, loss, top1, found, speed))
+        on_rank_zero(lambda: _write_best(job, network, found))
+    if job.probe is None:
+        _watch(job, trained["loss"], trained["top1"], found)
+    on_rank_zero(lambda: _write_rows(job, trained, found))
     where.num_rows += 2
     job.saver.save()
     EPOCHS.info(
         "epoch %d/%d  train loss %.4f top-1 %.2f%%  val nll %.4f top-1 %.2f%%%s%s",
         where.epoch,
         job.plan.epochs,
-        loss,
-        100 * top1,
+        trained["loss"],
+        100 * trained["top1"],
         found.nll,
         100 * found.top1,
         _selected(job, values),
-        f"  {speed:.0f} img/s" if speed else "",
+        _more_of_epoch(trained),
     )
 
 
@@ -188,9 +239,16 @@ def _selected(job: Job, values: Mapping[str, float]) -> str:
     return "" if by in ("top1", "nll") else f" {LABELS[by]} {values[FIELDS[by]]:.2%}"
 
 
+def _more_of_epoch(trained: dict[str, float]) -> str:
+    if "l2" not in trained:
+        speed = trained.get("images_per_second")
+        return f"  {speed:.0f} img/s" if speed else ""
+    crossed = f"cross-validated {trained['cv_top1']:.2%}, " if "cv_top1" in trained else ""
+    return f"  {crossed}l2 {trained['l2']:.2g}"
+
+
 def _evaluate(job: Job, network: nn.Module) -> Figures:
-    engine = TorchEngine(network.eval(), job.metadata)
-    logits, target = collect_logits(engine, job.val, label="validating")
+    logits, target = collect_logits(job.engine(network), job.val, label="validating")
     if not logits.isfinite().all():
         raise TrainingError(
             f"expected finite logits on val after step {job.state.progress.step}, found NaN or "
@@ -201,27 +259,23 @@ def _evaluate(job: Job, network: nn.Module) -> Figures:
     return figures(rows, job.metadata.classes, num_resamples=0)
 
 
-def _write_best(job: Job, network: nn.Module) -> None:
+def _write_best(job: Job, network: nn.Module, found: Figures) -> None:
     """Write the weights as `model.safetensors`."""
-    where = job.state.progress
-    values = {name: value for name, value in where.best.items() if name != "epoch"}
     training = job.metadata.training | {
-        "best_epoch": where.best["epoch"],
-        "metrics": {"split": "val", **values},
+        "best_epoch": job.state.progress.best["epoch"],
+        "metrics": {"split": "val", **values_of(found)},
     }
+    if job.probe is not None:
+        training |= job.probe.record(job.state.progress.best["epoch"])
     metadata = replace(job.metadata, training=training)
-    write_artefact(job.run.artefact, network.state_dict(), metadata)
+    write_artefact(job.run.artefact, job.as_deployed(network).state_dict(), metadata)
 
 
-def _write_rows(job: Job, loss: float, top1: float, found: Figures, speed: float) -> None:
+def _write_rows(job: Job, trained: dict[str, float], found: Figures) -> None:
     where = job.state.progress
     common = {"step": where.step, "epoch": where.epoch, "seconds": round(job.saver.seconds(), 2)}
-    lr = job.schedule.lr(where.step - 1)
-    trained = {"split": "train", "loss": loss, "top1": top1, "lr": lr}
     validated = {"split": "val", **values_of(found), "ece": found.ece}
-    if speed:
-        trained["images_per_second"] = round(speed, 1)
-    for row in (common | trained, common | validated):
+    for row in (common | {"split": "train"} | trained, common | validated):
         job.metrics.append(row)
         for sink in job.sinks:
             sink.write(row)

@@ -97,8 +97,7 @@ class Plan(TrainConfig):
     @property
     def preprocessing(self) -> Preprocessing:
         """What the network sees of a picture."""
-        names = [field.name for field in dataclasses.fields(Preprocessing)]
-        return Preprocessing(**{name: getattr(self, name) for name in names})
+        return preprocessing_of(self)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -162,6 +161,12 @@ def settle(
     return settled
 
 
+def preprocessing_of(settled: TrainConfig) -> Preprocessing:
+    """Return what the network sees of a picture, from options none of which is open."""
+    names = [field.name for field in dataclasses.fields(Preprocessing)]
+    return Preprocessing(**{name: getattr(settled, name) for name in names})
+
+
 def default_amp(device: torch.device) -> bool | None:
     """Return whether to train in bfloat16 if nothing else is asked; None if only a step can tell.
 
@@ -220,6 +225,9 @@ def say_plan(plan: Plan, *, steps_per_epoch: int, has_loss: bool) -> None:
         steps_per_epoch: how many there are.
         has_loss: whether the network's head and its loss are one, as in `HeadLoss`.
     """
+    if plan.probe:
+        LOG.info("%s at %d px: a linear probe of its features", plan.model, plan.size)
+        return
     _warn_of_decay(plan)
     if plan.shard_head:
         how = f", head shared by {world_size()} processes, its loss in blocks"

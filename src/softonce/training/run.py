@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -27,9 +29,16 @@ from softonce.models.sources import spelling_of
 from softonce.plurals import format_count
 from softonce.training.building import build_job, build_model
 from softonce.training.checkpoint import load_checkpoint, save_checkpoint
+from softonce.training.extraction import (
+    can_cache,
+    compute_features,
+    load_backbone,
+    save_backbone,
+)
 from softonce.training.finish import finish
 from softonce.training.folds import asks_for_folds, train_folds
 from softonce.training.imbalance import say_counts
+from softonce.training.layers import BACKBONE
 from softonce.training.loop import fit
 from softonce.training.plan import (
     Plan,
@@ -39,10 +48,11 @@ from softonce.training.plan import (
     with_absolute_paths,
     with_head_shards,
 )
+from softonce.training.probe import as_probe, check_can_probe
 from softonce.training.recipes import with_sizes
 from softonce.training.sinks import TensorBoard, check_sinks
 from softonce.training.start import Start, find_start, own_output
-from softonce.training.trials import is_unmeasured, measure_open
+from softonce.training.trials import measure_open
 from softonce.training.weights import with_weights
 
 if TYPE_CHECKING:
@@ -143,6 +153,8 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     config = raise_on_all_ranks(lambda: with_sizes(config))
     if start.state is None:
         config = with_weights(config)
+    if config.probe:
+        config = as_probe(config)
     listed = raise_on_all_ranks(
         lambda: list_splits(
             data,
@@ -154,6 +166,8 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     )
     torch.manual_seed(config.seed)
     model, default = raise_on_all_ranks(partial(build_model, start, config, len(listed.classes)))
+    if config.probe:
+        check_can_probe(model, config.model, loss)
     if rank() > 0:
         torch.manual_seed(config.seed + rank())  # the same weights, but random layers of its own
     kept = ScanFile(start.folder.scan, data, config.mode)
@@ -162,18 +176,21 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     settled = raise_on_all_ranks(lambda: settle(config, default, small=small, num_train=num_train))
     settled = with_absolute_paths(settled, data)
     settled = with_head_shards(settled, model, has_own_loss=loss is not None)
+    claim, features = _Claim(start, kept), None
+    if can_cache(settled, model) and (start.state is None or start.folder.backbone.exists()):
+        settled = dataclasses.replace(settled, amp=bool(config.amp))  # nothing left to speed up
+        if start.state is None:
+            claim(settled)
+            on_rank_zero(lambda: save_backbone(start.folder, model))
+        else:
+            raise_on_all_ranks(lambda: load_backbone(start.folder, model))
+        features = compute_features(settled, start.folder, model, splits)
 
     def build_trial(plan: Plan) -> Job:
-        return build_job(plan, copy.deepcopy(model), splits, loss)
-
-    def claim(config: TrainConfig) -> None:
-        text = to_text(config)
-        on_rank_zero(start.lock.take)
-        on_rank_zero(lambda: start.folder.claim(text, overwrite=config.overwrite))
-        on_rank_zero(kept.save)
+        return build_job(plan, copy.deepcopy(model), splits, loss, features)
 
     plan = measure_open(settled, build_trial, lambda: claim(settled))
-    job = build_job(plan, model, splits, loss)
+    job = build_job(plan, model, splits, loss, features)
     target, classes = splits.train.samples.target, listed.classes
     say_counts(np.bincount(target, minlength=len(classes)).tolist(), classes, plan)
     say_plan(plan, steps_per_epoch=len(job.train), has_loss=job.step.has_loss)
@@ -182,11 +199,34 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
         raise_on_all_ranks(partial(load_checkpoint, start.state, job.state))
         if start.extends:
             _extend(job)
-    elif is_unmeasured(settled):  # claimed before the measurements
-        on_rank_zero(lambda: start.folder.save(to_text(plan)))
     else:
         claim(plan)
     return job, splits
+
+
+@dataclass
+class _Claim:
+    """Makes the run folder this run's when it is first called, and then keeps the plan in it.
+
+    Args:
+        start: has the folder and its lock.
+        kept: what was found in the files.
+    """
+
+    start: Start
+    kept: ScanFile
+    is_claimed: bool = False
+
+    def __call__(self, config: TrainConfig) -> None:
+        folder, text = self.start.folder, to_text(config)
+        if self.is_claimed:
+            on_rank_zero(lambda: folder.save(text))
+            return
+        on_rank_zero(self.start.lock.take)
+        keeps = config.freeze == BACKBONE
+        on_rank_zero(lambda: folder.claim(text, overwrite=config.overwrite, keeps_features=keeps))
+        on_rank_zero(self.kept.save)
+        self.is_claimed = True
 
 
 def _extend(job: Job) -> None:

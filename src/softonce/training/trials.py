@@ -17,7 +17,6 @@ import torch
 from softonce.config.train import seconds_of
 from softonce.console import LOG
 from softonce.distributed import world_size
-from softonce.engines.torch_engine import TorchEngine
 from softonce.hardware import available_bytes
 from softonce.plurals import format_count
 from softonce.precision import Precision, bfloat16_pays
@@ -185,7 +184,7 @@ def _step_seconds(job: Job, *, limit: float) -> float:
 
 def _evaluation_seconds(job: Job) -> float:
     """Return the time of one batch of val in the first process; others may have none."""
-    engine = TorchEngine(job.whole().eval(), job.metadata)
+    engine = job.engine(job.whole())
     begin = 0.0
     for pixels, _ in islice(job.val.batches(), 1):
         engine.logits(pixels.numpy())
