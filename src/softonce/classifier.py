@@ -32,12 +32,15 @@ from softonce.run_folder import model_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from softonce.artefact import Metadata
     from softonce.config.export import Format
     from softonce.config.fields import AskedPrecision, Data, Device, EngineName, Tta
     from softonce.engines import Engine
+    from softonce.engines.torch_engine import TorchEngine
     from softonce.evaluation import Evaluation
     from softonce.exporting.run import Exported
     from softonce.prediction.inputs import ImageLike, Images
@@ -156,9 +159,37 @@ class Classifier:
             Predictor(with_tta(self._engine, config.tta)),
             images,
             top_k=config.top_k,
-            emit=config.emit,
+            emit=config.numbers,
             batch_size=config.batch_size,
         )
+
+    def features(self, images: Images, *, batch_size: int = 32) -> NDArray[np.float32]:
+        """Return what the network makes of pictures before its head, to search or cluster by.
+
+        They are computed in float32, layer by layer as the network was trained.
+
+        Args:
+            images: as `predict` takes them.
+            batch_size: pictures that are computed together.
+
+        Returns:
+            (N, D) float32, a row a picture, in order.
+
+        Raises:
+            ArgumentError: if there is nothing to look at, or an object that is no picture.
+            ArtefactError: if the classifier is an exported file, which gives logits.
+            DataError: if a picture cannot be read.
+        """
+        from softonce.prediction.features import features_of
+
+        config = replace(self._config, batch_size=batch_size)
+        return features_of(self._whole_engine, images, batch_size=config.batch_size)
+
+    @cached_property
+    def _whole_engine(self) -> TorchEngine:
+        from softonce.prediction.features import open_features
+
+        return open_features(self._config)
 
     def preprocess(self, image: ImageLike) -> Tensor:
         """Return what the network sees of one picture.

@@ -59,6 +59,8 @@ def test_every_path_may_be_text_or_a_path(kind: Any, name: str, hint: Any) -> No
     if kind is configs.EvaluateConfig and name == "paths":
         needed |= {"model": "resnet18", "weights": "a.th"}  # one path is enough
     given = "some folder/a.csv" if name == "predictions" else "some folder/a.onnx"
+    if kind is configs.PredictConfig and name == "output":
+        needed, given = needed | {"emit": "features"}, "some folder/a.npz"
     text = kind(**needed | {name: given})
     path = kind(**needed | {name: Path(given)})
     assert text == path

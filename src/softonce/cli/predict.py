@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from softonce.config import PredictConfig
+from softonce.plurals import format_count
 from softonce.prediction.table import value_name
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def predict(config: PredictConfig) -> int:
 
     The exit status is 1 if an image could not be read; the others are still predicted.
     """
+    if config.emit == "features":
+        return _write_features(config)
     from softonce.prediction.run import predict as run_prediction
 
     records = _Counted(run_prediction(config))
@@ -34,8 +37,21 @@ def predict(config: PredictConfig) -> int:
     else:
         from softonce.cli.tables import print_predictions
 
-        print_predictions(records, emit=config.emit)
+        print_predictions(records, emit=config.numbers)
     return BAD_IMAGE if records.num_bad else 0
+
+
+def _write_features(config: PredictConfig) -> int:
+    from softonce.console import print_error, visible_notes
+    from softonce.prediction.features import write_features
+
+    with visible_notes(quiet=config.quiet):
+        made = write_features(config)
+    for name, reason in made.unreadable:
+        print_error(f"left out {name}: {reason}")
+    images = format_count(made.num, "image")
+    print(f"features of {images}, {made.width} values each: {made.path}")  # noqa: T201 - the result
+    return BAD_IMAGE if made.unreadable else 0
 
 
 class _Counted:
@@ -53,7 +69,7 @@ class _Counted:
 
 def _write_csv(records: _Counted, config: PredictConfig) -> None:
     """Write a line a path: the class and its number for each rank."""
-    value = value_name(config.emit)
+    value = value_name(config.numbers)
     ranks = range(1, config.top_k + 1)
     columns = [f"{name}_{rank}" for rank in ranks for name in ("class", value)]
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -26,6 +26,7 @@ from softonce.config.fields import (
     TtaFlag,
     check_range,
 )
+from softonce.errors import ConfigError
 from softonce.preprocessing import MAX_PIXELS
 
 
@@ -51,8 +52,11 @@ class PredictConfig:
     """Number of classes to list for each image."""
     format: Annotated[Literal["table", "jsonl", "csv"], Parameter(group=OUTPUT)] = "table"
     """Output format."""
-    emit: Annotated[Literal["probs", "logits"], Parameter(group=OUTPUT)] = "probs"
-    """Numbers in the table, the CSV and the annotated images; jsonl always has both."""
+    emit: Annotated[Literal["probs", "logits", "features"], Parameter(group=OUTPUT)] = "probs"
+    """Numbers in the table, the CSV and the annotated images; jsonl always has both. features: what
+    an artefact's network has before its head, written to --output."""
+    output: Annotated[OptionalPath, Parameter(name=("--output", "-o"), group=OUTPUT)] = None
+    """File of --emit features, .npz or .parquet."""
     show: Annotated[OptionalPath, Parameter(group=OUTPUT)] = None
     """New folder for copies of the images, with class and probability written beneath."""
     max_pixels: MaxPixels = MAX_PIXELS
@@ -84,3 +88,41 @@ class PredictConfig:
         check_range(self, "max_pixels", 1)
         check_range(self, "batch_size", 1)
         check_range(self, "threads", 1)
+        self._check_features()
+
+    @property
+    def numbers(self) -> Literal["probs", "logits"]:
+        """What tables show of a prediction; there is none where features are asked for."""
+        if self.emit == "features":
+            raise ConfigError(
+                "expected probs or logits for a prediction, found features: softonce predict "
+                "writes them to --output, Classifier.features returns them"
+            )
+        return self.emit
+
+    def _check_features(self) -> None:
+        """Raise a `ConfigError` if an option has no meaning for features, or only for them."""
+        if self.emit != "features":
+            if self.output is not None:
+                raise ConfigError(
+                    f"expected --emit features with --output {self.output}, found {self.emit}: "
+                    "redirect standard output into a file"
+                )
+            return
+        if self.output is None or self.output.suffix not in (".npz", ".parquet"):
+            raise ConfigError(
+                "expected --output FILE.npz or FILE.parquet with --emit features, found "
+                f"{self.output or 'none'}: name one; Classifier.features returns them as an array"
+            )
+        for name in ("top_k", "format", "show", "tta", "precision"):
+            asked, usual = getattr(self, name), getattr(type(self), name, None)
+            if asked != usual:
+                raise ConfigError(
+                    f"expected no --{name.replace('_', '-')} with --emit features, found {asked}: "
+                    "leave it out"
+                )
+        if self.engine not in ("auto", "torch"):
+            raise ConfigError(
+                f"expected --engine torch or auto with --emit features, found {self.engine}: "
+                "features are the torch network's"
+            )

@@ -12,6 +12,7 @@ from softonce.data.loader import normalize
 from softonce.engines.engine import noise
 from softonce.engines.networks import as_evaluated, fold_batch_norm, load
 from softonce.hardware import has_native_bfloat16
+from softonce.models import Network
 from softonce.precision import bfloat16_pays
 
 if TYPE_CHECKING:
@@ -94,13 +95,24 @@ class TorchEngine:
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits of uint8 pixels, float32."""
+        logits = (self.forward or self.model)(self._images(pixels))
+        return logits.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the head takes of uint8 pixels, (N, D) float32.
+
+        The network must be as it was trained: one whose layers were folded has no head any more.
+        """
+        assert isinstance(self.model, Network)  # noqa: S101 - the caller has opened it so
+        return self.model.forward_features(self._images(pixels)).float().cpu().numpy()
+
+    def _images(self, pixels: NDArray[np.uint8]) -> Tensor:
         parameter = next(self.model.parameters())
         images = normalize(
             torch.from_numpy(pixels).to(parameter.device), self.metadata.preprocessing
         )
-        images = images.to(parameter.dtype, memory_format=torch.channels_last)
-        logits = (self.forward or self.model)(images)
-        return logits.float().cpu().numpy()
+        return images.to(parameter.dtype, memory_format=torch.channels_last)
 
 
 def compiled_for(model: nn.Module) -> Any:

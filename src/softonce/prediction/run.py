@@ -92,7 +92,7 @@ def predict(
             _open(config),
             images,
             top_k=config.top_k,
-            emit=config.emit,
+            emit=config.numbers,
             batch_size=config.batch_size,
             pictures=pictures,
         )
@@ -103,7 +103,7 @@ def _picture_folder(config: PredictConfig) -> PictureFolder | None:
 
 
 def _records(config: PredictConfig) -> Iterator[Record]:
-    pictures = _picture_folder(config)  # before an engine is opened, which takes longer
+    emit, pictures = config.numbers, _picture_folder(config)  # before an engine, which takes longer
     with visible_notes(quiet=config.quiet):
         predictor = _open(config)
     answers = predict_items(
@@ -113,7 +113,7 @@ def _records(config: PredictConfig) -> Iterator[Record]:
         top_k=config.top_k,
     )
     if pictures is not None:
-        answers = draw_answers(answers, pictures, emit=config.emit)
+        answers = draw_answers(answers, pictures, emit=emit)
     answer = None
     for answer in answers:
         yield answer.record
