@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "doubles.csv"
 
     @property
+    def suspects(self) -> Path:
+        """Images whose labels are probably wrong; absent without any."""
+        return self.path / "suspects.csv"
+
+    @property
     def lr_find(self) -> Path:
         """The picture of `--lr find`."""
         return self.path / "lr_find.png"

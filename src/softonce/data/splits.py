@@ -183,7 +183,9 @@ def read_splits(
     for other in (val, test):
         if other is not None:
             _warn_of_shared_groups(train, other)
-    parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
+    parts = {"train": train} | ({} if config.val_fold == ALL else {"val": val})
+    if test is not None:
+        parts["test"] = test
     doubles = tuple(find_doubles(parts))
     _warn_of_doubles(doubles)
     return Splits(listed, train, val, test, doubles)

@@ -13,3 +13,5 @@ from softonce.evaluation.result import ScoredImage as ScoredImage
 from softonce.evaluation.result import choices_of_val as choices_of_val
 from softonce.evaluation.run import compare as compare
 from softonce.evaluation.run import evaluate as evaluate
+from softonce.evaluation.suspects import Suspect as Suspect
+from softonce.evaluation.suspects import suspects_to_csv as suspects_to_csv

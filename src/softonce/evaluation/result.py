@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from softonce.data.scan import Scan
     from softonce.engines import Engine
     from softonce.evaluation.comparison import Comparison
+    from softonce.evaluation.suspects import Suspect
     from softonce.metrics.table import FigureRow
 
 
@@ -133,6 +134,18 @@ class Evaluation:
             )
             for index in order
         ]
+
+    def suspects(self) -> list[Suspect]:
+        """Return the images whose labels are probably wrong, the surest first.
+
+        The network must not have learned them. Look at each: a hard picture is a suspect, too.
+
+        Source:
+            Northcutt, Jiang, Chuang 2021: Confident Learning (JAIR 70), section 3.
+        """
+        from softonce.evaluation.suspects import find_suspects
+
+        return find_suspects(self)
 
     def write_predictions(self, path: str | Path) -> None:
         """Write a row for every image: path, split, label, pred, loss, and all probabilities.

@@ -4,6 +4,8 @@
 together with `Rows.cat`; `figures` computes every number of a report from the whole.
 """
 
+from softonce.metrics.label_errors import LabelErrors as LabelErrors
+from softonce.metrics.label_errors import find_label_errors as find_label_errors
 from softonce.metrics.ranking import one_vs_rest_auc as one_vs_rest_auc
 from softonce.metrics.reliability import ReliabilityBin as ReliabilityBin
 from softonce.metrics.rows import Rows as Rows

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.data.doubles import Double
+    from softonce.evaluation import Suspect
     from softonce.metrics import ClassFigures, Figures
     from softonce.metrics.summary import ConfusedPair
 
@@ -101,6 +102,7 @@ class Report:
         confused: the most confused pairs of classes, if they are shown.
         bad_files: records with `path` and `reason`.
         doubles: identical files in two classes, or in train and another split.
+        suspects: images whose labels are probably wrong.
         notes: sentences that the reader should know.
         config_toml: the resolved configuration.
         versions: of the packages.
@@ -124,6 +126,7 @@ class Report:
     confused: Sequence[ConfusedPictures] = ()
     bad_files: Sequence[dict[str, str]] = ()
     doubles: Sequence[Double] = ()
+    suspects: Sequence[Suspect] = ()
     notes: Sequence[str] = ()
     config_toml: str = ""
     versions: dict[str, str] = field(default_factory=dict)

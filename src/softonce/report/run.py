@@ -156,6 +156,7 @@ def _build_report(evaluation: Evaluation, title: str) -> Report:
         about_light=mistakes.about_light,
         confused=mistakes.confused,
         bad_files=[file.to_dict() for file in evaluation.scan.bad_files],
+        suspects=() if evaluation.num_trained_on else evaluation.suspects(),
         versions=versions(),
     )
 

@@ -22,14 +22,17 @@ from softonce.evaluation import (
     headline,
     measure,
     summarise,
+    suspects_to_csv,
 )
 from softonce.files import write_text
+from softonce.plurals import format_count
 from softonce.training.result import TrainResult
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.data.splits import Splits
+    from softonce.run_folder import RunFolder
     from softonce.training.job import Job
 
 
@@ -59,11 +62,26 @@ def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
         with closing(dataclasses.replace(job.val.of_pictures(), scan=splits.test)) as test:
             evaluation = measure(engine, test, "test", temperature=temperature, seed=seed)
     open_ended = dataclasses.replace(evaluation, engine=engine)
-    on_rank_zero(lambda: _write_results(job, splits, open_ended, notes))
+    on_rank_zero(lambda: _write_results(job, splits, open_ended, validation, notes))
     return TrainResult(job.run.path, job.run.artefact, job.run.report, evaluation, validation)
 
 
-def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list[str]) -> None:
+def write_suspects(run: RunFolder, evaluation: Evaluation) -> None:
+    """Write the list of images whose labels are probably wrong, if there are any."""
+    suspects = evaluation.suspects()
+    if suspects:
+        write_text(run.suspects, suspects_to_csv(suspects))
+        LOG.info(
+            "%s of %s may be wrong: look at %s",
+            format_count(len(suspects), "label"),
+            evaluation.split,
+            run.suspects,
+        )
+
+
+def _write_results(
+    job: Job, splits: Splits, evaluation: Evaluation, validation: Evaluation, notes: list[str]
+) -> None:
     from softonce.report.run import write_run_report  # matplotlib: half a second of every start
 
     tensors, metadata = read_artefact(job.run.artefact)
@@ -78,6 +96,8 @@ def _write_results(job: Job, splits: Splits, evaluation: Evaluation, notes: list
     write_artefact(job.run.artefact, tensors, metadata)
     if splits.doubles:
         write_text(job.run.doubles, to_csv(splits.doubles))
+    if job.plan.val_fold != ALL:
+        write_suspects(job.run, validation)
     write_run_report(
         job.run,
         evaluation,

@@ -28,6 +28,7 @@ from softonce.errors import ConfigError
 from softonce.evaluation import Evaluation, headline, summarise
 from softonce.evaluation.predictions_file import write_predictions
 from softonce.run_folder import RunFolder
+from softonce.training.finish import write_suspects
 from softonce.training.result import TrainResult
 from softonce.training.start import as_resumed, own_output
 
@@ -144,6 +145,7 @@ def _finish(folder: Path, results: Sequence[TrainResult], whole: TrainResult) ->
     write_evaluation_report(
         pooled, f"{len(parts)} folds of {metadata.training['data']}", run.report
     )
+    write_suspects(run, pooled)
     top1 = [part.figures.top1 for part in parts]
     LOG.info(
         "top-1 of each fold: %s; standard deviation %.2f points",

@@ -1,0 +1,96 @@
+"""Labels that are probably wrong, by confident learning.
+
+A label is suspected if the network finds another class more probable, and is as sure of that one as
+it is, on average, of the pictures that bear it. The average of each class is its own threshold,
+so that neither a class that the network finds hard nor one that it is too sure of floods the list.
+The network must not have learned the pictures: it would have learned the wrong labels, too.
+
+Source:
+    Northcutt, Jiang, Chuang 2021: Confident Learning: Estimating Uncertainty in Dataset Labels
+    (JAIR 70), equations 1 and 2; the order is the normalised margin of its section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from softonce.metrics.rows import check_target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """The suspected labels, the surest first.
+
+    Args:
+        rows: (M,) indices of the samples.
+        suggested: (M,) the class that the network takes each for.
+        prob_label: (M,) probability of the label.
+        prob_suggested: (M,) probability of the suggested class.
+    """
+
+    rows: Tensor
+    suggested: Tensor
+    prob_label: Tensor
+    prob_suggested: Tensor
+
+
+def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.0) -> LabelErrors:
+    """Return the samples whose labels are probably wrong.
+
+    Args:
+        logits: (N, C), of a network that has not learned these samples.
+        target: (N,) the labels, int64.
+        temperature: what the logits are divided by.
+
+    Raises:
+        ArgumentError: if target does not fit the logits.
+
+    Example:
+        >>> logits = torch.tensor([[4.0, 0.0]] * 9 + [[0.0, 4.0]] * 9)
+        >>> target = torch.tensor([0] * 8 + [1] * 10)
+        >>> find_label_errors(logits, target).rows.tolist()
+        [8]
+    """
+    check_target(logits, target)
+    num_classes = logits.shape[1]
+    own = torch.cat(
+        [
+            _probs(part, temperature).gather(1, labels[:, None])[:, 0]
+            for part, labels in _parts(logits, target)
+        ]
+    )
+    counts = torch.bincount(target, minlength=num_classes)
+    sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, target, own)
+    # A class without a sample is suggested for none: there is nothing to compare with.
+    threshold = torch.where(counts > 0, sums / counts.clamp(min=1), torch.inf)
+    best, suggested = zip(
+        *(_confident(_probs(part, temperature), threshold) for part, _ in _parts(logits, target)),
+        strict=True,
+    )
+    prob_suggested, classes = torch.cat(best), torch.cat(suggested)
+    rows = (prob_suggested > own).nonzero()[:, 0]
+    order = (own - prob_suggested)[rows].argsort(stable=True)
+    rows = rows[order]
+    return LabelErrors(rows, classes[rows], own[rows], prob_suggested[rows])
+
+
+def _parts(logits: Tensor, target: Tensor) -> zip[tuple[Tensor, Tensor]]:
+    return zip(torch.split(logits, _ROWS_AT_ONCE), torch.split(target, _ROWS_AT_ONCE), strict=True)
+
+
+def _probs(logits: Tensor, temperature: float) -> Tensor:
+    return (logits.double() / temperature).softmax(dim=1)
+
+
+def _confident(probs: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the most probable class among those at their threshold, and 0 if there is none."""
+    best, classes = probs.where(probs >= threshold, 0.0).max(dim=1)
+    return best, classes
