@@ -57,7 +57,9 @@ def test_a_notebook_shows_what_a_terminal_shows_each_once(cells: list[Any]) -> N
     assert [line.split("  ")[0] for line in lines if line.startswith("epoch ")] == [
         "epoch 1/3", "epoch 2/3", "epoch 3/3",
     ]  # fmt: skip
-    assert len(lines) == len(set(lines))
+    # The end of an epoch's line may be wrapped, and two epochs may be equally fast.
+    whole = [line for line in lines if not re.fullmatch(r"\s*\d+ img/s", line)]
+    assert len(whole) == len(set(whole))
     assert stream(training, "stdout") == []
     bars = [o for o in training.outputs if o.output_type == "display_data"]
     assert len(bars) <= 1  # one place, updated

@@ -3,6 +3,7 @@ from . import calibrate as calibrate
 from . import config as config
 from . import console as console
 from . import data as data
+from . import decisions as decisions
 from . import engines as engines
 from . import errors as errors
 from . import evaluation as evaluation
@@ -21,6 +22,7 @@ from .checker.runtime import watch as watch
 from .classifier import Classifier as Classifier
 from .config import CheckConfig as CheckConfig
 from .config import CompareConfig as CompareConfig
+from .config import DecideConfig as DecideConfig
 from .config import EvaluateConfig as EvaluateConfig
 from .config import ExportConfig as ExportConfig
 from .config import InspectConfig as InspectConfig
@@ -45,6 +47,7 @@ from .errors import WeightsError as WeightsError
 from .evaluation import Comparison as Comparison
 from .evaluation import Evaluation as Evaluation
 from .evaluation import compare as compare
+from .evaluation import decide as decide
 from .evaluation import evaluate as evaluate
 from .exporting.run import export as export
 from .inference import log_probs as log_probs

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from softonce.decisions import Decisions
 from softonce.errors import ArgumentError, ArtefactError
 from softonce.preprocessing import Preprocessing
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-_OPTIONAL: dict[str, Any] = {"packages": {}, "trained_on": ""}
+_OPTIONAL: dict[str, Any] = {"packages": {}, "trained_on": "", "decisions": {}}
 """Fields that came later, and what they are in a record that lacks them."""
 
 
@@ -40,6 +41,7 @@ class Metadata:
         packages: the versions of the packages that the network comes from, beside softonce.
         trained_on: hashes of the pictures that it was trained on, as `data.membership` packs them;
             empty if nothing is known.
+        decisions: which answers are withheld, and which sets of classes are given; none at first.
     """
 
     arch: str
@@ -51,6 +53,7 @@ class Metadata:
     output: str = "logits"
     packages: dict[str, str] = field(default_factory=dict)
     trained_on: str = field(default="", repr=False)
+    decisions: Decisions = field(default_factory=Decisions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it stands in the file, without what older versions do not know."""
@@ -58,6 +61,7 @@ class Metadata:
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
             "classes": list(self.classes),
             "preprocessing": self.preprocessing.to_dict(),
+            "decisions": self.decisions.to_dict(),
         }
         return {k: v for k, v in record.items() if v or k not in _OPTIONAL}
 
@@ -81,6 +85,7 @@ class Metadata:
         _check_kinds(values)
         values["classes"] = tuple(values["classes"])
         values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
+        values["decisions"] = Decisions.from_dict(values["decisions"])
         return cls(**values)
 
     def to_json(self) -> str:
@@ -109,7 +114,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
     """Raise an `ArgumentError` if a field of the record is of another kind than it must be."""
     kinds: dict[str, Any] = {
         "arch": str, "arch_args": dict, "classes": list, "preprocessing": dict,
-        "temperature": (int, float), "training": dict, "packages": dict,
+        "temperature": (int, float), "training": dict, "packages": dict, "decisions": dict,
         "trained_on": str,
     }  # fmt: skip
     for name, kind in kinds.items():

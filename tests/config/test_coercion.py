@@ -25,7 +25,8 @@ def needed_by(kind: Any) -> dict[str, Any]:
     """Return values for the options of a configuration that have no default."""
     fields = dataclasses.fields(kind)
     missing = {f.name for f in fields if f.default is dataclasses.MISSING}
-    return {name: NEEDED[name] for name in missing}
+    a_rule = {"accuracy": 0.9} if kind is configs.DecideConfig else {}  # one of its options
+    return {name: NEEDED[name] for name in missing} | a_rule
 
 
 def options() -> list[Any]:

@@ -75,6 +75,16 @@ COMMANDS = {
         USE,
         "docs/guides/evaluate.md",
     ),
+    "decide": Command(
+        "Store which answers a classifier withholds, and which sets of classes it gives.",
+        "ARTEFACT DATA [OPTIONS]",
+        (
+            ("softonce decide run photos --accuracy 0.95", "withhold what it is unsure of"),
+            ("softonce decide run photos --coverage 0.9", "a set of classes with each answer"),
+        ),
+        USE,
+        "docs/guides/decide.md",
+    ),
     "predict": Command(
         "Classify images.",
         "ARTEFACT IMAGES... [OPTIONS]",

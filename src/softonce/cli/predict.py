@@ -73,8 +73,21 @@ def _write_csv(records: _Counted, config: PredictConfig) -> None:
     ranks = range(1, config.top_k + 1)
     columns = [f"{name}_{rank}" for rank in ranks for name in ("class", value)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", *columns, "error"])
-    for record in records:
+    decided: list[str] = []
+    for position, record in enumerate(records):
+        if position == 0:
+            decided = [name for name in ("abstain", "set") if name in record]
+            writer.writerow(["path", *columns, *decided, "error"])
         cells = [cell for entry in record["top"] for cell in (entry["class"], entry[value])]
         cells += [""] * (len(columns) - len(cells))
-        writer.writerow([record["path"], *cells, record["error"] or ""])
+        writer.writerow([record["path"], *cells, *_decision(record), record["error"] or ""])
+
+
+def _decision(record: Record) -> list[str]:
+    """Return the cells of what the classifier decides: true or false, and classes with `|`."""
+    cells = []
+    if "abstain" in record:
+        cells.append("" if record["abstain"] is None else str(record["abstain"]).lower())
+    if "set" in record:
+        cells.append("|".join(record["set"] or []))
+    return cells

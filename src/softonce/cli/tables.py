@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from softonce.plurals import format_count
-from softonce.prediction.table import build_table
+from softonce.prediction.table import build_table, describe_decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from softonce.artefact import Metadata
+    from softonce.decisions import Decisions
     from softonce.evaluation import Comparison, Evaluation
     from softonce.exporting.parity import Parity
     from softonce.models.listing import Row
@@ -39,9 +40,28 @@ def print_comparison(comparison: Comparison) -> None:
     _console().print(comparison.table())
 
 
+def print_decisions(decisions: Decisions, title: str) -> None:
+    """Print the rules that a classifier decides by, and what they did on the images here."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.title, table.title_justify = title, "left"
+    for label, text in decisions.in_words().items():
+        table.add_row(label, text)
+    if not table.rows:
+        table.add_row("no rules", "every answer is given")
+    _console().print(table)
+
+
 def print_predictions(records: Iterable[Record], *, emit: Emit) -> None:
     """Print a row a path: the class, its number, and the next ones."""
-    rows = ((record["path"] or "", record["top"], record["error"]) for record in records)
+    rows = (
+        (
+            record["path"] or "",
+            record["top"],
+            record["error"],
+            describe_decision(record.get("abstain"), record.get("set")),
+        )
+        for record in records
+    )
     _console(pipe_width=_ANY_WIDTH).print(build_table(rows, emit=emit))
 
 
@@ -80,6 +100,8 @@ def print_metadata(metadata: Metadata) -> None:
         "training": _list({k: v for k, v in metadata.training.items() if k != "metrics"}),
         "metrics": _list(metadata.training.get("metrics", {})),
     }
+    for name, rule in metadata.decisions.to_dict().items():
+        rows[name] = _list(rule)
     if metadata.packages:
         rows["packages"] = _list(metadata.packages)
     for label, text in rows.items():

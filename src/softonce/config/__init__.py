@@ -2,6 +2,7 @@
 
 from softonce.config.check import CheckConfig
 from softonce.config.compare import CompareConfig
+from softonce.config.decide import DecideConfig
 from softonce.config.demo import DemoConfig
 from softonce.config.evaluate import EvaluateConfig
 from softonce.config.explain import ExplainConfig
@@ -17,6 +18,7 @@ from softonce.config.watch import WatchConfig
 __all__ = [
     "CheckConfig",
     "CompareConfig",
+    "DecideConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExplainConfig",

@@ -4,6 +4,7 @@
 """
 
 from softonce.evaluation.comparison import Comparison as Comparison
+from softonce.evaluation.deciding import decide as decide
 from softonce.evaluation.measuring import collect_logits as collect_logits
 from softonce.evaluation.measuring import headline as headline
 from softonce.evaluation.measuring import measure as measure

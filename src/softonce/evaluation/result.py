@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
+    from softonce.calibrate.abstention import CoveragePoint
     from softonce.data.scan import Scan
     from softonce.engines import Engine
     from softonce.evaluation.comparison import Comparison
@@ -146,6 +147,19 @@ class Evaluation:
         from softonce.evaluation.suspects import find_suspects
 
         return find_suspects(self)
+
+    def coverage_curve(self) -> list[CoveragePoint]:
+        """Return accuracy against coverage, if only the surest answers are given.
+
+        Returns:
+            A point for every threshold, from the highest on: the threshold, the share of answers
+            that are at least as sure, and how many of these are right.
+        """
+        from softonce.calibrate.abstention import coverage_curve
+
+        target = torch.from_numpy(self.scan.samples.target)
+        rows = score_rows(self.logits, target, temperature=self.temperature)
+        return coverage_curve(rows.confidence.numpy(), (rows.pred == rows.target).numpy())
 
     def write_predictions(self, path: str | Path) -> None:
         """Write a row for every image: path, split, label, pred, loss, and all probabilities.

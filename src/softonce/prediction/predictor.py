@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 
 from softonce.data.images import open_image, to_square
+from softonce.decisions import decide
 from softonce.errors import ImageError
-from softonce.inference import Candidate, top_predictions
+from softonce.inference import Candidate, array_probs, top_predictions
 from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from softonce.data.bands import Picture
+    from softonce.decisions import Decision
     from softonce.engines import Engine
+    from softonce.inference import Ranking
 
 Pixels: TypeAlias = "NDArray[np.uint8]"
 """(channels, size, size): the square that the network sees, before it is normalised."""
@@ -36,8 +39,11 @@ Record = TypedDict(
         "prob": float | None,
         "top": list[Candidate],
         "error": str | None,
+        "abstain": NotRequired[bool | None],
+        "set": NotRequired[list[str] | None],
     },
 )
+"""`abstain` and `set` are there if the classifier decides so; see `softonce.decisions`."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +110,33 @@ class Predictor:
             rows: the logits of those with pixels, in order.
             top_k: how many classes to name.
         """
-        metadata = self.engine.metadata
-        ranked = iter(
-            top_predictions(
-                np.stack(rows), metadata.classes, temperature=metadata.temperature, top_k=top_k
-            )
-            if rows
-            else ()
-        )
+        answers = iter(self._answers(np.stack(rows), top_k) if rows else ())
         return [
-            _no_prediction(path, each.reason)
+            self._no_prediction(path, each.reason)
             if isinstance(each, Unreadable)
-            else {"path": path, **next(ranked), "error": None}
+            else _as_record(path, *next(answers))
             for path, each in zip(paths, prepared, strict=True)
         ]
 
+    def _answers(
+        self, logits: NDArray[np.float32], top_k: int
+    ) -> Iterator[tuple[Ranking, Decision]]:
+        metadata = self.engine.metadata
+        classes, temperature = metadata.classes, metadata.temperature
+        ranked = top_predictions(logits, classes, temperature=temperature, top_k=top_k)
+        probs = array_probs(logits.astype(np.float64), temperature=temperature)
+        return zip(ranked, decide(metadata.decisions, probs, classes), strict=True)
 
-def _no_prediction(path: str | None, reason: str) -> Record:
-    return {"path": path, "pred": None, "class": None, "prob": None, "top": [], "error": reason}
+    def _no_prediction(self, path: str | None, reason: str) -> Record:
+        record: Record = {
+            "path": path, "pred": None, "class": None, "prob": None, "top": [], "error": reason,
+        }  # fmt: skip
+        if self.engine.metadata.decisions.abstention is not None:
+            record["abstain"] = None
+        if self.engine.metadata.decisions.sets is not None:
+            record["set"] = None
+        return record
+
+
+def _as_record(path: str | None, ranking: Ranking, decision: Decision) -> Record:
+    return {"path": path, **ranking, "error": None, **decision}

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from softonce.inference import array_probs
 from softonce.prediction.annotated import draw_answers
 from softonce.prediction.inputs import items_of
 from softonce.prediction.stream import predict_items
-from softonce.prediction.table import build_table, number, value_name
+from softonce.prediction.table import build_table, describe_decision, number, value_name
 from softonce.prediction.thumbnails import thumbnail_of_file
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class PredictionDict(TypedDict):
     prob: float | None
     top: list[Candidate]
     error: str | None
+    abstain: NotRequired[bool | None]
+    set: NotRequired[list[str] | None]
 
 
 class PredictionsDict(TypedDict):
@@ -78,6 +80,9 @@ class Prediction:
         error: why the picture cannot be read; None if it can be.
         thumbnail: the picture, small, as the bytes of an image file; None if it is a file that is
             read again when it is shown.
+        abstain: whether the answer is withheld; None if the classifier has no threshold.
+        set: the classes of a set that holds the right one as often as was asked for; None if the
+            classifier makes no sets.
     """
 
     path: str | None
@@ -89,16 +94,19 @@ class Prediction:
     top: tuple[Candidate, ...]
     error: str | None
     thumbnail: bytes | None = None
+    abstain: bool | None = None
+    set: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         name = "" if self.path is None else f"{self.path}: "
         if self.prob is None:
             return f"Prediction({name}error: {self.error})"
-        return f"Prediction({name}{self.pred} {self.prob:.2%})"
+        withheld = ", abstains" if self.abstain else ""
+        return f"Prediction({name}{self.pred} {self.prob:.2%}{withheld})"
 
     def to_dict(self) -> PredictionDict:
         """Return plain values that JSON can hold."""
-        return {
+        record: PredictionDict = {
             "path": self.path,
             "pred": self.pred,
             "index": self.index,
@@ -106,6 +114,11 @@ class Prediction:
             "top": list(self.top),
             "error": self.error,
         }
+        if self.abstain is not None:
+            record["abstain"] = self.abstain
+        if self.set is not None:
+            record["set"] = list(self.set)
+        return record
 
     def small_picture(self, side: int = 128) -> bytes:
         """Return a small JPEG or PNG of the picture; no bytes if it cannot be read any more."""
@@ -218,7 +231,12 @@ class Predictions(Sequence[Prediction]):
         if not self.rows:
             return "Predictions(none)"
         shown = [
-            (_shorten(self._name(position)), row.top[: 1 + _NUM_NEXT], row.error)
+            (
+                _shorten(self._name(position)),
+                row.top[: 1 + _NUM_NEXT],
+                row.error,
+                describe_decision(row.abstain, row.set),
+            )
             for position, row in enumerate(self.rows[:MAX_SHOWN])
         ]
         table = build_table(shown, emit=self.emit)
@@ -316,4 +334,6 @@ def _prediction(answer: Answer, temperature: float) -> Prediction:
         top=tuple(record["top"]),
         error=record["error"],
         thumbnail=answer.thumbnail,
+        abstain=record.get("abstain"),
+        set=None if (held := record.get("set")) is None else tuple(held),
     )

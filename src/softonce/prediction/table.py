@@ -14,28 +14,47 @@ if TYPE_CHECKING:
 
 Emit: TypeAlias = Literal["probs", "logits"]
 
+_NUM_COLUMNS = 4
+"""Without the decision, which most classifiers do not make."""
+
 
 def build_table(
-    rows: Iterable[tuple[str, Sequence[Candidate], str | None]], *, emit: Emit
+    rows: Iterable[tuple[str, Sequence[Candidate], str | None, str | None]], *, emit: Emit
 ) -> Table:
     """Return a table with a row a picture: the first class, its number, and the next ones.
 
     Args:
-        rows: name, ranked classes and error of each.
+        rows: name, ranked classes, error, and decision of each.
         emit: whether the numbers are probabilities or logits.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("path", overflow="fold")
     for name in ("class", value_name(emit), "next"):
         table.add_column(name)
-    for path, top, error in rows:
+    for path, top, error, decision in rows:
+        if decision is not None and len(table.columns) == _NUM_COLUMNS:
+            table.add_column("decision")
         if error is not None:
             table.add_row(Text(path), Text(error, style="red"), "", "")
             continue
         first, *others = top
         rest = ", ".join(f"{entry['class']} {number(entry, emit)}" for entry in others)
-        table.add_row(Text(path), Text(first["class"]), number(first, emit), Text(rest))
+        cells = (Text(path), Text(first["class"]), number(first, emit), Text(rest))
+        table.add_row(*cells, *(() if decision is None else (Text(decision),)))
     return table
+
+
+def describe_decision(abstain: bool | None, held: Sequence[str] | None) -> str | None:
+    """Return what a classifier decides of an answer, in words; None if it has no rules.
+
+    Example:
+        >>> describe_decision(True, ["ants", "bees"]), describe_decision(None, None)
+        ('abstains; set: ants, bees', None)
+    """
+    parts = [] if abstain is None else ["abstains" if abstain else "answers"]
+    if held is not None:
+        parts.append(f"set: {', '.join(held) or 'none'}")
+    return "; ".join(parts) or None
 
 
 def value_name(emit: Emit) -> Literal["prob", "logit"]:

@@ -28,6 +28,14 @@ class RecordBody(BaseModel):
     prob: float | None
     top: list[CandidateBody] = Field(description="The most probable classes, the first one first.")
     error: str | None = Field(description="Why this image could not be read.")
+    abstain: bool | None = Field(
+        None, description="Whether the answer is withheld; only of a classifier with a threshold."
+    )
+    set: list[str] | None = Field(
+        None,
+        description="Classes, the most probable one first, of which one is right as often as was "
+        "asked for; only of a classifier that makes sets.",
+    )
 
 
 class PredictionsBody(BaseModel):
@@ -56,6 +64,7 @@ class ModelBody(BaseModel):
     preprocessing: dict[str, Any]
     temperature: float
     training: dict[str, Any]
+    decisions: dict[str, Any] = Field(description="Rules of abstention and of sets, if any.")
     engine: str
     limits: dict[str, float]
 

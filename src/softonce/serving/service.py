@@ -66,6 +66,7 @@ class Service:
         limits = {name: getattr(config, name) for name in ("max_bytes", "max_pixels", "max_images")}
         return {
             **{name: record[name] for name in names},
+            "decisions": self.engine.metadata.decisions.to_dict(),
             "engine": self.engine.name,
             "limits": limits,
         }

@@ -1,0 +1,14 @@
+"""`softonce decide`."""
+
+from __future__ import annotations
+
+from softonce.config import DecideConfig
+
+
+def decide(config: DecideConfig) -> None:
+    """Store in a classifier which answers it withholds, and which sets of classes it gives."""
+    from softonce.cli.tables import print_decisions
+    from softonce.evaluation.deciding import decide as run_decide
+    from softonce.run_folder import model_file
+
+    print_decisions(run_decide(config), f"kept in {model_file(config.artefact)}")
