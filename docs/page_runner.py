@@ -96,7 +96,7 @@ def commands_in(block: Block) -> Iterator[list[str]]:
     prompt = "$ " if block.language == "console" else ""
     for line in block.text.replace("\\\n", " ").splitlines():
         if line.startswith(f"{prompt}softonce "):
-            command = line.removeprefix(prompt).split(" | ")[0]
+            command = line.removeprefix(prompt).split(" | ")[0].removesuffix(" 2>&1")
             yield shlex.split(command, comments=True)[1:]
 
 

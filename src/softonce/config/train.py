@@ -90,7 +90,8 @@ class TrainConfig:
     """
 
     data: Annotated[Data | None, Parameter(name=("--data", "--data-path"), group=DATA)] = None
-    """Folder of images, table (CSV, TSV, JSONL, Parquet), tar shards, URL of these, or idx:DIR."""
+    """Folder of images, table (CSV, TSV, JSONL, Parquet), tar shards, URL of these, idx:DIR or
+    hf-dataset:DIR_OR_NAME."""
 
     _: KW_ONLY
 

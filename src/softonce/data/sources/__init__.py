@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softonce.data.storage import Storage
 
 IDX = "idx:"
+HF = "hf-dataset:"
 
 
 def open_source(data: str | Path, columns: Columns | None = None) -> Source:
@@ -24,7 +25,8 @@ def open_source(data: str | Path, columns: Columns | None = None) -> Source:
 
     Args:
         data: a folder of images, a manifest (CSV, TSV, JSONL, Parquet), a folder of tar shards,
-            each on this machine or behind a URL that fsspec knows; `idx:DIR` for IDX files.
+            each on this machine or behind a URL that fsspec knows; `idx:DIR` for IDX files,
+            `hf-dataset:DIR_OR_NAME` for a dataset of Hugging Face.
         columns: of a manifest; those left open are found by their usual names.
 
     Raises:
@@ -37,6 +39,7 @@ def open_source(data: str | Path, columns: Columns | None = None) -> Source:
     """
     from softonce.data.sources.columns import Columns
     from softonce.data.sources.folder import Folder
+    from softonce.data.sources.hf_dataset import HfDataset
     from softonce.data.sources.idx import Idx
     from softonce.data.sources.manifest import Manifest, is_manifest
     from softonce.data.sources.shards import Shards, find_shards
@@ -44,6 +47,8 @@ def open_source(data: str | Path, columns: Columns | None = None) -> Source:
     text = str(data)
     if text.startswith(IDX):
         return Idx.open(Path(text.removeprefix(IDX)))
+    if text.startswith(HF):
+        return HfDataset.open(text.removeprefix(HF))
     parent, _, last = text.rstrip("/").rpartition("/")
     columns = columns or Columns()
     if is_manifest(last):
@@ -88,11 +93,13 @@ def absolute(data: str | Path) -> str:
     text = str(data)
     if is_url(text):
         return text
-    prefix = IDX if text.startswith(IDX) else ""
+    if text.startswith(HF) and not os.path.isdir(text.removeprefix(HF)):  # noqa: PTH112 - text
+        return text  # a name in the cache
+    prefix = next((prefix for prefix in (IDX, HF) if text.startswith(prefix)), "")
     # Links stay: a manifest's own name and folder say how it is read.
     return prefix + os.path.abspath(text.removeprefix(prefix))  # noqa: PTH100 - resolves no link
 
 
 def short_name(data: str | Path) -> str:
     """Return the last part of DATA, which names it in artefacts and reports."""
-    return str(data).removeprefix(IDX).rstrip("/").rpartition("/")[2]
+    return str(data).removeprefix(IDX).removeprefix(HF).rstrip("/").rpartition("/")[2]
