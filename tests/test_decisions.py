@@ -23,6 +23,7 @@ from softonce.cli.app import main
 from softonce.decisions import Abstention, Decisions, decide, in_set, set_scores
 from softonce.engines import open_engine
 from softonce.errors import ArgumentError, ConfigError, DataError
+from softonce.prediction.annotated import caption
 from softonce.preprocessing import Preprocessing
 
 METHODS = ("lac", "aps", "raps")
@@ -247,6 +248,29 @@ def test_predictions_follow_the_rules(decided, capsys) -> None:
     assert list(cells[0]) == ["path", "class_1", "prob_1", "abstain", "set", "error"]
     assert cells[0]["set"].split("|") == records[0]["set"]
     assert cells[0]["abstain"] == str(records[0]["abstain"]).lower()
+
+
+def test_an_evaluation_tells_how_the_rules_do(decided) -> None:
+    photos, run = decided
+    evaluation = softonce.Classifier.load(run).evaluate(photos, split="test")
+    found, rules = evaluation.decided, read_metadata(run / "model.safetensors").decisions
+    assert found.num_answered == round(rules.abstention.coverage * 60)
+    assert found.num_right / found.num_answered >= rules.abstention.accuracy
+    assert found.num_covered >= math.ceil(0.9 * 60)
+    assert found.mean_size == pytest.approx(rules.sets.mean_size)
+    assert evaluation.to_dict()["decided"]["num_covered"] == found.num_covered
+    text = " ".join(repr(evaluation).split())
+    assert "of the images are answered" in text
+    assert "(0.9 is promised)" in text
+
+
+def test_a_picture_shows_the_decision() -> None:
+    record = {
+        "path": "a.jpg", "pred": 0, "class": "ants", "prob": 0.6, "error": None,
+        "top": [{"index": 0, "class": "ants", "prob": 0.6, "logit": 1.0}],
+        "abstain": True, "set": ["ants", "bees"],
+    }  # fmt: skip
+    assert caption(record) == ["ants: 60.00%", "abstains; set: ants, bees"]
 
 
 def test_an_exported_file_follows_them_too(decided, tmp_path: Path) -> None:

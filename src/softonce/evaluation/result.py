@@ -11,6 +11,7 @@ import torch
 
 from softonce.config.fields import PREDICTIONS_SUFFIXES
 from softonce.console.tables import format_table
+from softonce.decisions import Decisions
 from softonce.errors import ArgumentError, DataError
 from softonce.metrics import Figures, score_rows
 from softonce.metrics.table import build_table, column_names, figure_rows, interval_notes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from softonce.data.scan import Scan
     from softonce.engines import Engine
     from softonce.evaluation.comparison import Comparison
+    from softonce.evaluation.decided import Decided
     from softonce.evaluation.suspects import Suspect
     from softonce.metrics.table import FigureRow
 
@@ -105,7 +107,23 @@ class Evaluation:
 
     def table(self) -> Table:
         """Return the figures with their intervals, before and after the temperature."""
-        return build_table(self.title, self._rows(), self.temperature, interval_notes(self.figures))
+        return build_table(self.title, self._rows(), self.temperature, self._notes())
+
+    @property
+    def decided(self) -> Decided | None:
+        """How the classifier's rules of decision do on these images; None if it has none."""
+        from softonce.evaluation.decided import measure_decisions
+
+        rules = self._decisions()
+        return measure_decisions(self, rules) if rules != Decisions() else None
+
+    def _decisions(self) -> Decisions:
+        return Decisions() if self.engine is None else self.engine.metadata.decisions
+
+    def _notes(self) -> list[str]:
+        decided = self.decided
+        notes = [] if decided is None else decided.notes(self._decisions())
+        return interval_notes(self.figures) + notes
 
     def worst(self, n: int = 20) -> list[ScoredImage]:
         """Return the images with the largest loss, the largest first.
@@ -235,7 +253,7 @@ class Evaluation:
             for row in self._rows()
         )
         title = html.escape(self.title)
-        notes = "".join(f"<p>{note}</p>" for note in interval_notes(self.figures))
+        notes = "".join(f"<p>{note}</p>" for note in self._notes())
         return (
             f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>{notes}"
@@ -255,5 +273,6 @@ class Evaluation:
             "per_class": found.per_class,
             "confusion": found.confusion,
             "uncalibrated": {name: getattr(self.uncalibrated, name) for name in plain},
+            **({} if self.decided is None else {"decided": self.decided.to_dict()}),
             "bad_files": [file.to_dict() for file in self.scan.bad_files],
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from softonce.console import LOG
 from softonce.data.images import shown
 from softonce.errors import ImageError
-from softonce.prediction.table import number
+from softonce.prediction.table import describe_decision, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ _NUM_NEXT = 2  # more classes do not fit beneath a picture
 
 
 def caption(record: Record, *, emit: Emit = "probs") -> list[str]:
-    """Return the lines that stand beneath a picture: its class, then the next ones.
+    """Return the lines that stand beneath a picture: its class, the next ones, the decision.
 
     Example:
         >>> top = [
@@ -35,7 +35,8 @@ def caption(record: Record, *, emit: Emit = "probs") -> list[str]:
     """
     first, *others = record["top"]
     rest = ", ".join(_format_entry(entry, emit) for entry in others[:_NUM_NEXT])
-    return [_format_entry(first, emit), *([rest] if rest else [])]
+    decision = describe_decision(record.get("abstain"), record.get("set"))
+    return [_format_entry(first, emit), *(line for line in (rest, decision) if line)]
 
 
 def draw_answers(

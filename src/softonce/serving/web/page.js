@@ -74,7 +74,14 @@ function show() {
   $("#lesson").textContent = cards.length ? lesson(cards[0].record) : "";
 }
 
-function showRecord(card, { top }, shown) {
+// What the classifier's own rules make of an answer; nothing if it has none.
+function decision({ abstain, set }) {
+  const withheld = abstain ? " The classifier abstains: it is not sure enough." : "";
+  return withheld + (set ? ` Its set: ${set.join(", ") || "no class"}.` : "");
+}
+
+function showRecord(card, record, shown) {
+  const { top } = record;
   const values = top.map((entry) => entry[shown]);
   const low = shown === "logit" ? Math.min(0, ...values) : 0;
   const high = shown === "logit" ? Math.max(0, ...values) : 1;
@@ -98,7 +105,8 @@ function showRecord(card, { top }, shown) {
   $(".sum", card).textContent =
     shown === "logit"
       ? "Logits are unnormalised: only their differences mean something."
-      : others > 0 ? `${others} other classes share ${percent(Math.max(0, rest))}.` : "The probabilities sum to 1.";
+      : (others > 0 ? `${others} other classes share ${percent(Math.max(0, rest))}.` : "The probabilities sum to 1.")
+        + decision(record);
 }
 
 // ln Σ over all classes follows from one class: ln p = z/T − ln Σ.
