@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_HUGE_PAGE = 2**21
+_HUGE_PAGE = 2**21  # of x86-64, and of ARM with 4 KiB pages; advice elsewhere is without effect
 
 
 class Scratch:

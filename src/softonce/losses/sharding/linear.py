@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Features, Logits, Probs
 
 _NUMBERS_PER_DRAW = 2**20
+"""Numbers of the whole weight that are drawn at a time: 4 MiB, little beside any share of a head
+that is worth dividing, and enough that torch's generator and not Python takes the time."""
 
 
 class ShardedLinear(nn.Module):
