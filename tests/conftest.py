@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 if not torch.cuda.is_available():  # read when triton is first imported, by us or by torch.compile
@@ -17,6 +18,10 @@ if not torch.cuda.is_available():  # read when triton is first imported, by us o
 # The suite is offline: published weights are asked of a port where nobody listens, in the processes
 # that the tests start, too.
 os.environ["https_proxy"] = "http://127.0.0.1:9"
+
+# No test asserts a time, nor does hypothesis in its name.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 CLASSES = ("ants", "bees", "wasps")
 MakePhotos = Callable[..., Path]

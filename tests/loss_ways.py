@@ -4,7 +4,9 @@ import warnings
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 from softonce.losses import cross_entropy, linear_cross_entropy
 from softonce.losses.kernels import choice, triton_rows
@@ -24,6 +26,10 @@ IN_BLOCKS = {
     "kept_bytes": 100,  # a block or two of the four
 }
 PADDED = {"is_row_padded": True, "gpu_row_multiple": 4}
+TORCH_HAS_NO_HEAD_LOSS = pytest.mark.skipif(
+    not hasattr(F, "linear_cross_entropy"), reason="torch has linear_cross_entropy from 2.13 on"
+)
+HEAD_LOSS = pytest.param("linear_cross_entropy", marks=TORCH_HAS_NO_HEAD_LOSS)
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 REDUCTIONS = ("mean", "sum", "none")
 WAYS = ("short", "rows", "classes", "compiled", "accelerator")
@@ -53,6 +59,8 @@ def way(name, *, is_fast=True):
             stack.enter_context(mock.patch.object(place, attribute, value))
 
         if name == "accelerator":
+            if not triton_rows.has_language():
+                pytest.skip("there is no triton from 3.7 on")
             # numpy warns of inf - inf in lanes that a program masks afterwards, as no GPU would
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)

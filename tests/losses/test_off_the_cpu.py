@@ -78,6 +78,7 @@ class _Products(TorchDispatchMode):
         return result
 
 
+@pytest.mark.skipif(not products.HAS_WIDE_PRODUCT, reason="torch has no mm(out_dtype=)")
 @pytest.mark.usefixtures("_kernel")
 def test_half_precision_is_added_up_in_single_where_it_lies(tuned):
     tuned(gpu_chunk_rows=(400, 400))

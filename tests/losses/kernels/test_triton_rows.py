@@ -22,7 +22,8 @@ from softonce.losses.kernels import blocked, choice, triton_rows
 from softonce.losses.kernels.interface import Mass
 from softonce.losses.kernels.triton_rows import Tiling, backward_rows, choose_tiling, forward_rows
 
-pytest.importorskip("triton", reason="triton is made for Linux")
+if not triton_rows.has_language():
+    pytest.skip("there is no triton from 3.7 on", allow_module_level=True)
 # numpy warns of inf - inf and 0 / 0 in lanes that a program masks afterwards, as a GPU would not
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

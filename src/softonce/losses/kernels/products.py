@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from softonce.losses.kernels.memory import Scratch
 
+HAS_WIDE_PRODUCT = hasattr(torch.ops.aten.mm, "dtype_out")
+"""Whether torch can be asked for a product of half in single precision: 2.6 cannot, 2.13 can."""
+
 
 def product_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """Return what to multiply in if `dtype` is asked for: single precision if that is faster."""
@@ -180,7 +183,8 @@ def _add_in_blocks_(
 def is_exact(place: Tensor, left: Tensor) -> bool:
     """Whether the device adds up a product in the precision of its place: cuBLAS does with half."""
     is_half_into_single = left.dtype in HALF_DTYPES and place.dtype == torch.float32
-    return left.dtype == place.dtype or (is_half_into_single and is_nvidia(left))
+    is_offered = is_half_into_single and HAS_WIDE_PRODUCT and is_nvidia(left)
+    return left.dtype == place.dtype or is_offered
 
 
 def is_nvidia(tensor: Tensor) -> bool:

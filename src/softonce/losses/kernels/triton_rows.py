@@ -59,8 +59,23 @@ def is_available(logits: Tensor) -> bool:
 
 
 @cache
-def _is_supported(device: torch.device) -> bool:
+def has_language() -> bool:
+    """Return whether there is a Triton that the programs are written for, from 3.7 on.
+
+    3.3 does not compile them, and the interpreters before 3.7 fail with numpy 2: torch 2.12 and
+    earlier have such a one, and GPUs compute the readable form there.
+    """
     if importlib.util.find_spec("triton") is None:
+        return False
+    import triton
+
+    major, minor, *_ = triton.__version__.split(".")
+    return (int(major), int(minor)) >= (3, 7)
+
+
+@cache
+def _is_supported(device: torch.device) -> bool:
+    if not has_language():
         return False
     return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
