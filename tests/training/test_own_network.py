@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from training.runs import small, weights
 
 import softonce
+from softonce.artefact import read_metadata
+from softonce.models import create_model
+from softonce.models.sources.own import find_loaded
 from softonce.training import job
 from softonce.training.step import TrainStep
 
@@ -104,6 +108,34 @@ def test_nobodys_code_is_run_unless_somebody_says_so(
     assert "expected --trust or --model" in text
     assert "nets.py:Tiny" in text
     assert not any("nets" in name for name in set(sys.modules) - before)
+
+
+def test_a_classifier_can_be_moved_with_its_file(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "moved" / "run")
+    photo = folder / "photos/val/ants/00.jpg"
+    asked = ("predict", tmp_path / "moved" / "run", photo, "--trust", "--format", "jsonl")
+    record = read_metadata(tmp_path / "moved/run/model.safetensors")
+    assert record.arch == "nets.py:Tiny"
+    assert str(folder) not in json.dumps(record.to_dict())
+    gone = softonce_run(tmp_path, *asked)
+    assert gone.returncode == 2
+    assert "expected nets.py in the working directory" in gone.stderr
+    assert "--model FILE.py:Tiny" in gone.stderr
+    assert "\n" not in gone.stderr.strip()
+    here = json.loads(softonce_run(folder, *asked).stdout)
+    shutil.copy(folder / "nets.py", tmp_path / "moved")
+    moved = softonce_run(tmp_path, *asked)
+    assert moved.returncode == 0, moved.stderr
+    assert json.loads(moved.stdout) == here
+
+
+def test_of_two_files_of_a_name_none_is_guessed(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "twins.py").write_text(OWN)
+        create_model(f"{tmp_path / name / 'twins.py'}:Tiny", num_classes=3)
+        found = find_loaded("twins.py:Tiny")
+        assert (found is None) == (name == "two")
 
 
 def test_a_killed_run_goes_on_bit_for_bit(

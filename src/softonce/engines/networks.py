@@ -18,7 +18,7 @@ from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.sources import find_source, is_own_code, package_versions, spelling_of
-from softonce.models.sources.own import is_loaded
+from softonce.models.sources.own import find_file, find_loaded
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
@@ -88,13 +88,17 @@ def _arch_to_build(
     """Return what to build, which is code of somebody's only if the caller wants it."""
     if model is not None:
         return model if isinstance(model, str) else spelling_of(model)
-    if is_own_code(arch) and not trust and not is_loaded(arch):
+    if not is_own_code(arch):
+        return arch
+    if (loaded := find_loaded(arch)) is not None:
+        return loaded
+    if not trust:
         raise ArtefactError(
             f"expected --trust or --model for {path}, whose network is built by code of its "
             f"author's, found neither: --trust runs {arch}, which may do anything on this machine; "
             "--model FILE.py:FUNCTION runs your own copy"
         )
-    return arch
+    return find_file(arch, path)
 
 
 def _changed_packages(metadata: Metadata) -> str:

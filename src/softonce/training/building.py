@@ -25,7 +25,7 @@ from softonce.losses import ShardedLinear
 from softonce.models import architecture_of
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.blocks import set_recompute_, set_stochastic_depth_
-from softonce.models.sources import packages_of
+from softonce.models.sources import packages_of, without_folder
 from softonce.preprocessing import num_channels
 from softonce.training.checkpoint import Progress, State
 from softonce.training.checks import check_shares, check_statistics
@@ -250,7 +250,7 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
     if splits.listed.val is None:
         training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
     return Metadata(
-        arch=arch,
+        arch=without_folder(arch),
         arch_args=arch_args,
         classes=splits.listed.classes,
         preprocessing=plan.preprocessing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from softonce.models.sources.own import OwnSource, spelling_of
+from softonce.models.sources.own import OwnSource, spelling_of, without_folder
 from softonce.models.sources.source import Asked, Facts, NetworkSource
 from softonce.models.sources.timm_models import TimmSource
 from softonce.models.sources.torchvision_models import TorchvisionSource
@@ -24,6 +24,7 @@ __all__ = [
     "package_versions",
     "packages_of",
     "spelling_of",
+    "without_folder",
 ]
 
 SOURCES: dict[str, NetworkSource] = {

@@ -102,9 +102,51 @@ def with_absolute_file(spelling: str) -> str:
     return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else spelling
 
 
-def is_loaded(spelling: str) -> bool:
-    """Return whether this process has run the code that a spelling names already."""
-    return spelling in _LOADED
+def without_folder(spelling: str) -> str:
+    """Return the spelling as an artefact has it: a file by its name, wherever it lies.
+
+    An artefact goes to other machines, on which a path of this one means nothing.
+
+    Example:
+        >>> without_folder("/home/me/nets.py:Tiny"), without_folder("package.module:function")
+        ('nets.py:Tiny', 'package.module:function')
+    """
+    place, _, name = spelling.rpartition(":")
+    return f"{Path(place).name}:{name}" if place.endswith(".py") else spelling
+
+
+def find_loaded(spelling: str) -> str | None:
+    """Return the spelling of what this process has run already, if an artefact's names just that.
+
+    Of two files of that name, either may be meant: then it is None.
+    """
+    if spelling in _LOADED:
+        return spelling
+    found = [each for each in _LOADED if without_folder(each) == without_folder(spelling)]
+    return found[0] if len(found) == 1 else None
+
+
+def find_file(spelling: str, artefact: Path) -> str:
+    """Return the spelling with the place of its file, which an artefact does not say.
+
+    Args:
+        spelling: as the artefact has it.
+        artefact: the file lies in the working directory, beside this, or a folder above.
+
+    Raises:
+        ArgumentError: if it is in none of these.
+    """
+    place, _, name = spelling.rpartition(":")
+    if not place.endswith(".py") or Path(place).is_file():
+        return spelling
+    folders = (Path(), artefact.parent, artefact.absolute().parent.parent)
+    for folder in folders:
+        if (path := folder / Path(place).name).is_file():
+            return f"{path}:{name}"
+    raise ArgumentError(
+        f"expected {Path(place).name} in the working directory, beside {artefact} or a folder "
+        f"above, found it in none of these: name your copy with --model FILE.py:{name}"
+    )
 
 
 def find_factory(spelling: str) -> Callable[..., Any]:
