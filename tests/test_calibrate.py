@@ -170,8 +170,8 @@ def kept_in(draws: int, factor: float, *, n: int, scale: float) -> list[tuple[fl
 
 @pytest.mark.parametrize("n", [20, 100])
 def test_a_calibrated_network_keeps_its_probabilities(n: int) -> None:
-    changed = [kept for kept, _ in kept_in(100, 1.0, n=n, scale=3.0) if kept != 1.0]
-    assert len(changed) <= 2
+    changed = [kept for kept, _ in kept_in(60, 1.0, n=n, scale=3.0) if kept != 1.0]
+    assert len(changed) <= 1
 
 
 @pytest.mark.parametrize("factor", [0.4, 2.5])

@@ -218,7 +218,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory, make_photos) -> tuple[Path
     make_photos(root / "photos" / "train")
     make_photos(root / "photos" / "val", per_class=2)
     make_photos(root / "photos" / "test", per_class=20)
-    softonce.train(small(root / "photos", root / "run", epochs=6, lr=0.02))
+    softonce.train(small(root / "photos", root / "run", epochs=3, lr=0.02))
     found = softonce.decide(root / "run", root / "photos", accuracy=0.5, coverage=0.9, method="aps")
     assert found == read_metadata(root / "run" / "model.safetensors").decisions
     assert (found.abstention.n, found.sets.n) == (60, 60)

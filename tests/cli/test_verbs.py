@@ -295,6 +295,14 @@ def test_a_folder_that_lacks_a_class_shifts_nothing(
     ]
 
 
+def test_all_of_a_folder_with_splits_is_every_split(trained, printed) -> None:
+    data, artefact = trained
+    record = json.loads(printed("evaluate", artefact, data, "--split", "all", "--json"))
+    assert (record["split"], record["n"]) == ("all", 36 + 15)
+    text = printed("evaluate", artefact, data, "--split", "all")
+    assert text.startswith("51 images of all, 36 of them trained on, 3 classes\n")
+
+
 def test_top5_of_few_classes_is_not_shown_and_one_image_is_no_plural(
     trained, printed, tmp_path: Path
 ) -> None:

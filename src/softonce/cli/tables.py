@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from softonce.console.tables import set_apart
 from softonce.plurals import format_count
 from softonce.prediction.table import build_table, describe_decision
 
@@ -32,23 +33,23 @@ _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of a split with their intervals, before and after the temperature."""
-    _console().print(evaluation.table())
+    _console().print(set_apart(evaluation.table()))
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the figures of two classifiers, and their differences with intervals."""
-    _console().print(comparison.table())
+    _console().print(set_apart(comparison.table()))
 
 
 def print_decisions(decisions: Decisions, title: str) -> None:
     """Print the rules that a classifier decides by, and what they did on the images here."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.title, table.title_justify = title, "left"
+    table.title = title
     for label, text in decisions.in_words().items():
         table.add_row(label, text)
     if not table.rows:
         table.add_row("no rules", "every answer is given")
-    _console().print(table)
+    _console().print(set_apart(table))
 
 
 def print_predictions(records: Iterable[Record], *, emit: Emit) -> None:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+def set_apart(table: Table) -> Group:
+    """Return a table with its title and caption in lines as wide as the terminal.
+
+    Beside a table of a few narrow columns they would be wrapped to its width.
+    """
+    parts = [Text(str(text)) if text else None for text in (table.title, table.caption)]
+    table.title = table.caption = None
+    title, caption = parts
+    return Group(*(part for part in (title, table, caption) if part is not None))
 
 
 def format_table(table: Table, *, width: int) -> str:
@@ -28,5 +40,5 @@ def format_table(table: Table, *, width: int) -> str:
     console = Console(
         file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False
     )
-    console.print(table, highlight=False)
+    console.print(set_apart(table), highlight=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

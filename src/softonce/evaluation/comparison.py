@@ -89,9 +89,7 @@ class Comparison:
         """Return the figures of both and their differences."""
         table = Table(
             title=self.title,
-            title_justify="left",
             caption="\n".join(self.notes()),
-            caption_justify="left",
             box=None,
             pad_edge=False,
         )

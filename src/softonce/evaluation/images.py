@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from softonce.config import TrainConfig
 from softonce.console import LOG
 from softonce.data.membership import are_among, choose_val
+from softonce.data.names import Names
 from softonce.data.samples import list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.columns import Columns
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from softonce.config import EvaluateConfig
     from softonce.data.samples import Samples
     from softonce.data.scan import Scan
+    from softonce.data.sources.source import Source
 
 
 def choose_samples(
@@ -38,6 +41,8 @@ def choose_samples(
     source = open_source(config.data, Columns.of(config))
     splits = source.splits()
     split = config.split or _default_split(splits)
+    if split == WHOLE and WHOLE not in splits:
+        return split, _list_all(source, config, classes), False
     there = next((name for name in (split, "train", WHOLE) if name in splits), None)
     if there is None or (split == "test" and "test" not in splits):
         raise DataError(
@@ -49,6 +54,22 @@ def choose_samples(
         shown = _join_classes(samples.classes)
         LOG.info("class names come from %s, in order: %s", samples.place, shown)
     return split, samples, split not in splits or (split == WHOLE and config.split is None)
+
+
+def _list_all(source: Source, config: EvaluateConfig, classes: tuple[str, ...] | None) -> Samples:
+    """List the images of every split; the class names of DATA itself are those of the first."""
+    parts: list[Samples] = []
+    for split in source.splits():
+        parts.append(list_samples(source, split, classes, max_pixels=config.max_pixels))
+        classes = parts[0].classes
+    groups = [part.groups for part in parts if part.groups is not None]
+    return replace(
+        parts[0],
+        place=config.data,
+        names=Names.pack(name for part in parts for name in part.names),
+        target=np.concatenate([part.target for part in parts]),
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
 
 
 def _default_split(splits: tuple[str, ...]) -> str:

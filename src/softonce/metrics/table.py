@@ -90,9 +90,7 @@ def build_table(
     """Return the rows as a table of the terminal, with the notes beneath."""
     table = Table(
         title=title,
-        title_justify="left",
         caption="\n".join(notes) or None,
-        caption_justify="left",
         box=None,
         pad_edge=False,
     )
