@@ -1,4 +1,4 @@
-"""What the text says of branches: a name that one of them sets again, a softmax made on purpose."""
+"""What the text says of blocks: a name that is set again, a mistake that is made on purpose."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from functools import cache
 
 _DELIBERATE = re.compile(r"double_?softmax|softmax_?twice", re.IGNORECASE)
 
+_RAISES = frozenset({"raises", "assertRaises", "assertRaisesRegex"})
+
 
 @cache
 def asks_for_two(test: ast.expr) -> bool:
     """Return whether a test names a second softmax: an experiment, made on purpose."""
     names = (getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(test))
     return any(_DELIBERATE.search(name) for name in names if isinstance(name, str))
+
+
+def expects_an_error(node: ast.With | ast.AsyncWith) -> bool:
+    """Return whether a block is there to fail: `with pytest.raises(...)`, `self.assertRaises`."""
+    calls = (item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call))
+    return any(getattr(c.func, "attr", getattr(c.func, "id", "")) in _RAISES for c in calls)
 
 
 def is_set_again(function: ast.AST, first: ast.Call, second: ast.Call) -> bool:

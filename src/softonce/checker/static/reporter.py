@@ -54,6 +54,7 @@ class Reporter:
         self.surely_only = False
         self._conditional: dict[_Key, _Conditions] = {}
         self._is_deliberate = False
+        self._left_out: set[tuple[str, int, int]] = set()
 
     def add(
         self,
@@ -74,6 +75,8 @@ class Reporter:
         reached: where the former go both ways in the program, the two may exclude each other.
         """
         if (lowered and self.surely_only) or (self._is_deliberate and code in _TWO):
+            return
+        if (place.path, place.cell, place.line) in self._left_out:
             return
         made = maker.place if maker else None
         near = made is not None and made.path == place.path
@@ -114,6 +117,14 @@ class Reporter:
         before, self._is_deliberate = self._is_deliberate, True
         yield
         self._is_deliberate = before
+
+    def leave_out(self, first: Place, count: int) -> None:
+        """Report nothing on a line and so many below it, whose mistakes are there to be refused.
+
+        What they call is another matter: it is remembered, and others may call it, too.
+        """
+        lines = range(first.line, first.line + count + 1)
+        self._left_out |= {(first.path, first.cell, line) for line in lines}
 
     def drop(self, code: str, place: Place) -> None:
         """Take back what a graver finding says better."""

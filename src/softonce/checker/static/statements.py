@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, patterns
-from softonce.checker.static.branches import asks_for_two
+from softonce.checker.static.branches import asks_for_two, expects_an_error
 from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate, truth
@@ -279,6 +279,8 @@ def _round(run: Interpreter, frame: Frame, *, is_unsure: bool = False) -> Iterat
 
 
 def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
+    if expects_an_error(node):
+        run.reporter.leave_out(frame.place(node), (node.end_lineno or node.lineno) - node.lineno)
     for item in node.items:
         value = _entered(run, frame, evaluate(run, frame, item.context_expr), item.context_expr)
         if item.optional_vars is not None:
