@@ -92,7 +92,9 @@ def _given(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[A
     """Return the arguments that the table asks about."""
     if op in ("cat", "stack"):
         listed = args[0] if args else kwargs.get("tensors", ())
-        return tuple(listed)
+        # One without entries, which a loop puts others behind, says nothing of what is joined.
+        filled = [x for x in listed if not (isinstance(x, Tensor) and x.numel() == 0)]
+        return tuple(filled or listed)
     if op == "where":
         return args[1:3]
     first = args[0] if args else kwargs.get("input")

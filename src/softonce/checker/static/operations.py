@@ -28,6 +28,7 @@ from softonce.checker.static.values import (
     Mapping,
     Scores,
     Sequence,
+    Total,
     Value,
     scores,
 )
@@ -240,6 +241,8 @@ def binary(
     """Return `left op right`."""
     if isinstance(left, Const) and isinstance(right, Const):
         return fold(_FOLDED.get(type(node.op)), left, right)
+    if isinstance(left, Total):
+        return _mean(node, left, right)
     if isinstance(left, Sequence):
         return _list_arithmetic(node, left, right)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -250,6 +253,17 @@ def binary(
     if isinstance(node, ast.BinOp):
         return arithmetic(run, frame, name, left, right, node, (node.left, node.right))
     return arithmetic(run, frame, name, left, right, node.value, (node.target, node.value))
+
+
+def _mean(node: ast.BinOp | ast.AugAssign, total: Total, divisor: Value) -> Value:
+    """Return the mean of scores: it keeps their kind, as probabilities stay between 0 and 1.
+
+    A divisor that is unknown is taken for the number of items: nothing else makes sense of it.
+    """
+    number = number_of(divisor)
+    is_count = number is None or total.count in (None, number)
+    is_scores = isinstance(divisor, Scores) and divisor.kind != Kind.OTHER
+    return total.item if isinstance(node.op, ast.Div) and is_count and not is_scores else UNKNOWN
 
 
 def fold(function: Any, left: Const, right: Const) -> Value:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, options, processes
-from softonce.checker.static.lattice import int_of
+from softonce.checker.static.lattice import as_scores, int_of, join_all
 from softonce.checker.static.operations import apply
 from softonce.checker.static.project import Class, Module
 from softonce.checker.static.values import (
@@ -20,6 +20,7 @@ from softonce.checker.static.values import (
     Scores,
     Sequence,
     Super,
+    Total,
     Value,
 )
 
@@ -199,6 +200,15 @@ def _range(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast
     return Sequence([UNKNOWN], exact=False)
 
 
+def _sum(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+    """Return the sum of a list of scores; the rows of a tensor are another matter."""
+    listed = args[0] if len(args) == 1 and not kwargs else None
+    item = as_scores(join_all(listed.items)) if isinstance(listed, Sequence) else UNKNOWN
+    if not isinstance(listed, Sequence) or item.kind not in (Kind.P, Kind.BP, Kind.LOGITS):
+        return UNKNOWN
+    return Total(item, len(listed.items) if listed.exact else None)
+
+
 def _number(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     return args[0] if args and int_of(args[0]) is not None else UNKNOWN
 
@@ -250,6 +260,7 @@ _BUILTINS: dict[str, Callable[..., Value]] = {
     "setattr": _setattr,
     "len": _len,
     "range": _range,
+    "sum": _sum,
     "int": _number,
     "float": _number,
     "bool": _bool,

@@ -304,6 +304,19 @@ class Backbone(Cell):
         self.attrs = dict(attrs)
 
 
+@dataclass(frozen=True, slots=True)
+class Total(Value):
+    """`sum(items)`, which is read no further than to the division that makes a mean of it.
+
+    Attributes:
+        item: any of the items.
+        count: how many there are; None if that is unknown.
+    """
+
+    item: Scores
+    count: int | None
+
+
 @dataclass(slots=True, eq=False)
 class Choice(Value):
     """One of several values, unknown which."""
