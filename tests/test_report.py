@@ -19,7 +19,7 @@ from reports import (
 
 from softonce import metrics
 from softonce.errors import StorageError
-from softonce.report import Mistake, page, write_report
+from softonce.report import Mistake, charts, page, write_report
 
 
 def test_page_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:
@@ -85,6 +85,17 @@ def test_figures_stand_beside_their_intervals_and_explanations(tmp_path: Path) -
     assert f"{report.uncalibrated.ece:.4f}" in text
     assert "1.946 is what guessing evenly costs" in text
     assert "of the answers given with 80 % confidence, 80 % are right" in text
+
+
+def test_accuracy_against_coverage_is_drawn_to_its_last_point(tmp_path: Path) -> None:
+    points = [(index / 5000, 1 - index / 50_000) for index in range(1, 5001)]
+    seen = written(bare_report(coverage=points), tmp_path)
+    assert seen.count("svg") == 2
+    assert "Accuracy against coverage" in seen.values("aria-label")
+    assert "finds the threshold that promises an accuracy" in seen.text
+    svg = charts.coverage(points, name="coverage")
+    assert len(svg) < 40_000
+    assert charts.coverage(points[:-1], name="coverage") != svg
 
 
 def test_top5_is_left_out_where_it_is_always_right(tmp_path: Path) -> None:

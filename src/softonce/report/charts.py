@@ -31,6 +31,7 @@ _VARIABLES = {
     VAL: "var(--first)",
 }
 _SQUASHING = 3.0  # from here on all other points would share less than a third of the axis
+_MAX_POINTS = 300
 _OF = {"train": TRAIN, "val": VAL}
 _PALETTE = Palette(INK, MUTED, first=VAL, second=TRAIN, paper="none")
 _STYLE = style_of(_PALETTE) | {"svg.fonttype": "none", "svg.hashsalt": "softonce"}
@@ -153,6 +154,28 @@ def reliability(bins: Sequence[ReliabilityBin], *, name: str, title: str) -> str
         draw_reliability(axes, bins, title=title, palette=_PALETTE)
 
     return _svg(draw, name=name, title=f"Reliability diagram, {title}", size=(3.6, 3.4))
+
+
+def coverage(points: Sequence[tuple[float, float]], *, name: str) -> str:
+    """Draw accuracy against coverage: how many answers are right if only the surest are given.
+
+    Args:
+        points: (coverage, accuracy), by rising coverage.
+        name: of the chart, different for every chart of a page.
+
+    Returns:
+        The chart.
+    """
+    # More points than pixels would only make the page larger; the last is the accuracy of all.
+    shown = [*points[:: max(1, len(points) // _MAX_POINTS)], points[-1]]
+
+    def draw(axes: Axes) -> None:
+        axes.plot(*zip(*shown, strict=True), color=VAL)
+        axes.set(xlabel="answers given, the surest first", title="accuracy of these", xlim=(0, 1))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
+
+    return _svg(draw, name=name, title="Accuracy against coverage", size=(3.6, 3.4))
 
 
 def _svg(draw: Callable[[Axes], None], *, name: str, title: str, size: tuple[float, float]) -> str:

@@ -91,6 +91,7 @@ class Report:
         temperature: that the probabilities were computed with.
         split: name of the final split.
         uncalibrated: the figures of the same split at a temperature of 1.
+        coverage: (coverage, accuracy) if only the surest answers are given, by rising coverage.
         selection: a sentence about what val has chosen, and whether these are its figures.
         history: rows of `metrics.jsonl`.
         loss_parts: what the loss of training holds beside the cross-entropy of one class an image,
@@ -116,6 +117,7 @@ class Report:
     temperature: float
     split: str
     uncalibrated: Figures | None = None
+    coverage: Sequence[tuple[float, float]] = ()
     selection: str = ""
     history: Sequence[dict[str, Any]] = ()
     loss_parts: Sequence[str] = ()
@@ -234,6 +236,8 @@ def _diagrams(report: Report) -> list[str]:
         before = f"temperature 1, ECE {_decimal(report.uncalibrated.ece)}"
         bins = report.uncalibrated.reliability
         drawn.insert(0, charts.reliability(bins, name="before", title=before))
+    if report.coverage:
+        drawn.append(charts.coverage(report.coverage, name="coverage"))
     return drawn
 
 

@@ -151,6 +151,7 @@ def _build_report(evaluation: Evaluation, title: str) -> Report:
         figures=evaluation.figures,
         uncalibrated=evaluation.uncalibrated,
         temperature=evaluation.temperature,
+        coverage=[point[1:] for point in evaluation.coverage_curve()],
         split=evaluation.split,
         mistakes=mistakes.worst,
         about_light=mistakes.about_light,
