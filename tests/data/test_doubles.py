@@ -98,7 +98,7 @@ def test_a_list_that_cannot_be_used_is_refused(photos: Path, tmp_path: Path) -> 
 def test_the_table_names_both_files(photos: Path) -> None:
     text = to_csv([Double("a.jpg", "ants", "train", "b.jpg", "bees", "val")])
     assert text.splitlines() == [
-        "path,label,split,same_as,fault",
-        "a.jpg,ants,train,b.jpg,in two classes",
-        "b.jpg,bees,val,a.jpg,in two classes",
+        "path,label,split,same_as,copy,fault",
+        "a.jpg,ants,train,b.jpg,identical,in two classes",
+        "b.jpg,bees,val,a.jpg,identical,in two classes",
     ]

@@ -43,5 +43,11 @@ def evaluation_of(
         (folder / name).mkdir(parents=True, exist_ok=True)
     source = open_source(folder)
     samples = Samples(source, "test", Names.pack(list(names)), target.numpy(), tuple(classes))
-    readable = Scan(samples, np.zeros((len(target), 16), np.uint8), None, ())
+    readable = Scan(
+        samples,
+        np.zeros((len(target), 16), np.uint8),
+        np.zeros((len(target), 8), np.uint8),
+        None,
+        (),
+    )
     return summarise(logits, target, readable, split, temperature=temperature)

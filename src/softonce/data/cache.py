@@ -18,6 +18,7 @@ import torch
 
 from softonce.console import LOG, progress
 from softonce.data.images import decode, fit_image, open_image, resize_short, to_array
+from softonce.data.likeness import HASH_BYTES, look_of
 from softonce.data.threads import map_files
 from softonce.errors import ArtefactError, ImageError, StorageError
 from softonce.files import make_folder, replacing
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from softonce.data.samples import Samples
     from softonce.preprocessing import Mode, Preprocessing
 
-FORMAT = 1
+FORMAT = 2
 _AT_A_TIME = 256
 
 
@@ -102,12 +103,14 @@ class Cached:
     Args:
         digests: (N, 16) uint8, a hash of each file's bytes.
         kinds: the format of each file.
+        looks: (N, 8) uint8, a hash of how each looks.
         errors: why a file cannot be used; empty if it can.
         pictures: one for each sample without an error.
     """
 
     digests: npt.NDArray[np.uint8]
     kinds: list[str]
+    looks: npt.NDArray[np.uint8]
     errors: list[str]
     pictures: Pictures
 
@@ -186,13 +189,15 @@ def _build(
 ) -> None:
     """Write the pixels, then the index: without it they are not looked at."""
 
-    def prepare(image: Picture) -> Picture:
+    def prepare(image: Picture) -> tuple[Picture, bytes]:
         decoded = decode(image, preprocessing.mode)
-        return (fit_image if squares else resize_short)(decoded, preprocessing)
+        fitted = (fit_image if squares else resize_short)(decoded, preprocessing)
+        return fitted, look_of(decoded)
 
-    digests, kinds, errors, sides = [], [], [], []
+    digests, kinds, errors, looks, sides = [], [], [], [], []
     with replacing(stem.with_suffix(".pixels")) as temporary, temporary.open("wb") as file:
-        for digest, kind, error, picture in _read_all(samples, prepare, label):
+        for digest, kind, error, look, picture in _read_all(samples, prepare, label):
+            looks.append(look)
             digests.append(digest)
             kinds.append(kind)
             errors.append(error)
@@ -201,6 +206,7 @@ def _build(
                 file.write(to_array(picture).tobytes())
     tensors = {
         "digests": torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8),
+        "looks": torch.frombuffer(bytearray(b"".join(looks)), dtype=torch.uint8),
         "sides": torch.tensor(sides, dtype=torch.int64).reshape(-1, 2),
     }
     record = {"kind": "cache", "mode": preprocessing.mode, "kinds": kinds, "errors": errors}
@@ -208,18 +214,19 @@ def _build(
 
 
 def _read_all(
-    samples: Samples, prepare: Callable[[Picture], Picture], label: str
-) -> Iterator[tuple[bytes, str, str, Picture | None]]:
-    def read(index: int) -> tuple[bytes, str, str, Picture | None]:
+    samples: Samples, prepare: Callable[[Picture], tuple[Picture, bytes]], label: str
+) -> Iterator[tuple[bytes, str, str, bytes, Picture | None]]:
+    def read(index: int) -> tuple[bytes, str, str, bytes, Picture | None]:
         digest = bytes(16)
         try:
             data = samples.read(index)
             digest = hashlib.blake2b(data, digest_size=16).digest()
             image = open_image(data, max_pixels=samples.max_pixels)
             kind = image.format or ""
-            return digest, kind, "", prepare(image)
+            picture, look = prepare(image)
         except ImageError as error:
-            return digest, "", str(error), None
+            return digest, "", str(error), bytes(HASH_BYTES), None
+        return digest, kind, "", look, picture
 
     with ThreadPoolExecutor() as threads, progress(label, len(samples)) as advance:
         for start in range(0, len(samples), _AT_A_TIME):  # so that few wait in memory
@@ -243,4 +250,5 @@ def _load(stem: Path) -> Cached | None:
     starts = np.concatenate([[0], np.cumsum(areas)[:-1]]).astype(np.int64)
     pictures = Pictures(buffer, starts[: len(sides)], sides, record["mode"])
     digests = tensors["digests"].numpy().reshape(-1, 16)
-    return Cached(digests, record["kinds"], record["errors"], pictures)
+    looks = tensors["looks"].numpy().reshape(-1, HASH_BYTES)
+    return Cached(digests, record["kinds"], looks, record["errors"], pictures)

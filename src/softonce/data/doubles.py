@@ -1,4 +1,8 @@
-"""The same picture twice: in two classes, or in train and in what judges it."""
+"""The same picture twice: in two classes, or in train and in what judges it.
+
+Files of the same bytes are found by their digests; re-encoded and resized copies by how they look,
+and each of these is compared as a picture before it is called a copy.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from softonce.data.images import shown
+from softonce.data.likeness import are_copies, find_alike
+from softonce.errors import ImageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from PIL import Image
 
     from softonce.data.scan import Scan
 
 
 @dataclass(frozen=True)
 class Double:
-    """Two files of the same bytes.
+    """Two files of the same picture.
 
     Args:
         path: of the one, in train if either is.
@@ -27,6 +37,7 @@ class Double:
         other_path: of the other.
         other_label: its class.
         other_split: its split.
+        is_identical: whether the bytes are the same; else one is re-encoded or resized.
     """
 
     path: str
@@ -35,6 +46,7 @@ class Double:
     other_path: str
     other_label: str
     other_split: str
+    is_identical: bool = True
 
     @property
     def is_conflict(self) -> bool:
@@ -68,6 +80,37 @@ def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
     return [double for double in found if double.is_conflict or double.is_leak]
 
 
+def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
+    """Return the pairs of re-encoded or resized pictures in two classes, or in train and another.
+
+    Args:
+        parts: the splits by name, train first.
+    """
+    places = [(split, index) for split, part in parts.items() for index in range(len(part))]
+    digests = np.concatenate([part.digests for part in parts.values()])
+    looks = np.concatenate([part.looks for part in parts.values()])
+    found = []
+    for one, other in sorted(find_alike(looks)):
+        double = Double(
+            *_describe(parts, *places[one]), *_describe(parts, *places[other]), is_identical=False
+        )
+        if not (double.is_conflict or double.is_leak):
+            continue
+        if (digests[one] == digests[other]).all():
+            continue  # found by their bytes
+        own, its = _open(parts, *places[one]), _open(parts, *places[other])
+        if own is not None and its is not None and are_copies(own, its):
+            found.append(double)
+    return found
+
+
+def _open(parts: Mapping[str, Scan], split: str, index: int) -> Image.Image | None:
+    try:
+        return shown(parts[split].samples.open(index))
+    except ImageError:  # gone since it was scanned, which whoever reads it next will say
+        return None
+
+
 def _describe(parts: Mapping[str, Scan], split: str, index: int) -> tuple[str, str, str]:
     samples = parts[split].samples
     return samples.where(index), samples.classes[samples.target[index]], split
@@ -76,17 +119,27 @@ def _describe(parts: Mapping[str, Scan], split: str, index: int) -> tuple[str, s
 def to_csv(doubles: Sequence[Double]) -> str:
     """Return a table of both files of each pair; `--exclude` takes it, once rows are removed.
 
-    Columns: path, label, split, the path of the other, and what is wrong.
+    Columns: path, label, split, the path of the other, whether the bytes are the same, and what is
+    wrong.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "same_as", "fault"])
+    writer.writerow(["path", "label", "split", "same_as", "copy", "fault"])
     writer.writerows(_rows(doubles))
     return text.getvalue()
 
 
-def _rows(doubles: Sequence[Double]) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows(doubles: Sequence[Double]) -> Iterator[tuple[str, ...]]:
     for double in doubles:
         fault = "in two classes" if double.is_conflict else "in train and another split"
-        yield double.path, double.label, double.split, double.other_path, fault
-        yield double.other_path, double.other_label, double.other_split, double.path, fault
+        copy = "identical" if double.is_identical else "re-encoded or resized"
+        ends = (
+            (double.path, double.label, double.split),
+            (
+                double.other_path,
+                double.other_label,
+                double.other_split,
+            ),
+        )
+        for own, other in (ends, ends[::-1]):
+            yield *own, other[0], copy, fault

@@ -15,7 +15,8 @@ from PIL import Image
 from softonce.console import LOG, progress
 from softonce.data.cache import load_or_build
 from softonce.data.file_table import DIGEST_BYTES, KIND, FileTable
-from softonce.data.images import decode, open_image, to_square
+from softonce.data.images import decode, fit_image, open_image, to_pixels
+from softonce.data.likeness import look_of
 from softonce.data.scan_file import Stamps
 from softonce.data.small_pictures import SmallPictures
 from softonce.data.threads import map_files
@@ -74,6 +75,7 @@ class Scan:
     Args:
         samples: the readable ones.
         digests: (N, 16) uint8, a hash of each file's bytes.
+        looks: (N, 8) uint8, a hash of how each looks; zeros if that is not known.
         pixels: the squares at any indices, (n, channels, size, size) uint8, if every picture is
             small; else None.
         bad_files: what was left out.
@@ -82,6 +84,7 @@ class Scan:
 
     samples: Samples
     digests: npt.NDArray[np.uint8]
+    looks: npt.NDArray[np.uint8]
     pixels: SmallPictures | Squares | None
     bad_files: tuple[BadFile, ...]
     pictures: Pictures | None = None
@@ -95,6 +98,7 @@ class Scan:
             self,
             samples=self.samples.take(indices),
             digests=self.digests[indices],
+            looks=self.looks[indices],
             pixels=None if self.pixels is None else self.pixels.take(indices),
             pictures=None if self.pictures is None else self.pictures.take(indices),
         )
@@ -149,7 +153,11 @@ def scan(
     if pixels is not None and (table.sides[good] > SMALL_SIDE).any():
         pixels = None
     return Scan(
-        samples.take(good), table.digests[good], None if pixels is None else pixels.take(good), bad
+        samples.take(good),
+        table.digests[good],
+        table.looks[good],
+        None if pixels is None else pixels.take(good),
+        bad,
     )
 
 
@@ -159,11 +167,17 @@ def _from_cache(
     """Return the split as the cache has it: squares of side `size`, or whole pictures."""
     errors = {index: error for index, error in enumerate(found.errors) if error}
     sides = np.zeros((len(samples), 2), np.int32)  # of the files; the pictures have been resized
-    good, bad = sift(FileTable(found.digests, np.array(found.kinds, KIND), sides, errors))
+    kinds = np.array(found.kinds, KIND)
+    good, bad = sift(FileTable(found.digests, kinds, sides, found.looks, errors))
     pictures = found.pictures
     squares = None if size is None else pictures.squares(size)
     return Scan(
-        samples.take(good), found.digests[good], squares, bad, pictures if size is None else None
+        samples.take(good),
+        found.digests[good],
+        found.looks[good],
+        squares,
+        bad,
+        pictures if size is None else None,
     )
 
 
@@ -207,7 +221,7 @@ def _read_all(
         read = partial(_read, samples, preprocessing, keep=keeps)
         own = shares[rank()].tolist()
         for index, found in zip(own, map_files(read, own, threads), strict=True):
-            table.put(index, found.digest, found.kind, found.sides, found.error)
+            table.put(index, found.digest, found.kind, found.sides, found.error, found.look)
             if pixels is not None and found.pixels is not None:
                 pixels.put(index, found.pixels)
             advance(world_size())
@@ -227,7 +241,8 @@ def _look_up(
     if rank() == 0:
         stamps = Stamps.of(samples)
         table, known = kept.find(samples, stamps)
-    columns = (known.view(np.uint8), table.digests, table.sides, table.kinds.view(np.uint8))
+    kinds = table.kinds.view(np.uint8)
+    columns = (known.view(np.uint8), table.digests, table.sides, table.looks, kinds)
     copy_tensors_from_first_(*map(torch.from_numpy, columns))
     errors = gather_json(list(table.errors.items()))[0]
     table.errors.update((index, error) for index, error in errors)
@@ -248,7 +263,8 @@ def _share_(
     def gather(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return gather_rows(torch.from_numpy(array[own]), counts).numpy()
 
-    table.digests[left], table.sides[left] = gather(table.digests), gather(table.sides)
+    for column in (table.digests, table.sides, table.looks):
+        column[left] = gather(column)
     kinds = table.kinds.view(np.uint8).reshape(-1, KIND.itemsize)
     kinds[left] = gather(kinds)
     for errors in gather_json(list(table.errors.items())):
@@ -263,6 +279,7 @@ class _Found(NamedTuple):
     digest: bytes = b""
     kind: str = ""
     sides: tuple[int, int] = (0, 0)
+    look: bytes = b""
     pixels: npt.NDArray[np.uint8] | None = None
     error: str = ""
 
@@ -276,11 +293,13 @@ def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: b
         image = open_image(data, max_pixels=samples.max_pixels)
         kind, sides = image.format or "", image.size
         if keep and max(sides) <= SMALL_SIDE:
-            return _Found(digest, kind, sides, to_square(image, preprocessing))
+            decoded = decode(image, preprocessing.mode)
+            square = to_pixels(fit_image(decoded, preprocessing))
+            return _Found(digest, kind, sides, look_of(decoded), square)
         if isinstance(image, Image.Image):
             image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))
-        decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
-        return _Found(digest, kind, sides)
+        decoded = decode(image, "L" if preprocessing.mode == "RGB" else preprocessing.mode)
+        return _Found(digest, kind, sides, look_of(decoded))
     except ImageError as error:
         return _Found(digest, error=str(error))
 

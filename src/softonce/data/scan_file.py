@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from softonce.data.samples import Samples
     from softonce.preprocessing import Mode
 
-FORMAT = 1
+FORMAT = 2
 _AT_A_TIME = 8192  # files whose stamps are taken between two lines of progress
 
 _SECOND = 10**9
@@ -146,6 +146,7 @@ class ScanFile:
             "digests": rows.table.digests,
             "kinds": rows.table.kinds.view(np.uint8).reshape(-1, KIND.itemsize),
             "sides": rows.table.sides,
+            "looks": rows.table.looks,
             "bad": np.array(list(rows.table.errors), np.int64),
         }
         record = self._record | {"errors": list(rows.table.errors.values())}
@@ -199,11 +200,12 @@ def _as_rows(columns: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> _R
     names = Names(columns["names"], columns["ends"])
     kinds = np.ascontiguousarray(columns["kinds"]).view(KIND).reshape(-1)
     errors = dict(zip(columns["bad"].tolist(), record["errors"], strict=True))
-    table = FileTable(columns["digests"], kinds, columns["sides"], errors)
+    table = FileTable(columns["digests"], kinds, columns["sides"], columns["looks"], errors)
     num, ends = len(names), names.offsets
     fits = (
-        {len(columns[name]) for name in ("stamps", "digests", "kinds", "sides")} == {num}
+        {len(columns[name]) for name in ("stamps", "digests", "kinds", "sides", "looks")} == {num}
         and table.digests.shape[1:] == FileTable.empty(0).digests.shape[1:]
+        and table.looks.shape[1:] == FileTable.empty(0).looks.shape[1:]
         and bool((np.diff(ends) >= 0).all())
         and (ends[0], ends[-1]) == (0, len(names.buffer))
         and all(0 <= row < num for row in errors)

@@ -16,7 +16,7 @@ from softonce.config.fields import preprocessing_from
 from softonce.config.train import ALL, fold_of
 from softonce.console import LOG
 from softonce.data.cache import default_folder
-from softonce.data.doubles import Double, find_doubles
+from softonce.data.doubles import Double, find_doubles, find_twins
 from softonce.data.excluded import Excluded
 from softonce.data.membership import choose_fold, choose_val
 from softonce.data.samples import Samples, list_samples, read_class_order
@@ -186,7 +186,7 @@ def read_splits(
     parts = {"train": train} | ({} if config.val_fold == ALL else {"val": val})
     if test is not None:
         parts["test"] = test
-    doubles = tuple(find_doubles(parts))
+    doubles = (*find_doubles(parts), *find_twins(parts))
     _warn_of_doubles(doubles)
     return Splits(listed, train, val, test, doubles)
 

@@ -162,7 +162,10 @@ def _pool(parts: Sequence[Evaluation]) -> Evaluation:
     scans = [part.scan for part in parts]
     samples = _join([scan.samples for scan in scans])
     bad = dict.fromkeys(file for scan in scans for file in scan.bad_files)
-    joined = Scan(samples, np.concatenate([scan.digests for scan in scans]), None, tuple(bad))
+    digests, looks = (
+        np.concatenate([getattr(scan, name) for scan in scans]) for name in ("digests", "looks")
+    )
+    joined = Scan(samples, digests, looks, None, tuple(bad))
     target = torch.from_numpy(samples.target)
     raw, scaled = (
         torch.cat([part.logits / (part.temperature if is_scaled else 1.0) for part in parts])
