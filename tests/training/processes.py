@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from softonce.cli.app import main
+from softonce.data.bands import Picture
 from softonce.data.samples import Samples, list_samples
 from softonce.data.scan import scan
 from softonce.data.scan_file import ScanFile
@@ -128,14 +129,14 @@ def scan_twice(data: str, folder: str) -> None:
 
 def unreadable(*arguments: str) -> int:
     """Train, while the files of one process vanish after they were read once."""
-    real = Samples.read
+    real = Samples.open
 
-    def read(self: Samples, index: int) -> bytes:
+    def open_(self: Samples, index: int) -> Picture:
         if rank() == 1 and sys._getframe(1).f_globals["__name__"] == "softonce.data.loader":
             raise ImageError("gone")
         return real(self, index)
 
-    Samples.read = read  # type: ignore[method-assign]
+    Samples.open = open_  # type: ignore[method-assign]
     return main(list(arguments))
 
 

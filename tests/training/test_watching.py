@@ -13,6 +13,7 @@ import torch
 from training.runs import rows, small, weights
 
 from softonce import train
+from softonce.data.samples import Samples
 from softonce.errors import MissingExtraError, TrainingError
 from softonce.losses import cross_entropy
 from softonce.tensors import read_tensors
@@ -55,16 +56,14 @@ def test_a_class_that_is_never_predicted_is_named(photos: Path, tmp_path: Path, 
 
 
 def test_waiting_for_images_is_said(photos: Path, tmp_path: Path, monkeypatch, caplog) -> None:
-    from softonce.data import loader
+    real = Samples.open
 
-    real = loader.open_image
-
-    def slow(data: bytes):
+    def slow(self, index: int):
         time.sleep(0.01)
-        return real(data)
+        return real(self, index)
 
     monkeypatch.setattr(watching, "STARVED_SECONDS", 0.1)
-    monkeypatch.setattr(loader, "open_image", slow)
+    monkeypatch.setattr(Samples, "open", slow)
     train(small(photos, tmp_path / "run", epochs=1, augment="resized-crop"))
     assert "of the time goes by waiting for images: raise --workers (now 0)" in caplog.text
 
