@@ -43,8 +43,8 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 _MODULES = (Instance, Layer, Chain, Backbone)
 _PROPERTIES = frozenset({"data", "T", "mT"})
@@ -55,7 +55,7 @@ _DECORATED = frozenset({"property", "cached_property"})
 
 
 def attribute(
-    run: Interpreter, frame: Frame, value: Value, name: str, node: ast.expr | None = None
+    run: Run, frame: Frame, value: Value, name: str, node: ast.expr | None = None
 ) -> Value:
     """Return `value.name`."""
     if isinstance(value, External):
@@ -104,7 +104,7 @@ def _of_super(value: Super, name: str) -> Value:
     return Function(found[1], found[0].module, (), found[0], value.instance)
 
 
-def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Value:
+def _external(run: Run, frame: Frame, value: External, name: str) -> Value:
     dotted = f"{value.name}.{name}"
     if value.name.split(".")[0] not in run.libraries:
         found = run.project.resolve(dotted, frame.module)
@@ -114,7 +114,7 @@ def _external(run: Interpreter, frame: Frame, value: External, name: str) -> Val
     return External(dotted)
 
 
-def _of_module(run: Interpreter, module: Module, name: str) -> Value:
+def _of_module(run: Run, module: Module, name: str) -> Value:
     run.start(module)
     if module.reads_options:
         run.read_option()
@@ -153,7 +153,7 @@ def _of_class(cls: Class, name: str) -> Value:
     return Const(cls.name) if name == "__name__" else UNKNOWN
 
 
-def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:
+def _of_instance(run: Run, frame: Frame, value: Instance, name: str) -> Value:
     if name in value.attrs:
         return value.attrs[name]
     if name == "training":
@@ -172,7 +172,7 @@ def _of_instance(run: Interpreter, frame: Frame, value: Instance, name: str) -> 
     return _filled_in(run, frame, value, name)
 
 
-def _filled_in(run: Interpreter, frame: Frame, value: Instance, name: str) -> Value:
+def _filled_in(run: Run, frame: Frame, value: Instance, name: str) -> Value:
     """Return an attribute that a method sets which has not run yet, or that a base has."""
     if name not in value.filled:
         run.heap.note(value)
@@ -193,9 +193,7 @@ def _is_torchvision(cls: Class) -> bool:
     return any(base.startswith("torchvision.models.") for base in cls.external_bases())
 
 
-def _method(
-    run: Interpreter, frame: Frame, value: Instance, cls: Class, node: FunctionNode
-) -> Value:
+def _method(run: Run, frame: Frame, value: Instance, cls: Class, node: FunctionNode) -> Value:
     decorators = decorator_names(node)
     if "staticmethod" in decorators:
         return Function(node, cls.module, (), cls)
@@ -205,7 +203,7 @@ def _method(
     return function
 
 
-def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Value) -> None:
+def store(run: Run, frame: Frame, receiver: Value, name: str, value: Value) -> None:
     """Run `receiver.name = value`; of several receivers each may have kept what it had."""
     targets = options_of(receiver)
     for target in targets:
@@ -227,7 +225,7 @@ def store(run: Interpreter, frame: Frame, receiver: Value, name: str, value: Val
             run.heap.write(target).items[target.names.index(name)] = value
 
 
-def store_item(run: Interpreter, frame: Frame, receiver: Value, key: Value, value: Value) -> None:
+def store_item(run: Run, frame: Frame, receiver: Value, key: Value, value: Value) -> None:
     """Run `receiver[key] = value`."""
     if isinstance(receiver, Mapping):
         run.heap.write(receiver)
@@ -249,7 +247,7 @@ def store_item(run: Interpreter, frame: Frame, receiver: Value, key: Value, valu
             receiver.items[-1:] = [value]
 
 
-def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.expr) -> Value:
+def item(run: Run, frame: Frame, receiver: Value, key: Value, node: ast.expr) -> Value:
     """Return `receiver[key]`."""
     if isinstance(receiver, Scores):
         return index_scores(run, frame, receiver, key, node)
@@ -268,7 +266,7 @@ def item(run: Interpreter, frame: Frame, receiver: Value, key: Value, node: ast.
     return _of_text(receiver, key)
 
 
-def _of_mapping(run: Interpreter, receiver: Mapping, key: Value) -> Value:
+def _of_mapping(run: Run, receiver: Mapping, key: Value) -> Value:
     if isinstance(key, Const) and isinstance(receiver, Options):
         return options.read(run, receiver, str(key.value)) or UNKNOWN
     if not isinstance(key, Const) or not isinstance(key.value, Hashable):
@@ -318,7 +316,7 @@ def tuple_items(value: Instance) -> list[Value]:
     return [value.attrs.get(f, defaults.get(f, UNKNOWN)) for f in value.cls.fields()]
 
 
-def entries(run: Interpreter, value: Value) -> list[Value] | None:
+def entries(run: Run, value: Value) -> list[Value] | None:
     """Return the entries of an iterable where all are known, in order, else None."""
     if isinstance(value, Sequence) and value.exact:
         return list(value.items)
@@ -333,7 +331,7 @@ def entries(run: Interpreter, value: Value) -> list[Value] | None:
     return None
 
 
-def entry(run: Interpreter, frame: Frame, value: Value) -> Value:
+def entry(run: Run, frame: Frame, value: Value) -> Value:
     """Return any entry of an iterable."""
     known = value.items if isinstance(value, Sequence) else entries(run, value)
     if known is not None:
@@ -343,9 +341,7 @@ def entry(run: Interpreter, frame: Frame, value: Value) -> Value:
     return UNKNOWN
 
 
-def parts(
-    run: Interpreter, frame: Frame, value: Value, count: int, *, starred: bool
-) -> list[Value]:
+def parts(run: Run, frame: Frame, value: Value, count: int, *, starred: bool) -> list[Value]:
     """Return what `a, b = value` binds."""
     known = entries(run, value)
     if known is not None and len(known) == count and not starred:
@@ -361,17 +357,3 @@ def parts(
     if known is not None and starred:
         return [*known[: count - 1], *[UNKNOWN] * count][:count]
     return [entry(run, frame, value)] * count
-
-
-def call_base(
-    run: Interpreter,
-    frame: Frame,
-    name: str,
-    args: list[Value],
-    kwargs: dict[str, Value],
-    node: ast.expr,
-) -> Value:
-    """Return what the constructor of a base outside of the project makes."""
-    from softonce.checker.static.externals import call_external
-
-    return call_external(run, frame, name, args, kwargs, node)

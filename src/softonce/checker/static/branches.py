@@ -60,3 +60,23 @@ def axis_of(call: ast.Call) -> str:
     if given is None or given is operand_of(call):
         return ast.unparse(call.func)
     return ast.unparse(given)
+
+
+def training_test(test: ast.expr) -> int:
+    """Return 1 where the test holds in train mode, -1 where it holds in eval mode, else 0."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return -training_test(test.operand)
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return next((mode for mode in map(training_test, test.values) if mode), 0)
+    if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant):
+        sign = -1 if test.comparators[0].value is False else 1
+        return sign * training_test(test.left)
+    return 1 if isinstance(test, ast.Attribute) and test.attr == "training" else 0
+
+
+@cache
+def is_option(test: ast.expr) -> bool:
+    """Return whether a test reads names, attributes and constants only, as of a setting."""
+    parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
+    other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
+    return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import ast
 
     from softonce.checker.findings import Place
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 MAX_PATH = 8
 Args = list[Value]
@@ -43,7 +43,7 @@ Kwargs = dict[str, Value]
 
 
 def call(
-    run: Interpreter, frame: Frame, callee: Value, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, callee: Value, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Return what the call gives."""
     if isinstance(callee, Function):
@@ -71,7 +71,7 @@ def call(
 
 
 def _choice(
-    run: Interpreter, frame: Frame, callee: Choice, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, callee: Choice, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Call each; losses among the options are a matter of settings, and are only seen together."""
     options = options_of(callee)
@@ -89,7 +89,7 @@ def _choice(
 
 
 def _function(
-    run: Interpreter, frame: Frame, callee: Function, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, callee: Function, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     if is_operation(callee):
         return apply(run, frame, getattr(callee.node, "name", ""), args, kwargs, node)
@@ -117,7 +117,7 @@ def _through(maker: Maker, place: Place, tests: frozenset[ast.expr]) -> Maker:
 
 
 def call_module(
-    run: Interpreter, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Return what a module makes of its input."""
     if isinstance(module, Layer) and keras.is_loss(module):
@@ -146,7 +146,7 @@ def call_module(
     return UNKNOWN
 
 
-def call_chain(run: Interpreter, frame: Frame, chain: Chain, args: Args, node: ast.expr) -> Value:
+def call_chain(run: Run, frame: Frame, chain: Chain, args: Args, node: ast.expr) -> Value:
     """Apply one module after the other; what a layer makes is attributed to its own line."""
     value: Value = args[0] if args else UNKNOWN
     for item in chain.items:
@@ -156,7 +156,7 @@ def call_chain(run: Interpreter, frame: Frame, chain: Chain, args: Args, node: a
     return value
 
 
-def call_backbone(run: Interpreter, frame: Frame, module: Backbone, node: ast.expr) -> Value:
+def call_backbone(run: Run, frame: Frame, module: Backbone, node: ast.expr) -> Value:
     """Return raw scores, or what the replaced head makes."""
     if module.output == "fixed":
         return module.attrs["value"]

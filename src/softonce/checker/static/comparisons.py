@@ -20,8 +20,8 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 _COMPARED: dict[type, Any] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
@@ -29,7 +29,7 @@ _COMPARED: dict[type, Any] = {
 }  # fmt: skip
 
 
-def compare(run: Interpreter, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
+def compare(run: Run, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
     """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
     test = node.ops[0]
     if len(node.ops) == 1 and isinstance(left, Const) and isinstance(right, Const):

@@ -12,7 +12,7 @@ from softonce.checker.static.project import Class
 from softonce.checker.static.values import Function, Instance, Partial
 
 if TYPE_CHECKING:
-    from softonce.checker.static.interpreter import Interpreter
+    from softonce.checker.static.context import Run
     from softonce.checker.static.values import Value
 
 _CALLABLE = (Function, Partial, Instance)
@@ -20,9 +20,7 @@ MAX_DECORATOR_STEPS = 100
 """What registers something is short; what writes documentation is long."""
 
 
-def define_function(
-    run: Interpreter, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef
-) -> bool:
+def define_function(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Run `def`."""
     function = Function(node, frame.module, frame.scopes())
     run.define(function)
@@ -34,7 +32,7 @@ def define_function(
 
 
 def _decorated(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
     value: Value,
@@ -55,10 +53,8 @@ def _decorated(
     return value
 
 
-def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
+def define_class(run: Run, frame: Frame, node: ast.ClassDef) -> bool:
     """Run `class`: of its body only what it assigns."""
-    from softonce.checker.static.statements import execute
-
     bases = [evaluate(run, frame, base) for base in node.bases]
     cls = Class(node.name, frame.module, node, bases)
     run.heap.write(frame.scope)[node.name] = cls
@@ -66,7 +62,7 @@ def define_class(run: Interpreter, frame: Frame, node: ast.ClassDef) -> bool:
     _decorated(run, frame, node, cls)
     inner = Frame(frame.module, cls.scope, frame.scopes())
     simple = (ast.Assign, ast.AnnAssign)
-    execute(run, inner, [n for n in node.body if isinstance(n, simple)])
+    run.execute(inner, [n for n in node.body if isinstance(n, simple)])
     for method in cls.methods.values():
         if method.decorator_list:
             function = Function(method, frame.module, (), cls)

@@ -12,8 +12,8 @@ from softonce.checker.static.values import UNKNOWN, Const, Mapping, Scores, Valu
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 _CATEGORICAL = frozenset(
     {"Categorical", "OneHotCategorical", "OneHotCategoricalStraightThrough", "Multinomial"}
@@ -21,7 +21,7 @@ _CATEGORICAL = frozenset(
 
 
 def call(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     name: str,
     args: list[Value],

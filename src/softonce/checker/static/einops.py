@@ -13,15 +13,13 @@ from softonce.checker.static.values import UNKNOWN, Const, Scores, Value
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 _AXIS = re.compile(r"\([^()]*\)|[\w.]+")
 
 
-def call(
-    run: Interpreter, frame: Frame, name: str, args: list[Value], node: ast.expr
-) -> Value | None:
+def call(run: Run, frame: Frame, name: str, args: list[Value], node: ast.expr) -> Value | None:
     """Return `rearrange(x, "b c h w -> b (h w) c")`; None for other functions."""
     if name != "rearrange" or len(args) < 2:
         return None

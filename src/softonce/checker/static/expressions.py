@@ -6,19 +6,16 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from softonce.checker.static import attributes
+from softonce.checker.static.branches import is_option, training_test
 from softonce.checker.static.calls import call
 from softonce.checker.static.comparisons import compare
-from softonce.checker.static.lattice import join, mark_optional
+from softonce.checker.static.lattice import join, mark_optional, truth
 from softonce.checker.static.operations import binary, unary
 from softonce.checker.static.values import (
     UNKNOWN,
-    Backbone,
-    Chain,
     Const,
     External,
     Function,
-    Instance,
-    Layer,
     Mapping,
     Sequence,
     Value,
@@ -27,42 +24,29 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
-
-_MODULES = (Instance, Layer, Chain, Backbone, Function)
 
 
-def evaluate(run: Interpreter, frame: Frame, node: ast.expr) -> Value:
+def evaluate(run: Run, frame: Frame, node: ast.expr) -> Value:
     """Return what the expression is; unknown where its form is not followed."""
     handler = _HANDLERS.get(type(node))
     return UNKNOWN if handler is None else handler(run, frame, node)
 
 
-def truth(value: Value) -> bool | None:
-    """Return whether the value is true, or None where that is unknown."""
-    if isinstance(value, Const):
-        return bool(value.value)
-    if isinstance(value, _MODULES):
-        return True
-    if isinstance(value, (Sequence, Mapping)) and value.exact:
-        return bool(value.items)
-    return None
-
-
-def _constant(run: Interpreter, frame: Frame, node: ast.Constant) -> Value:
+def _constant(run: Run, frame: Frame, node: ast.Constant) -> Value:
     return Const(node.value)
 
 
-def _name(run: Interpreter, frame: Frame, node: ast.Name) -> Value:
+def _name(run: Run, frame: Frame, node: ast.Name) -> Value:
     return frame.lookup(node.id)
 
 
-def _attribute(run: Interpreter, frame: Frame, node: ast.Attribute) -> Value:
+def _attribute(run: Run, frame: Frame, node: ast.Attribute) -> Value:
     return attributes.attribute(run, frame, evaluate(run, frame, node.value), node.attr, node)
 
 
-def _call(run: Interpreter, frame: Frame, node: ast.Call) -> Value:
+def _call(run: Run, frame: Frame, node: ast.Call) -> Value:
     callee = evaluate(run, frame, node.func)
     args: list[Value] = []
     kwargs: dict[str, Value] = {}
@@ -91,12 +75,12 @@ def _spread(value: Value, args: list[Value], kwargs: dict[str, Value]) -> None:
         kwargs["**"] = UNKNOWN
 
 
-def _binary(run: Interpreter, frame: Frame, node: ast.BinOp) -> Value:
+def _binary(run: Run, frame: Frame, node: ast.BinOp) -> Value:
     left, right = evaluate(run, frame, node.left), evaluate(run, frame, node.right)
     return binary(run, frame, node, left, right)
 
 
-def _unary(run: Interpreter, frame: Frame, node: ast.UnaryOp) -> Value:
+def _unary(run: Run, frame: Frame, node: ast.UnaryOp) -> Value:
     value = evaluate(run, frame, node.operand)
     if isinstance(node.op, ast.Not):
         known = truth(value)
@@ -104,7 +88,7 @@ def _unary(run: Interpreter, frame: Frame, node: ast.UnaryOp) -> Value:
     return unary(run, frame, node, value)
 
 
-def _bool(run: Interpreter, frame: Frame, node: ast.BoolOp) -> Value:
+def _bool(run: Run, frame: Frame, node: ast.BoolOp) -> Value:
     """Return the operand that decides; `a or b` of unknown truth is either."""
     stops_at = isinstance(node.op, ast.Or)
     result: Value | None = None
@@ -119,15 +103,13 @@ def _bool(run: Interpreter, frame: Frame, node: ast.BoolOp) -> Value:
     return UNKNOWN if result is None else result
 
 
-def _compare(run: Interpreter, frame: Frame, node: ast.Compare) -> Value:
+def _compare(run: Run, frame: Frame, node: ast.Compare) -> Value:
     left = evaluate(run, frame, node.left)
     right = evaluate(run, frame, node.comparators[0])
     return compare(run, frame, node, left, right)
 
 
-def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
-    from softonce.checker.static.statements import training_test
-
+def _choose(run: Run, frame: Frame, node: ast.IfExp) -> Value:
     known = truth(evaluate(run, frame, node.test))
     mode, before, tests = training_test(node.test), frame.eval_only, frame.tests
     if known is not None:
@@ -143,10 +125,10 @@ def _choose(run: Interpreter, frame: Frame, node: ast.IfExp) -> Value:
     if len(values) == 1:
         return values[0]
     joined = join(*values)
-    return mark_optional(joined) if run.is_option(node.test) else joined
+    return mark_optional(joined) if is_option(node.test) else joined
 
 
-def _sequence(run: Interpreter, frame: Frame, node: ast.Tuple | ast.List | ast.Set) -> Value:
+def _sequence(run: Run, frame: Frame, node: ast.Tuple | ast.List | ast.Set) -> Value:
     items: list[Value] = []
     exact = True
     for element in node.elts:
@@ -159,7 +141,7 @@ def _sequence(run: Interpreter, frame: Frame, node: ast.Tuple | ast.List | ast.S
     return Sequence(items, exact)
 
 
-def _dict(run: Interpreter, frame: Frame, node: ast.Dict) -> Value:
+def _dict(run: Run, frame: Frame, node: ast.Dict) -> Value:
     items: dict[Any, Value] = {}
     exact = True
     for key, value_node in zip(node.keys, node.values, strict=True):
@@ -177,12 +159,12 @@ def _dict(run: Interpreter, frame: Frame, node: ast.Dict) -> Value:
     return Mapping(items, exact)
 
 
-def _subscript(run: Interpreter, frame: Frame, node: ast.Subscript) -> Value:
+def _subscript(run: Run, frame: Frame, node: ast.Subscript) -> Value:
     receiver = evaluate(run, frame, node.value)
     return attributes.item(run, frame, receiver, evaluate(run, frame, node.slice), node)
 
 
-def _slice(run: Interpreter, frame: Frame, node: ast.Slice) -> Value:
+def _slice(run: Run, frame: Frame, node: ast.Slice) -> Value:
     ends = (node.lower, node.upper, node.step)
     if all(end is None for end in ends):
         return External("slice.full")
@@ -191,12 +173,12 @@ def _slice(run: Interpreter, frame: Frame, node: ast.Slice) -> Value:
     return Const(slice(*known)) if len(known) == len(ends) else External("slice.part")
 
 
-def _lambda(run: Interpreter, frame: Frame, node: ast.Lambda) -> Value:
+def _lambda(run: Run, frame: Frame, node: ast.Lambda) -> Value:
     return Function(node, frame.module, frame.scopes())
 
 
 def _comprehension(
-    run: Interpreter, frame: Frame, node: ast.ListComp | ast.GeneratorExp | ast.SetComp
+    run: Run, frame: Frame, node: ast.ListComp | ast.GeneratorExp | ast.SetComp
 ) -> Value:
     """Evaluate the element once for every entry that is known, else once for any entry."""
     first = node.generators[0]
@@ -206,7 +188,7 @@ def _comprehension(
     results = []
     if exact and items is not None:
         for item in items:
-            _bind(run, frame, first.target, item)
+            run.bind(frame, first.target, item)
             results.append(evaluate(run, frame, node.elt))
     else:
         _bind_generators(run, frame, node.generators)
@@ -215,7 +197,7 @@ def _comprehension(
     return Sequence(results, exact)
 
 
-def _dict_comprehension(run: Interpreter, frame: Frame, node: ast.DictComp) -> Value:
+def _dict_comprehension(run: Run, frame: Frame, node: ast.DictComp) -> Value:
     saved = dict(frame.scope)
     _bind_generators(run, frame, node.generators)
     value = evaluate(run, frame, node.value)
@@ -223,18 +205,12 @@ def _dict_comprehension(run: Interpreter, frame: Frame, node: ast.DictComp) -> V
     return Mapping({("any", "unknown"): value}, exact=False)
 
 
-def _bind_generators(run: Interpreter, frame: Frame, generators: list[ast.comprehension]) -> None:
+def _bind_generators(run: Run, frame: Frame, generators: list[ast.comprehension]) -> None:
     for generator in generators:
         iterated = evaluate(run, frame, generator.iter)
-        _bind(run, frame, generator.target, attributes.entry(run, frame, iterated))
+        run.bind(frame, generator.target, attributes.entry(run, frame, iterated))
         for test in generator.ifs:
             evaluate(run, frame, test)
-
-
-def _bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None:
-    from softonce.checker.static.statements import bind
-
-    bind(run, frame, target, value)
 
 
 def _restore(frame: Frame, saved: dict[str, Value]) -> None:
@@ -242,22 +218,22 @@ def _restore(frame: Frame, saved: dict[str, Value]) -> None:
     frame.scope.update(saved)
 
 
-def _named(run: Interpreter, frame: Frame, node: ast.NamedExpr) -> Value:
+def _named(run: Run, frame: Frame, node: ast.NamedExpr) -> Value:
     value = evaluate(run, frame, node.value)
-    _bind(run, frame, node.target, value)
+    run.bind(frame, node.target, value)
     return value
 
 
-def _inner(run: Interpreter, frame: Frame, node: ast.Await | ast.Starred) -> Value:
+def _inner(run: Run, frame: Frame, node: ast.Await | ast.Starred) -> Value:
     return evaluate(run, frame, node.value)
 
 
-def _yield(run: Interpreter, frame: Frame, node: ast.Yield) -> Value:
+def _yield(run: Run, frame: Frame, node: ast.Yield) -> Value:
     frame.yields.append(UNKNOWN if node.value is None else evaluate(run, frame, node.value))
     return UNKNOWN
 
 
-def _text(run: Interpreter, frame: Frame, node: ast.JoinedStr) -> Value:
+def _text(run: Run, frame: Frame, node: ast.JoinedStr) -> Value:
     texts = []
     for part in node.values:
         inner = part.value if isinstance(part, ast.FormattedValue) else part

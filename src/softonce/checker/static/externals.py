@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Callable
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -79,7 +79,7 @@ _WRAPPER_HOMES = ("torch", "copy", "apex", "ray", "horovod", "fairscale", "deeps
 
 
 def call_external(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Return what a call of another library's function or class gives."""
     home, _, last = name.rpartition(".")
@@ -100,7 +100,7 @@ def call_external(
 
 
 def _call_torch(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     home: str,
     last: str,
@@ -117,7 +117,7 @@ def _call_torch(
         return apply(run, frame, "cat", [*args[:1], Const(_STACKS[last])], {}, node)
     if last == "functional_call" and len(args) > 2:
         given = attributes.entries(run, args[2])
-        return run.call(frame, args[0], [args[2]] if given is None else given, node)
+        return run.call(frame, args[0], [args[2]] if given is None else given, {}, node)
     if last == "normalize" and args:
         return normalized(frame, args, kwargs, node)
     if home.startswith("torch.nn") and last in _CONTAINERS:
@@ -137,7 +137,7 @@ def is_empty(name: str, args: Args) -> bool:
 
 
 def _passed_on(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value | None:
     """Return what a wrapper gives: its argument, or what that makes of the others."""
     home, _, last = name.rpartition(".")
@@ -151,15 +151,11 @@ def _passed_on(
     if last == "pack_padded_sequence" and args:
         return Sequence([args[0], *[UNKNOWN] * 3])
     if last in _CALLERS and name.startswith("torch.") and len(args) > 1:
-        from softonce.checker.static.calls import call
-
-        return call(run, frame, args[0], args[_CALLERS[last] :], {}, node)
+        return run.call(frame, args[0], args[_CALLERS[last] :], {}, node)
     return None
 
 
-def layer(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
-) -> Value:
+def layer(run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     """Return the module of one torch class."""
     op = MODULES[name]
     positions = _SETTINGS.get(op, ())

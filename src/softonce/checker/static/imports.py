@@ -9,11 +9,11 @@ from softonce.checker.static.values import External
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 
-def import_plain(run: Interpreter, frame: Frame, node: ast.Import) -> bool:
+def import_plain(run: Run, frame: Frame, node: ast.Import) -> bool:
     """Run `import a.b`, `import a.b as c`."""
     scope = run.heap.write(frame.scope)
     for alias in node.names:
@@ -31,7 +31,7 @@ def import_plain(run: Interpreter, frame: Frame, node: ast.Import) -> bool:
     return False
 
 
-def import_from(run: Interpreter, frame: Frame, node: ast.ImportFrom) -> bool:
+def import_from(run: Run, frame: Frame, node: ast.ImportFrom) -> bool:
     """Run `from a import b, c as d`, `from .a import *`."""
     dotted = node.module or ""
     module = run.project.resolve(dotted, frame.module, node.level)

@@ -6,12 +6,12 @@ import ast
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
-from softonce.checker.static import attributes
+from softonce.checker.static.branches import is_option
 from softonce.checker.static.calls import call
 from softonce.checker.static.expressions import evaluate
+from softonce.checker.static.externals import call_external
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.heap import Changes, Heap
 from softonce.checker.static.lattice import join_all, mark_optional, signature
@@ -25,7 +25,7 @@ from softonce.checker.static.project import (
     decorator_names,
 )
 from softonce.checker.static.rules import Rules
-from softonce.checker.static.statements import execute
+from softonce.checker.static.statements import bind, execute
 from softonce.checker.static.values import (
     UNKNOWN,
     Chain,
@@ -43,6 +43,7 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from softonce.checker.static.context import Args, Kwargs
     from softonce.checker.static.project import Project
     from softonce.checker.static.reporter import Reporter
 
@@ -170,18 +171,10 @@ class Interpreter:
 
     def decided(self, frame: Frame, test: ast.expr, outcome: bool) -> frozenset[ast.expr]:
         """Return the tests that a branch stands under, this one included if it reads options."""
-        if not self.is_option(test):
+        if not is_option(test):
             return frame.tests
         self.reporter.outcomes.setdefault(test, set()).add(outcome)
         return frame.tests | {test}
-
-    @staticmethod
-    @cache
-    def is_option(test: ast.expr) -> bool:
-        """Return whether a test reads names, attributes and constants only, as of a setting."""
-        parts = (ast.Name, ast.Attribute, ast.Constant, ast.Compare, ast.BoolOp, ast.UnaryOp)
-        other = (ast.expr_context, ast.cmpop, ast.boolop, ast.unaryop)
-        return all(isinstance(part, (*parts, *other)) for part in ast.walk(test))
 
     def define(self, function: Function) -> None:
         """Note a nested function: it may be handed on to somebody who calls it."""
@@ -220,9 +213,7 @@ class Interpreter:
             self.option_readers.add(function.node)
         return result
 
-    def call_function(
-        self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
-    ) -> Value:
+    def call_function(self, caller: Frame, function: Function, args: Args, kwargs: Kwargs) -> Value:
         """Run a function of the project on what it is given."""
         node, is_at_the_top = function.node, len(self._active) == self._top
         if self._active.count(node) > 1 or len(self._active) > MAX_DEPTH:
@@ -234,9 +225,7 @@ class Interpreter:
             self._unfinished[node] += self.steps > self._limit
         return result
 
-    def _called(
-        self, caller: Frame, function: Function, args: list[Value], kwargs: dict[str, Value]
-    ) -> Value:
+    def _called(self, caller: Frame, function: Function, args: Args, kwargs: Kwargs) -> Value:
         self.called.add(function.node)
         if self._is_definition:
             return self._run(caller, function, args, kwargs)[0]
@@ -263,9 +252,29 @@ class Interpreter:
     def _bound(self, function: Function) -> object:
         return None if function.bound is None else signature(function.bound)
 
-    def call(self, frame: Frame, callee: Value, args: list[Value], node: ast.expr) -> Value:
+    def evaluate(self, frame: Frame, node: ast.expr) -> Value:
+        """Return what an expression is."""
+        return evaluate(self, frame, node)
+
+    def execute(self, frame: Frame, body: list[ast.stmt]) -> bool:
+        """Run statements; return whether the block ends with them."""
+        return execute(self, frame, body)
+
+    def bind(self, frame: Frame, target: ast.expr, value: Value) -> None:
+        """Store a value under a target: a name, an attribute, an item, or several."""
+        bind(self, frame, target, value)
+
+    def call(
+        self, frame: Frame, callee: Value, args: Args, kwargs: Kwargs, node: ast.expr
+    ) -> Value:
         """Call anything that can be called."""
-        return call(self, frame, callee, args, {}, node)
+        return call(self, frame, callee, args, kwargs, node)
+
+    def call_external(
+        self, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    ) -> Value:
+        """Call a function or a class of another library, by its dotted name."""
+        return call_external(self, frame, name, args, kwargs, node)
 
     @contextmanager
     def defining(self, steps: int) -> Iterator[None]:
@@ -293,8 +302,8 @@ class Interpreter:
         self,
         caller: Frame,
         function: Function,
-        args: list[Value],
-        kwargs: dict[str, Value],
+        args: Args,
+        kwargs: Kwargs,
         *,
         entered: bool = False,
     ) -> tuple[Value, tuple[Changes, Changes]]:
@@ -324,7 +333,7 @@ class Interpreter:
         before = self.heap.keep(mark) if self.heap.depth > mark else {}
         return result, (before, {key: (cell, cell.state()) for key, (cell, _) in before.items()})
 
-    def _self_of(self, function: Function, args: list[Value]) -> Instance | None:
+    def _self_of(self, function: Function, args: Args) -> Instance | None:
         """Return `self` of a method, bound or not, or of the method around a nested function."""
         held = function.bound
         if held is None and function.owner is not None and args:
@@ -345,9 +354,7 @@ class Interpreter:
         result = join_all(frame.returns) if frame.returns else Const(None)
         return mark_optional(result) if frame.optional_returns else result
 
-    def instantiate(
-        self, frame: Frame, cls: Class, args: list[Value], kwargs: dict[str, Value]
-    ) -> Value:
+    def instantiate(self, frame: Frame, cls: Class, args: Args, kwargs: Kwargs) -> Value:
         """Return a new object of a class of the project."""
         instance = Instance(cls)
         if len(cls.instances) < 2:
@@ -363,16 +370,14 @@ class Interpreter:
             self._fields(frame, instance, args, kwargs)
         return instance
 
-    def _fields(
-        self, frame: Frame, instance: Instance, args: list[Value], kwargs: dict[str, Value]
-    ) -> None:
+    def _fields(self, frame: Frame, instance: Instance, args: Args, kwargs: Kwargs) -> None:
         """Fill in an object without a constructor: a dataclass, or a loss of torch renamed."""
         instance.attrs |= dict(zip(instance.cls.fields(), args, strict=False))
         instance.attrs |= {k: v for k, v in kwargs.items() if k != "**"}
         for base in instance.cls.external_bases():
             if base.startswith("torch.nn."):
                 node = instance.cls.node.bases[0]
-                made = attributes.call_base(self, frame, base, args, kwargs, node)
+                made = call_external(self, frame, base, args, kwargs, node)
                 if isinstance(made, (Layer, Chain)):
                     instance.base = made
 

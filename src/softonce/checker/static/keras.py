@@ -23,8 +23,8 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -57,7 +57,7 @@ def is_keras(name: str) -> bool:
 
 
 def call_keras(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Return what a call of Keras gives: layers, models and losses; unknown for the rest."""
     last = name.rpartition(".")[2]
@@ -83,7 +83,7 @@ def call_keras(
     return UNKNOWN
 
 
-def _units(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _units(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     """Return an affine layer with its activation."""
     units = int_of(args[0] if args else kwargs.get("units", kwargs.get("filters")))
     dense = not (isinstance(node_name(node), str) and node_name(node).startswith("Conv"))
@@ -118,7 +118,7 @@ def is_loss(layer: Value) -> bool:
 
 
 def call_loss(
-    run: Interpreter, frame: Frame, loss: Layer, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, loss: Layer, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Look at `loss(target, output)`."""
     output = args[1] if len(args) > 1 else kwargs.get("y_pred", UNKNOWN)
@@ -127,7 +127,7 @@ def call_loss(
 
 
 def _check_call(
-    run: Interpreter, frame: Frame, last: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, last: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> None:
     if last in _LOGIT_LOSSES:
         output = kwargs.get("logits", args[1] if len(args) > 1 else UNKNOWN)
@@ -137,13 +137,9 @@ def _check_call(
         check(run, frame, last, kwargs, output, node)
 
 
-def compile_model(
-    run: Interpreter, frame: Frame, model: Value, loss: Value, node: ast.expr
-) -> None:
+def compile_model(run: Run, frame: Frame, model: Value, loss: Value, node: ast.expr) -> None:
     """Look at the loss that a model is compiled with."""
-    from softonce.checker.static.calls import call
-
-    output = call(run, frame, model, [UNKNOWN], {}, node)
+    output = run.call(frame, model, [UNKNOWN], {}, node)
     if isinstance(loss, Const) and loss.value in _LOSSES:
         check(run, frame, str(loss.value), {}, output, node)
     elif isinstance(loss, External) and loss.name.rpartition(".")[2] in _LOSSES:
@@ -152,12 +148,12 @@ def compile_model(
         check(run, frame, loss.op.removeprefix(_PREFIX), loss.settings, output, node)
     elif isinstance(loss, Function):
         run.rules.in_keras_loss = True
-        call(run, frame, loss, [UNKNOWN, output], {}, node)
+        run.call(frame, loss, [UNKNOWN, output], {}, node)
         run.rules.in_keras_loss = False
 
 
 def check(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     loss: str,
     settings: dict[str, Value],

@@ -25,6 +25,7 @@ from softonce.checker.static.values import (
 )
 
 MAX_CHOICES = 8
+_TRUE = (Instance, Layer, Chain, Backbone, Function)
 
 
 def join(left: Value, right: Value) -> Value:
@@ -196,3 +197,14 @@ def signature(value: Value, depth: int = 3) -> Any:
     if isinstance(value, Cell):
         return (id(value), value.version)
     return id(value)
+
+
+def truth(value: Value) -> bool | None:
+    """Return whether the value is true, or None where that is unknown."""
+    if isinstance(value, Const):
+        return bool(value.value)
+    if isinstance(value, _TRUE):
+        return True
+    if isinstance(value, (Sequence, Mapping)) and value.exact:
+        return bool(value.items)
+    return None

@@ -26,8 +26,8 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -69,7 +69,7 @@ _NO_CLASSIFIERS = ("detection", "video", "optical_flow", "feature_extraction")
 
 
 def call_library(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Return what a call of another library than torch gives; unknown for most."""
     home, _, last = name.rpartition(".")
@@ -147,7 +147,7 @@ def _segmenter(frame: Frame, kwargs: Kwargs, node: ast.expr) -> Value:
 
 
 def _pair_trainer(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     trainer: tuple[int, str, int, str, str],
     args: Args,
@@ -165,7 +165,7 @@ def _pair_trainer(
 
 
 def pair_subclass(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     cls: Class,
     trainer: Value,
@@ -183,11 +183,9 @@ def pair_subclass(
             _pair_trainer(run, frame, known, args, {**cls.scope, **kwargs}, node)
         is_hf = base.startswith("transformers.") and base.endswith("Trainer")
         if is_hf and cls.find("compute_loss") is not None:
-            from softonce.checker.static.calls import call
-
             model = kwargs.get("model", args[0] if args else UNKNOWN)
             method = attributes.attribute(run, frame, trainer, "compute_loss", node)
-            call(run, frame, method, [model, UNKNOWN], {}, node)
+            run.call(frame, method, [model, UNKNOWN], {}, node)
 
 
 def trainer_of(name: str) -> tuple[int, str, int, str, str] | None:
@@ -198,24 +196,22 @@ def trainer_of(name: str) -> tuple[int, str, int, str, str] | None:
     return TRAINERS.get(name) or (TRAINERS.get(last) if "fastai" in name else None)
 
 
-def pair(run: Interpreter, frame: Frame, model: Value, loss: Value | str, node: ast.expr) -> None:
+def pair(run: Run, frame: Frame, model: Value, loss: Value | str, node: ast.expr) -> None:
     """Feed the output of a model to a loss, as a trainer of a library does."""
-    from softonce.checker.static.calls import call
-
     anything: Kwargs = {"**": UNKNOWN}
     if isinstance(loss, Const):
         loss = _NAMED_LOSSES.get(str(loss.value), "")
     for each in options_of(model):
-        built = call(run, frame, each, [], anything, node) if isinstance(each, Class) else each
-        output = call(run, frame, built, [UNKNOWN], {}, node)
+        built = run.call(frame, each, [], anything, node) if isinstance(each, Class) else each
+        output = run.call(frame, built, [UNKNOWN], {}, node)
         if isinstance(loss, str):
             if loss:
                 apply(run, frame, loss, [output, UNKNOWN], {}, node)
             continue
         made = loss
         if isinstance(loss, (External, Class)) and _is_class(loss):
-            made = call(run, frame, loss, [], {}, node)
-        call(run, frame, made, [output, UNKNOWN], {}, node)
+            made = run.call(frame, loss, [], {}, node)
+        run.call(frame, made, [output, UNKNOWN], {}, node)
 
 
 def _is_class(loss: External | Class) -> bool:
@@ -224,7 +220,7 @@ def _is_class(loss: External | Class) -> bool:
 
 
 def call_fit(
-    run: Interpreter, frame: Frame, model: Value, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, model: Value, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
     """Run `model.compile(...)` of Keras; torch's own `compile` takes no loss."""
     loss = kwargs.get("loss", args[1] if len(args) > 1 else None)

@@ -30,8 +30,8 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 _OF_THE_UNKNOWN = METHODS | {"exp", "log", "sub", "div"}
 """What is applied to an object that nothing is known of.
@@ -56,7 +56,7 @@ _SAME_MODULE = frozenset(
 
 
 def call_method(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     method: Method,
     args: list[Value],
@@ -94,7 +94,7 @@ def _of_text(text: str, name: str, args: list[Value]) -> Value:
 
 
 def _of_tensor(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     tensor: Scores,
     name: str,
@@ -127,7 +127,7 @@ def _of_unknown(tensor: Scores, op: str, args: list[Value]) -> Value:
 
 
 def _of_module(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     module: Value,
     name: str,
@@ -135,7 +135,6 @@ def _of_module(
     kwargs: dict[str, Value],
     node: ast.expr,
 ) -> Value:
-    from softonce.checker.static.calls import call_module
 
     if name in ("train", "eval"):
         on = name == "train" and not (args and isinstance(args[0], Const) and not args[0].value)
@@ -145,7 +144,7 @@ def _of_module(
     if name in _SAME_MODULE:
         return module
     if name in ("forward", "__call__"):
-        return call_module(run, frame, module, args, kwargs, node)
+        return run.call(frame, module, args, kwargs, node)
     if name == "add_module" and len(args) > 1 and isinstance(args[0], Const):
         _add_module(run, module, str(args[0].value), args[1])
     elif name in ("append", "add") and isinstance(module, Chain) and args:
@@ -160,7 +159,7 @@ def _of_module(
     return UNKNOWN
 
 
-def set_mode(run: Interpreter, module: Value, training: bool | None) -> None:
+def set_mode(run: Run, module: Value, training: bool | None) -> None:
     """Switch a module and those in it to train or eval mode."""
     if not isinstance(module, (Instance, Chain, Backbone)):
         return
@@ -175,7 +174,7 @@ def set_mode(run: Interpreter, module: Value, training: bool | None) -> None:
             set_mode(run, child, training)
 
 
-def _add_module(run: Interpreter, module: Value, name: str, child: Value) -> None:
+def _add_module(run: Run, module: Value, name: str, child: Value) -> None:
     if isinstance(module, Instance):
         run.heap.write(module).attrs[name] = child
         if isinstance(module.base, Chain):
@@ -197,7 +196,7 @@ def _children(module: Value) -> Value:
 
 
 def _of_super(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     receiver: Super,
     name: str,
@@ -206,22 +205,19 @@ def _of_super(
     node: ast.expr,
 ) -> Value:
     """Run a method of a base outside of the project: the constructor makes the base's own part."""
-    from softonce.checker.static.calls import call
-    from softonce.checker.static.externals import call_external
-
     instance = receiver.instance
     if name == "__init__":
         for base in instance.cls.external_bases():
-            made = call_external(run, frame, base, args, kwargs, node)
+            made = run.call_external(frame, base, args, kwargs, node)
             if isinstance(made, (Layer, Chain, Sequence, Mapping, Backbone)):
                 run.heap.write(instance).base = made
         return Const(None)
     if name in ("forward", "__call__") and instance.base is not None:
-        return call(run, frame, instance.base, args, kwargs, node)
+        return run.call(frame, instance.base, args, kwargs, node)
     return _of_module(run, frame, instance, name, args, kwargs, node)
 
 
-def _of_sequence(run: Interpreter, receiver: Sequence, name: str, args: list[Value]) -> Value:
+def _of_sequence(run: Run, receiver: Sequence, name: str, args: list[Value]) -> Value:
     if name in ("append", "insert", "add") and args:
         items = run.heap.write(receiver).items
         items.append(args[-1]) if name != "insert" else items.insert(0, args[-1])
@@ -238,7 +234,7 @@ def _of_sequence(run: Interpreter, receiver: Sequence, name: str, args: list[Val
     return UNKNOWN
 
 
-def _of_mapping(run: Interpreter, receiver: Mapping, name: str, args: list[Value]) -> Value:
+def _of_mapping(run: Run, receiver: Mapping, name: str, args: list[Value]) -> Value:
     if name in ("get", "pop"):
         return _taken(run, receiver, name, args)
     values = list(receiver.items.values())
@@ -261,7 +257,7 @@ def _of_mapping(run: Interpreter, receiver: Mapping, name: str, args: list[Value
     return UNKNOWN
 
 
-def _taken(run: Interpreter, receiver: Mapping, name: str, args: list[Value]) -> Value:
+def _taken(run: Run, receiver: Mapping, name: str, args: list[Value]) -> Value:
     """Return what `get` or `pop` finds; under an unknown key that is any entry, or the default."""
     key = args[0] if args else UNKNOWN
     if isinstance(key, Const) and key.value in receiver.items:

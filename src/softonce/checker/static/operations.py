@@ -34,8 +34,8 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 EPSILON = 1e-3
 _RAW = Kind.LOGITS | Kind.NONNEG | Kind.BOUNDED | Kind.OTHER
@@ -59,7 +59,7 @@ def maker_of(frame: Frame, node: ast.expr, op: str) -> Maker:
 
 
 def apply(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     op: str,
     args: list[Value],
@@ -92,7 +92,7 @@ def apply(
 
 
 def apply_row(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     op: str,
     tensor: Scores,
@@ -210,9 +210,7 @@ def normalized(frame: Frame, args: list[Value], kwargs: dict[str, Value], node: 
     return scores(Kind.P, maker, dim=int_of(given.get("dim", Const(1))), **known)
 
 
-def index_scores(
-    run: Interpreter, frame: Frame, tensor: Scores, key: Value, node: ast.expr
-) -> Value:
+def index_scores(run: Run, frame: Frame, tensor: Scores, key: Value, node: ast.expr) -> Value:
     """Return `tensor[key]`."""
     if tensor.summed and axes.only_adds(key):
         return tensor  # the axis that was summed away is put back
@@ -236,7 +234,7 @@ def overwritten(whole: Scores, part: Value) -> Value:
 
 
 def binary(
-    run: Interpreter, frame: Frame, node: ast.BinOp | ast.AugAssign, left: Value, right: Value
+    run: Run, frame: Frame, node: ast.BinOp | ast.AugAssign, left: Value, right: Value
 ) -> Value:
     """Return `left op right`."""
     if isinstance(left, Const) and isinstance(right, Const):
@@ -286,7 +284,7 @@ def _list_arithmetic(node: ast.BinOp | ast.AugAssign, left: Sequence, right: Val
 
 
 def arithmetic(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     name: str,
     left: Value,
@@ -343,7 +341,7 @@ def _is_temperature(node: ast.expr | None) -> bool:
     )
 
 
-def unary(run: Interpreter, frame: Frame, node: ast.UnaryOp, value: Value) -> Value:
+def unary(run: Run, frame: Frame, node: ast.UnaryOp, value: Value) -> Value:
     """Return `-x` or `~x`."""
     number = number_of(value)
     if number is not None and isinstance(node.op, ast.USub):

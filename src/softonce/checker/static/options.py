@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.checker.static.values import UNKNOWN, Const, Options, Sequence, Value
 
 if TYPE_CHECKING:
-    from softonce.checker.static.interpreter import Interpreter
+    from softonce.checker.static.context import Run
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -39,7 +39,7 @@ def make(args: Args, kwargs: Kwargs) -> Value:
     return Options(known | {k: v for k, v in kwargs.items() if k != "**"}, exact=False)
 
 
-def read(run: Interpreter, options: Options, name: str) -> Value | None:
+def read(run: Run, options: Options, name: str) -> Value | None:
     """Return an option's default; unknown where other choices are looked at, None if none."""
     value = options.items.get(name)
     if not isinstance(value, Const):
@@ -48,7 +48,7 @@ def read(run: Interpreter, options: Options, name: str) -> Value | None:
     return value if run.assumes_defaults else UNKNOWN
 
 
-def call(run: Interpreter, options: Options, name: str, args: Args, kwargs: Kwargs) -> Value:
+def call(run: Run, options: Options, name: str, args: Args, kwargs: Kwargs) -> Value:
     """Run a method of a parser or of what it gives."""
     if name in ("add_argument", "set_defaults"):
         run.heap.write(options)

@@ -26,12 +26,12 @@ from softonce.checker.static.values import (
 )
 
 if TYPE_CHECKING:
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 
 def bind_parameters(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     function: Function,
     args: list[Value],
@@ -72,7 +72,7 @@ def bind_parameters(
 
 
 def _default(
-    run: Interpreter,
+    run: Run,
     frame: Frame,
     function: Function,
     parameter: ast.arg,
@@ -97,7 +97,7 @@ def _default(
     return annotated if loose and isinstance(value, Const) else value
 
 
-def _annotated(run: Interpreter, frame: Frame, parameter: ast.arg) -> Value:
+def _annotated(run: Run, frame: Frame, parameter: ast.arg) -> Value:
     """Return an object of the class that the annotation names: the project's, or a loss."""
     note = _named_in(parameter.annotation)
     if note is None:

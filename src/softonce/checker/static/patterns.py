@@ -11,11 +11,11 @@ from softonce.checker.static.project import Class
 from softonce.checker.static.values import UNKNOWN, Const, Instance, Sequence, Value
 
 if TYPE_CHECKING:
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 
-def fits(run: Interpreter, frame: Frame, pattern: ast.pattern, subject: Value) -> bool | None:
+def fits(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> bool | None:
     """Return whether the subject fits the pattern, or None if that is unknown."""
     if isinstance(pattern, ast.MatchAs):
         return True if pattern.pattern is None else fits(run, frame, pattern.pattern, subject)
@@ -50,9 +50,7 @@ def _is_of(subject: Value, cls: Value, *, bare: bool) -> bool | None:
     return None
 
 
-def _in_turn(
-    run: Interpreter, frame: Frame, parts: list[ast.pattern], subject: Value
-) -> bool | None:
+def _in_turn(run: Run, frame: Frame, parts: list[ast.pattern], subject: Value) -> bool | None:
     known = attributes.entries(run, subject) if isinstance(subject, Sequence) else None
     if known is None or any(isinstance(part, ast.MatchStar) for part in parts):
         return None
@@ -62,7 +60,7 @@ def _in_turn(
     return False if False in answers else None if None in answers else True
 
 
-def capture(run: Interpreter, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
+def capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
     """Bind the names of the pattern."""
     scope = run.heap.write(frame.scope)
     if isinstance(pattern, ast.MatchAs) and pattern.name is not None:

@@ -10,8 +10,8 @@ from softonce.checker.static.values import UNKNOWN, Function, Mapping, Method, P
 if TYPE_CHECKING:
     import ast
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -24,9 +24,7 @@ STARTERS = _TARGETS | _LAUNCHERS.keys() | _POOLS
 _CALLABLE = (Function, Partial, Method)
 
 
-def start(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
-) -> Value:
+def start(run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     """Call the function that a process, a launcher or a pool is given; return its handle."""
     last = name.rpartition(".")[2]
     if last in _TARGETS:
@@ -46,9 +44,8 @@ def start(
 
 
 def _call(
-    run: Interpreter, frame: Frame, function: Value, first: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, function: Value, first: Args, kwargs: Kwargs, node: ast.expr
 ) -> None:
-    from softonce.checker.static.calls import call
 
     if not isinstance(function, _CALLABLE):
         return
@@ -58,4 +55,4 @@ def _call(
     given: Kwargs = dict(named.items) if isinstance(named, Mapping) else {}
     if known is None:
         given["**"] = UNKNOWN
-    call(run, frame, function, [*first, *(known or [])], given, node)
+    run.call(frame, function, [*first, *(known or [])], given, node)

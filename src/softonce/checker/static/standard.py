@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, options, processes
-from softonce.checker.static.lattice import as_scores, int_of, join_all
+from softonce.checker.static.lattice import as_scores, int_of, join_all, truth
 from softonce.checker.static.operations import apply
 from softonce.checker.static.project import Class, Module
 from softonce.checker.static.values import (
@@ -27,8 +27,8 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.interpreter import Interpreter
 
 Args = list[Value]
 Kwargs = dict[str, Value]
@@ -38,7 +38,7 @@ _DICTS = frozenset({"OrderedDict", "defaultdict", "Munch"})
 
 
 def call_standard(
-    run: Interpreter, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
+    run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value | None:
     """Return what a function of Python itself gives; None where the name is no such function."""
     home, _, last = name.rpartition(".")
@@ -62,7 +62,7 @@ def call_standard(
     return None
 
 
-def _named_tuple(run: Interpreter, frame: Frame, args: Args) -> Value:
+def _named_tuple(run: Run, frame: Frame, args: Args) -> Value:
     """Return the class that `namedtuple("Name", "field other")` makes."""
     given = args[1] if len(args) > 1 else UNKNOWN
     if isinstance(given, Const) and isinstance(given.value, str):
@@ -82,8 +82,7 @@ def _named_tuple(run: Interpreter, frame: Frame, args: Args) -> Value:
     return Class(names[0], frame.module, definition, [External("typing.NamedTuple")])
 
 
-def _reduce(run: Interpreter, frame: Frame, args: Args, node: ast.expr) -> Value:
-    from softonce.checker.static.calls import call
+def _reduce(run: Run, frame: Frame, args: Args, node: ast.expr) -> Value:
 
     known = attributes.entries(run, args[1])
     items = known if known is not None else [attributes.entry(run, frame, args[1])]
@@ -91,11 +90,11 @@ def _reduce(run: Interpreter, frame: Frame, args: Args, node: ast.expr) -> Value
         return UNKNOWN
     result, *rest = items if len(args) < 3 else [args[2], *items]
     for item in rest[:MAX_ITEMS]:
-        result = call(run, frame, args[0], [result, item], {}, node)
+        result = run.call(frame, args[0], [result, item], {}, node)
     return result if len(rest) <= MAX_ITEMS else UNKNOWN
 
 
-def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value:
+def _import_module(run: Run, frame: Frame, names: list[object]) -> Value:
     """Return the module of a name that is written there, with its package where it is relative."""
     name, package = names[0], names[1] if len(names) > 1 else None
     if not isinstance(name, str):
@@ -111,13 +110,13 @@ def _import_module(run: Interpreter, frame: Frame, names: list[object]) -> Value
     return found
 
 
-def _super(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _super(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     if frame.self_value is None or frame.owner is None:
         return UNKNOWN
     return Super(frame.self_value, frame.owner)
 
 
-def _list(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _list(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     if not args:
         return Sequence([])
     known = attributes.entries(run, args[0])
@@ -126,12 +125,12 @@ def _list(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.
     return Sequence([attributes.entry(run, frame, args[0])], exact=False)
 
 
-def _reversed(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _reversed(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     known = attributes.entries(run, args[0]) if args else None
     return Sequence(known[::-1]) if known is not None else _list(run, frame, args, kwargs, node)
 
 
-def _dict(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _dict(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     if args and isinstance(args[0], Mapping):
         return Mapping({**args[0].items, **kwargs}, args[0].exact)
     pairs = attributes.entries(run, args[0]) if args else []
@@ -143,7 +142,7 @@ def _dict(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.
     return Mapping(items | kwargs, exact)
 
 
-def _zip(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _zip(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     known = [attributes.entries(run, arg) for arg in args]
     if args and all(items is not None for items in known):
         rows = zip(*[items or [] for items in known], strict=False)
@@ -151,7 +150,7 @@ def _zip(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.e
     return Sequence([Sequence([attributes.entry(run, frame, a) for a in args])], exact=False)
 
 
-def _enumerate(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _enumerate(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     known = attributes.entries(run, args[0]) if args else None
     if known is not None:
         return Sequence([Sequence([Const(i), item]) for i, item in enumerate(known)])
@@ -159,18 +158,17 @@ def _enumerate(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node:
     return Sequence([Sequence([UNKNOWN, item])], exact=False)
 
 
-def _map(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    from softonce.checker.static.calls import call
+def _map(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
 
     if len(args) < 2:
         return UNKNOWN
     known = attributes.entries(run, args[1])
     items = known if known is not None else [attributes.entry(run, frame, args[1])]
-    results = [call(run, frame, args[0], [item], {}, node) for item in items[:16]]
+    results = [run.call(frame, args[0], [item], {}, node) for item in items[:16]]
     return Sequence(results, exact=known is not None and len(known) <= 16)
 
 
-def _getattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _getattr(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     if len(args) > 1 and isinstance(args[1], Const) and isinstance(args[1].value, str):
         return attributes.attribute(run, frame, args[0], args[1].value, node)
     if args and isinstance(args[0], External) and args[0].name == "torchvision.models":
@@ -180,18 +178,18 @@ def _getattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: a
     return UNKNOWN
 
 
-def _setattr(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _setattr(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     if len(args) > 2 and isinstance(args[1], Const) and isinstance(args[1].value, str):
         attributes.store(run, frame, args[0], args[1].value, args[2])
     return Const(None)
 
 
-def _len(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _len(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     known = attributes.entries(run, args[0]) if args else None
     return UNKNOWN if known is None else Const(len(known))
 
 
-def _range(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _range(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     bounds = [int_of(arg) for arg in args]
     if bounds and None not in bounds and bounds[-1] != 0:
         numbers = range(*[b for b in bounds if b is not None])
@@ -200,7 +198,7 @@ def _range(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast
     return Sequence([UNKNOWN], exact=False)
 
 
-def _sum(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _sum(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     """Return the sum of a list of scores; the rows of a tensor are another matter."""
     listed = args[0] if len(args) == 1 and not kwargs else None
     item = as_scores(join_all(listed.items)) if isinstance(listed, Sequence) else UNKNOWN
@@ -209,15 +207,15 @@ def _sum(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.e
     return Total(item, len(listed.items) if listed.exact else None)
 
 
-def _number(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _number(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     return args[0] if args and int_of(args[0]) is not None else UNKNOWN
 
 
-def _globals(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _globals(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     return attributes.attribute(run, frame, frame.module, "__dict__", node)
 
 
-def _eval(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _eval(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     """Return what a dotted name means; other texts are not followed."""
     text = args[0].value if args and isinstance(args[0], Const) else None
     if not isinstance(text, str) or not all(map(str.isidentifier, text.split("."))):
@@ -229,18 +227,16 @@ def _eval(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.
     return value
 
 
-def _vars(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _vars(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     return args[0] if args and isinstance(args[0], Mapping) else UNKNOWN
 
 
-def _bool(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
-    from softonce.checker.static.expressions import truth
-
+def _bool(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     known = truth(args[0]) if args else False
     return UNKNOWN if known is None else Const(known)
 
 
-def _round(run: Interpreter, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
+def _round(run: Run, frame: Frame, args: Args, kwargs: Kwargs, node: ast.expr) -> Value:
     tensor = isinstance(args[0], Scores) and args[0].kind != Kind.OTHER if args else False
     return apply(run, frame, "round", args, kwargs, node) if tensor else UNKNOWN
 

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, patterns
-from softonce.checker.static.branches import asks_for_two, expects_an_error
+from softonce.checker.static.branches import (
+    asks_for_two,
+    expects_an_error,
+    is_option,
+    training_test,
+)
 from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
-from softonce.checker.static.expressions import evaluate, truth
+from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.imports import import_from, import_plain
-from softonce.checker.static.lattice import join
+from softonce.checker.static.lattice import join, truth
 from softonce.checker.static.operations import binary, overwritten
 from softonce.checker.static.values import (
     Const,
@@ -28,15 +33,15 @@ from softonce.checker.static.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.heap import Changes
-    from softonce.checker.static.interpreter import Interpreter
 
 MAX_UNROLLED = 24
 MAX_EAGER_LINES = 20
 
 
-def execute(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> bool:
+def execute(run: Run, frame: Frame, body: list[ast.stmt]) -> bool:
     """Run the statements in order; True where return, raise, break or continue ends the block."""
     for node in body:
         run.steps += 1
@@ -47,7 +52,7 @@ def execute(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> bool:
     return False
 
 
-def _expression(run: Interpreter, frame: Frame, node: ast.Expr) -> bool:
+def _expression(run: Run, frame: Frame, node: ast.Expr) -> bool:
     value = evaluate(run, frame, node.value)
     target = _changed_in_place(node.value)
     if target is not None and isinstance(value, Scores):
@@ -75,7 +80,7 @@ def _changed_in_place(node: ast.expr) -> str | None:
     return first.id if inplace and isinstance(first, ast.Name) else None
 
 
-def _assign(run: Interpreter, frame: Frame, node: ast.Assign) -> bool:
+def _assign(run: Run, frame: Frame, node: ast.Assign) -> bool:
     lines = (node.end_lineno or node.lineno) - node.lineno
     if lines > MAX_EAGER_LINES and frame.scope is frame.module.scope:
         value: Value = Later(lambda: evaluate(run, frame, node.value))
@@ -86,13 +91,13 @@ def _assign(run: Interpreter, frame: Frame, node: ast.Assign) -> bool:
     return False
 
 
-def _annotated(run: Interpreter, frame: Frame, node: ast.AnnAssign) -> bool:
+def _annotated(run: Run, frame: Frame, node: ast.AnnAssign) -> bool:
     if node.value is not None:
         bind(run, frame, node.target, evaluate(run, frame, node.value))
     return False
 
 
-def _augmented(run: Interpreter, frame: Frame, node: ast.AugAssign) -> bool:
+def _augmented(run: Run, frame: Frame, node: ast.AugAssign) -> bool:
     left = evaluate(run, frame, node.target)
     right = evaluate(run, frame, node.value)
     if isinstance(left, Sequence) and isinstance(right, Sequence) and isinstance(node.op, ast.Add):
@@ -103,7 +108,7 @@ def _augmented(run: Interpreter, frame: Frame, node: ast.AugAssign) -> bool:
     return False
 
 
-def bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None:
+def bind(run: Run, frame: Frame, target: ast.expr, value: Value) -> None:
     """Store a value under a target: a name, an attribute, an item, or several."""
     if isinstance(target, ast.Name):
         run.heap.write(frame.elsewhere.get(target.id, frame.scope))[target.id] = value
@@ -119,14 +124,14 @@ def bind(run: Interpreter, frame: Frame, target: ast.expr, value: Value) -> None
         _bind_item(run, frame, target, value)
 
 
-def _unpack(run: Interpreter, frame: Frame, targets: list[ast.expr], value: Value) -> None:
+def _unpack(run: Run, frame: Frame, targets: list[ast.expr], value: Value) -> None:
     starred = any(isinstance(t, ast.Starred) for t in targets)
     parts = attributes.parts(run, frame, value, len(targets), starred=starred)
     for target, part in zip(targets, parts, strict=True):
         bind(run, frame, target, part)
 
 
-def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Value) -> None:
+def _bind_item(run: Run, frame: Frame, target: ast.Subscript, value: Value) -> None:
     receiver = evaluate(run, frame, target.value)
     key = evaluate(run, frame, target.slice)
     if isinstance(receiver, Scores) and receiver.blank and isinstance(value, Scores):
@@ -139,26 +144,26 @@ def _bind_item(run: Interpreter, frame: Frame, target: ast.Subscript, value: Val
     attributes.store_item(run, frame, receiver, key, value)
 
 
-def _return(run: Interpreter, frame: Frame, node: ast.Return) -> bool:
+def _return(run: Run, frame: Frame, node: ast.Return) -> bool:
     frame.optional_returns = frame.optional_returns or frame.options > 0
     frame.returns.append(Const(None) if node.value is None else evaluate(run, frame, node.value))
     frame.leaves.append(run.heap.changes(frame.mark))
     return True
 
 
-def _leave_loop(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
+def _leave_loop(run: Run, frame: Frame, node: ast.stmt) -> bool:
     frame.exits.append(run.heap.changes(frame.loop))
     return True
 
 
-def _if(run: Interpreter, frame: Frame, node: ast.If) -> bool:
+def _if(run: Run, frame: Frame, node: ast.If) -> bool:
     if not asks_for_two(node.test):
         return _branch(run, frame, node)
     with run.reporter.deliberate():
         return _branch(run, frame, node)
 
 
-def _branch(run: Interpreter, frame: Frame, node: ast.If) -> bool:
+def _branch(run: Run, frame: Frame, node: ast.If) -> bool:
     condition = truth(evaluate(run, frame, node.test))
     mode = training_test(node.test)
     if condition is not None:
@@ -173,20 +178,8 @@ def _branch(run: Interpreter, frame: Frame, node: ast.If) -> bool:
     return _undecided(run, frame, node, mode)
 
 
-def training_test(test: ast.expr) -> int:
-    """Return 1 where the test holds in train mode, -1 where it holds in eval mode, else 0."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return -training_test(test.operand)
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return next((mode for mode in map(training_test, test.values) if mode), 0)
-    if isinstance(test, ast.Compare) and isinstance(test.comparators[0], ast.Constant):
-        sign = -1 if test.comparators[0].value is False else 1
-        return sign * training_test(test.left)
-    return 1 if isinstance(test, ast.Attribute) and test.attr == "training" else 0
-
-
 def _decided(
-    run: Interpreter, frame: Frame, branch: list[ast.stmt], skipped: list[ast.stmt], mode: int
+    run: Run, frame: Frame, branch: list[ast.stmt], skipped: list[ast.stmt], mode: int
 ) -> bool:
     before = frame.eval_only
     frame.eval_only = before or mode < 0
@@ -201,8 +194,8 @@ def _ends(body: list[ast.stmt]) -> bool:
     return isinstance(body[-1], (ast.Return, ast.Raise))
 
 
-def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
-    before, optional = frame.eval_only, run.is_option(node.test)
+def _undecided(run: Run, frame: Frame, node: ast.If, mode: int) -> bool:
+    before, optional = frame.eval_only, is_option(node.test)
     frame.branches += 1
     frame.options += optional
     ways = []
@@ -220,7 +213,7 @@ def _undecided(run: Interpreter, frame: Frame, node: ast.If, mode: int) -> bool:
     return _meet(run, ways, optional=optional)
 
 
-def _for(run: Interpreter, frame: Frame, node: ast.For) -> bool:
+def _for(run: Run, frame: Frame, node: ast.For) -> bool:
     iterated = evaluate(run, frame, node.iter)
     items = attributes.entries(run, iterated)
     if items is not None and len(items) <= MAX_UNROLLED:
@@ -237,14 +230,12 @@ def _for(run: Interpreter, frame: Frame, node: ast.For) -> bool:
     return execute(run, frame, node.orelse)
 
 
-def _while(run: Interpreter, frame: Frame, node: ast.While) -> bool:
+def _while(run: Run, frame: Frame, node: ast.While) -> bool:
     _loop(run, frame, node.body, lambda: evaluate(run, frame, node.test))
     return False
 
 
-def _loop(
-    run: Interpreter, frame: Frame, body: list[ast.stmt], start_round: Callable[[], object]
-) -> None:
+def _loop(run: Run, frame: Frame, body: list[ast.stmt], start_round: Callable[[], object]) -> None:
     """Run a body once, and once more where it changed what it starts from."""
     for _ in range(2):
         before = dict(frame.scope)
@@ -267,7 +258,7 @@ def _matters(value: Value) -> bool:
 
 
 @contextmanager
-def _round(run: Interpreter, frame: Frame, *, is_unsure: bool = False) -> Iterator[list[Changes]]:
+def _round(run: Run, frame: Frame, *, is_unsure: bool = False) -> Iterator[list[Changes]]:
     """Run one round of a loop; what `break` and `continue` leave behind is collected."""
     outer, frame.loop, frame.exits = (frame.loop, frame.exits), run.heap.open(), []
     yield frame.exits
@@ -278,7 +269,7 @@ def _round(run: Interpreter, frame: Frame, *, is_unsure: bool = False) -> Iterat
     frame.loop, frame.exits = outer
 
 
-def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
+def _with(run: Run, frame: Frame, node: ast.With) -> bool:
     if expects_an_error(node):
         run.reporter.leave_out(frame.place(node), (node.end_lineno or node.lineno) - node.lineno)
     for item in node.items:
@@ -288,7 +279,7 @@ def _with(run: Interpreter, frame: Frame, node: ast.With) -> bool:
     return execute(run, frame, node.body)
 
 
-def _entered(run: Interpreter, frame: Frame, value: Value, node: ast.expr) -> Value:
+def _entered(run: Run, frame: Frame, value: Value, node: ast.expr) -> Value:
     """Return what `with` gives to its name: what `__enter__` returns, or else the value."""
     if isinstance(value, Instance) and value.cls.find("__enter__"):
         method = attributes.attribute(run, frame, value, "__enter__", node)
@@ -296,7 +287,7 @@ def _entered(run: Interpreter, frame: Frame, value: Value, node: ast.expr) -> Va
     return value
 
 
-def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
+def _try(run: Run, frame: Frame, node: ast.Try) -> bool:
     mark = run.heap.open()
     ended = execute(run, frame, node.body) or execute(run, frame, node.orelse)
     ways = [(run.heap.undo(mark), ended)]
@@ -307,7 +298,7 @@ def _try(run: Interpreter, frame: Frame, node: ast.Try) -> bool:
     return execute(run, frame, node.finalbody) or ended
 
 
-def _way(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> tuple[Changes, bool]:
+def _way(run: Run, frame: Frame, body: list[ast.stmt]) -> tuple[Changes, bool]:
     """Run one of several bodies; return what it changes, which is undone, and whether it ends."""
     if not body:
         return {}, False
@@ -316,13 +307,13 @@ def _way(run: Interpreter, frame: Frame, body: list[ast.stmt]) -> tuple[Changes,
     return run.heap.undo(mark, forget=ended), ended
 
 
-def _meet(run: Interpreter, ways: list[tuple[Changes, bool]], *, optional: bool = False) -> bool:
+def _meet(run: Run, ways: list[tuple[Changes, bool]], *, optional: bool = False) -> bool:
     """Go on with all ways that have not ended; return whether each has."""
     run.heap.merge([changes for changes, ended in ways if not ended], optional=optional)
     return all(ended for _, ended in ways)
 
 
-def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
+def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
     subject = evaluate(run, frame, node.subject)
     ways: list[tuple[Changes, bool]] = []
     for case in node.cases:
@@ -345,19 +336,19 @@ def _match(run: Interpreter, frame: Frame, node: ast.Match) -> bool:
     return _meet(run, [*ways, ({}, False)])
 
 
-def _global(run: Interpreter, frame: Frame, node: ast.Global) -> bool:
+def _global(run: Run, frame: Frame, node: ast.Global) -> bool:
     frame.elsewhere |= dict.fromkeys(node.names, frame.module.scope)
     return False
 
 
-def _nonlocal(run: Interpreter, frame: Frame, node: ast.Nonlocal) -> bool:
+def _nonlocal(run: Run, frame: Frame, node: ast.Nonlocal) -> bool:
     for name in node.names:
         holders = (scope for scope in frame.outer if name in scope)
         frame.elsewhere[name] = next(holders, frame.scope)
     return False
 
 
-def _ends_block(run: Interpreter, frame: Frame, node: ast.stmt) -> bool:
+def _ends_block(run: Run, frame: Frame, node: ast.stmt) -> bool:
     return True
 
 
