@@ -16,8 +16,16 @@ from softonce.checker.static.lattice import (
     mark_optional,
     options_of,
 )
+from softonce.checker.static.objects import (
+    Class,
+    Function,
+    FunctionNode,
+    Instance,
+    Module,
+    Super,
+    decorator_names,
+)
 from softonce.checker.static.operations import apply, index_scores
-from softonce.checker.static.project import Class, FunctionNode, Module, decorator_names
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
@@ -25,8 +33,6 @@ from softonce.checker.static.values import (
     Choice,
     Const,
     External,
-    Function,
-    Instance,
     Later,
     Layer,
     Maker,
@@ -36,7 +42,6 @@ from softonce.checker.static.values import (
     Partial,
     Scores,
     Sequence,
-    Super,
     Value,
 )
 

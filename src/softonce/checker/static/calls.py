@@ -10,16 +10,14 @@ from softonce.checker.static import keras, libraries
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.lattice import choice, join_all, mark_optional, options_of
 from softonce.checker.static.methods import call_method
+from softonce.checker.static.objects import Class, Function, Instance
 from softonce.checker.static.operations import apply
-from softonce.checker.static.project import Class
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
     Chain,
     Choice,
     External,
-    Function,
-    Instance,
     Layer,
     Maker,
     Mapping,

@@ -13,11 +13,11 @@ from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
 from softonce.checker.rule import Severity
 from softonce.checker.static.interpreter import Interpreter
-from softonce.checker.static.project import Class, FunctionNode, Module, Project
+from softonce.checker.static.objects import Class, Function, FunctionNode, Module
+from softonce.checker.static.project import Project
 from softonce.checker.static.relevance import relevant_files
 from softonce.checker.static.reporter import Reporter
 from softonce.checker.static.sources import Source, read, walk
-from softonce.checker.static.values import Function
 
 if TYPE_CHECKING:
     import ast

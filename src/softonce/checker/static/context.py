@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.heap import Heap
     from softonce.checker.static.losses import Losses
-    from softonce.checker.static.project import Class, Module, Project
+    from softonce.checker.static.objects import Class, Function, Module
+    from softonce.checker.static.project import Project
     from softonce.checker.static.reporter import Reporter
     from softonce.checker.static.rules import Rules
-    from softonce.checker.static.values import Function, Maker, Scores, Value
+    from softonce.checker.static.values import Maker, Scores, Value
 
     Args = list[Value]
     Kwargs = dict[str, Value]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from softonce.checker.static.calls import call, is_operation
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.frame import Frame
-from softonce.checker.static.project import Class
-from softonce.checker.static.values import Function, Instance, Partial
+from softonce.checker.static.objects import Class, Function, Instance
+from softonce.checker.static.values import Partial
 
 if TYPE_CHECKING:
     from softonce.checker.static.context import Run

@@ -10,16 +10,9 @@ from softonce.checker.static.branches import is_option, training_test
 from softonce.checker.static.calls import call
 from softonce.checker.static.comparisons import compare
 from softonce.checker.static.lattice import join, mark_optional, truth
+from softonce.checker.static.objects import Function
 from softonce.checker.static.operations import binary, unary
-from softonce.checker.static.values import (
-    UNKNOWN,
-    Const,
-    External,
-    Function,
-    Mapping,
-    Sequence,
-    Value,
-)
+from softonce.checker.static.values import UNKNOWN, Const, External, Mapping, Sequence, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

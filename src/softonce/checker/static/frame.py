@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from softonce.checker.static.values import Const, External, Instance, Later, Scope, Value
+from softonce.checker.static.values import Const, External, Later, Scope, Value
 
 if TYPE_CHECKING:
     import ast
 
     from softonce.checker.findings import Place
     from softonce.checker.static.heap import Changes
-    from softonce.checker.static.project import Class, Module
+    from softonce.checker.static.objects import Class, Instance, Module
 
 
 @dataclass(slots=True, eq=False)

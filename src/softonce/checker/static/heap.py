@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from softonce.checker.static.lattice import choice, join_all, join_present, mark_optional
+from softonce.checker.static.objects import Instance
 from softonce.checker.static.values import (
     CLOCK,
     UNKNOWN,
@@ -21,7 +22,6 @@ from softonce.checker.static.values import (
     Cell,
     Chain,
     Const,
-    Instance,
     Layer,
     Mapping,
     Options,

@@ -16,22 +16,22 @@ from softonce.checker.static.frame import Frame
 from softonce.checker.static.heap import Changes, Heap
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
-from softonce.checker.static.parameters import bind_parameters
-from softonce.checker.static.project import (
-    LIBRARIES,
+from softonce.checker.static.objects import (
     Class,
+    Function,
     FunctionNode,
+    Instance,
     Module,
     decorator_names,
 )
+from softonce.checker.static.parameters import bind_parameters
+from softonce.checker.static.project import LIBRARIES
 from softonce.checker.static.rules import Rules
 from softonce.checker.static.statements import bind, execute
 from softonce.checker.static.values import (
     UNKNOWN,
     Chain,
     Const,
-    Function,
-    Instance,
     Layer,
     Maker,
     Scope,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from softonce.checker.catalog import floor_sentence
 from softonce.checker.kinds import ROWS, Kind
 from softonce.checker.static.lattice import as_scores, int_of
+from softonce.checker.static.objects import Function
 from softonce.checker.static.operations import apply, maker_of
 from softonce.checker.static.values import (
     UNKNOWN,
@@ -14,7 +15,6 @@ from softonce.checker.static.values import (
     Chain,
     Const,
     External,
-    Function,
     Layer,
     Sequence,
     Value,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from softonce.checker.kinds import NOTHING, Kind
+from softonce.checker.static.objects import Function, Instance
 from softonce.checker.static.values import (
     ANYTHING,
     UNKNOWN,
@@ -15,8 +16,6 @@ from softonce.checker.static.values import (
     Choice,
     Const,
     External,
-    Function,
-    Instance,
     Layer,
     Mapping,
     Scores,

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, keras
 from softonce.checker.static.lattice import int_of, options_of
+from softonce.checker.static.objects import Class, Instance
 from softonce.checker.static.operations import apply, maker_of
-from softonce.checker.static.project import Class
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
     Chain,
     Const,
     External,
-    Instance,
     Layer,
     Mapping,
     Scores,

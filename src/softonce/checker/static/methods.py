@@ -10,20 +10,19 @@ from softonce.checker.names import canonical
 from softonce.checker.static import options, processes
 from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
+from softonce.checker.static.objects import Instance, Super
 from softonce.checker.static.operations import apply
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
     Chain,
     Const,
-    Instance,
     Layer,
     Mapping,
     Method,
     Options,
     Scores,
     Sequence,
-    Super,
     Value,
 )
 

@@ -55,7 +55,7 @@ _FOLDED: dict[type, Any] = {
 def maker_of(frame: Frame, node: ast.expr, op: str) -> Maker:
     """Return the record of an operation at a node."""
     function, tests = frame.function, frame.tests
-    return Maker(frame.place(node), op, node, frame.module, function, frame.eval_only, tests=tests)
+    return Maker(frame.place(node), op, node, function, frame.eval_only, tests=tests)
 
 
 def apply(

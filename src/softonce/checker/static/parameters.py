@@ -10,14 +10,13 @@ from softonce.checker.names import MODULES
 from softonce.checker.static import options
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.externals import call_external
-from softonce.checker.static.project import Class
+from softonce.checker.static.objects import Class, Function
 from softonce.checker.static.values import (
     UNKNOWN,
     Backbone,
     Chain,
     Const,
     External,
-    Function,
     Maker,
     Mapping,
     Sequence,
@@ -89,7 +88,7 @@ def _default(
             return option if run.assumes_defaults else UNKNOWN
         is_first = function.owner is not None and parameter.arg == "model"
         if is_first and getattr(function.node, "name", "") == "compute_loss":
-            maker = Maker(frame.place(function.node), "backbone", None, frame.module)
+            maker = Maker(frame.place(function.node), "backbone")
             return Backbone(maker, Chain([]), "mapping")
         return annotated
     value = evaluate(run, frame, default)
@@ -133,5 +132,5 @@ def _declare(frame: Frame, parameter: ast.arg) -> None:
     note = parameter.annotation
     name = getattr(note, "attr", getattr(note, "id", ""))
     if name == "Logits" and frame.scope[parameter.arg] == UNKNOWN and note is not None:
-        maker = Maker(frame.place(note), "declared", None, frame.module)
+        maker = Maker(frame.place(note), "declared")
         frame.scope[parameter.arg] = scores(Kind.LOGITS, maker, dim=-1)

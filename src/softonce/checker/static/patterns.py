@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.static import attributes
 from softonce.checker.static.expressions import evaluate
-from softonce.checker.static.project import Class
-from softonce.checker.static.values import UNKNOWN, Const, Instance, Sequence, Value
+from softonce.checker.static.objects import Class, Instance
+from softonce.checker.static.values import UNKNOWN, Const, Sequence, Value
 
 if TYPE_CHECKING:
     from softonce.checker.static.context import Run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softonce.checker.static import attributes
-from softonce.checker.static.values import UNKNOWN, Function, Mapping, Method, Partial, Value
+from softonce.checker.static.objects import Function
+from softonce.checker.static.values import UNKNOWN, Mapping, Method, Partial, Value
 
 if TYPE_CHECKING:
     import ast

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, options, processes
 from softonce.checker.static.lattice import as_scores, int_of, join_all, truth
+from softonce.checker.static.objects import Class, Module, Super
 from softonce.checker.static.operations import apply
-from softonce.checker.static.project import Class, Module
 from softonce.checker.static.values import (
     UNKNOWN,
     Const,
@@ -19,7 +19,6 @@ from softonce.checker.static.values import (
     Partial,
     Scores,
     Sequence,
-    Super,
     Total,
     Value,
 )

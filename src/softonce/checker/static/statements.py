@@ -20,15 +20,9 @@ from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.lattice import join, truth
+from softonce.checker.static.objects import Instance
 from softonce.checker.static.operations import binary, overwritten
-from softonce.checker.static.values import (
-    Const,
-    Instance,
-    Later,
-    Scores,
-    Sequence,
-    Value,
-)
+from softonce.checker.static.values import Const, Later, Scores, Sequence, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

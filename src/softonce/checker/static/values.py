@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from softonce.checker.findings import Place
-    from softonce.checker.static.project import Class, Module
 
 CLOCK = count(1)
 State = tuple[Any, ...]
@@ -77,7 +76,6 @@ class Maker(NamedTuple):
     place: Place
     op: str
     node: ast.expr | None = None
-    module: Module | None = None
     function: ast.AST | None = None
     eval_only: bool = False
     path: tuple[Place, ...] = ()
@@ -202,17 +200,6 @@ class Later(Value):
 
 
 @dataclass(slots=True, eq=False)
-class Function(Value):
-    """A function of the project, with what it is bound to and the names around it."""
-
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-    module: Module
-    scopes: tuple[Scope, ...] = ()
-    owner: Class | None = None
-    bound: Value | None = None
-
-
-@dataclass(slots=True, eq=False)
 class Partial(Value):
     """`functools.partial`, or a method of a tensor waiting for its call."""
 
@@ -227,34 +214,6 @@ class Method(Value):
 
     receiver: Value
     name: str
-
-
-@dataclass(slots=True, eq=False)
-class Super(Value):
-    """`super()`: the classes after `owner` in the order of `instance`."""
-
-    instance: Instance
-    owner: Class
-
-
-@dataclass(slots=True, eq=False)
-class Instance(Cell):
-    """An object of a class of the project."""
-
-    cls: Class
-    attrs: dict[str, Value] = field(default_factory=dict)
-    training: bool | None = True
-    base: Value | None = None
-    filled: set[str] = field(default_factory=set)
-
-    def state(self) -> State:
-        """Return the attributes, the mode, and what the base holds."""
-        return self.version, dict(self.attrs), self.training, self.base, frozenset(self.filled)
-
-    def restore(self, state: State) -> None:
-        """Hold what that state has."""
-        self.version, attrs, self.training, self.base, filled = state
-        self.attrs, self.filled = dict(attrs), set(filled)
 
 
 @dataclass(slots=True, eq=False)
