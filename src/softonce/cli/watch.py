@@ -12,7 +12,7 @@ def watch(config: WatchConfig) -> int:
     when it becomes certain, and in the report at the end, whichever end the script takes; child
     processes are watched too. The exit status is the script's.
     """
-    from softonce.checker.runtime.command import WatchOptions, watch_program
+    from softonce.checker.watched_program import WatchOptions, watch_program
 
     options = WatchOptions(config.steps, config.every, config.fail, config.json)
     return watch_program(str(config.script), config.arguments, options, is_module=config.module)

@@ -3,15 +3,19 @@
 The algorithm is abstract interpretation, in the order of `check._analyse`:
 
 1. `sources` and `relevance` find the files worth parsing: those that mention a loss or a softmax,
-   and their importers. `project` turns them into modules and says which file an import means.
+   and what leads to a loss by the names that it imports. `project` turns them into modules
+   (`objects`) and says which file an import means.
 2. Each file's top level is run (`interpreter.start`): `statements` and `expressions` on `values`
    that stand for all that is possible. A tensor is `Scores`: a set of kinds (`kinds.Kind`), and
    the place that made each. `operations` applies the table `kinds.ROWS`; `lattice` joins what two
    ways leave.
 3. What nobody was seen to call is entered with unknown arguments: first with the defaults of the
-   program's options, then (`_take_other_choices`) with options that somebody sets.
+   program's options, then (`_take_other_choices`), if it reads any, with those that somebody sets.
 4. Statements that still have not been run are entered once more; there only what is sure is
    reported.
+
+To evaluate is to call is to execute: that recursion goes through `context.Run`, which every
+function is given, and the files import each other in no circle.
 
 Three things make that quick and quiet:
 
