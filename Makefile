@@ -59,11 +59,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchvision==0.28.0 timm
 	touch $(READY)
 
-# torchvision is of a torch, and triton of a torch's GPU build: the pins of these three would not fit.
+# torchvision and sympy are of a torch, and triton of a torch's GPU build: these pins would not fit.
 $(COMPAT)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(COMPAT)
-	grep -vE '^(torch|torchvision|triton)==' constraints.txt > $(COMPAT)/constraints.txt
-	$(COMPAT)/bin/python -m pip install --quiet --constraint $(COMPAT)/constraints.txt torch==$(TORCH) torchvision==$(TORCHVISION) --editable ".[dev]"
+	grep -vE '^(torch|torchvision|triton|sympy)==' constraints.txt > $(COMPAT)/constraints.txt
+	$(COMPAT)/bin/python -m pip install --quiet --constraint $(COMPAT)/constraints.txt torch==$(TORCH) torchvision==$(TORCHVISION) --editable ".[compat]"
 	$(COMPAT)/bin/python -m pip install --quiet --constraint $(COMPAT)/constraints.txt --no-deps timm
 	touch $(COMPAT)/.ready
 
