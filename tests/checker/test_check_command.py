@@ -148,7 +148,8 @@ def test_a_notebook_is_read(project, capsys) -> None:
     # Cells of code are counted, and the lines of a cell from 1.
     assert out.startswith("train.ipynb:cell 3:6: error SO101")
     assert "went through softmax at cell 3, line 5." in out
-    assert "\n    train.ipynb, cell 3\n" not in out
+    begins = DOUBLE.splitlines()[0]
+    assert f"\n    train.ipynb, cell 3, which begins `{begins}`\n" in out
     assert "\n    5 |     probs = F.softmax(net(x), dim=1)\n    6 |     return" in out
     assert "cell 3, line 6: " in run("check", ".", "--format", "github", capsys=capsys)[1]
 

@@ -193,19 +193,27 @@ def _excerpts(group: Sequence[Finding], read_line: ReadLine, style: Style) -> li
     shown = {(p.path, p.cell, p.line): p for way in ways for p in way if p is not None and p.line}
     width = max((len(str(p.line)) for p in shown.values()), default=1)
     home = (group[0].place.path, group[0].place.cell)
-    named = home if {key[:2] for key in shown} == {home} else ("", 0)
+    named = home if {key[:2] for key in shown} == {home} and not home[1] else ("", 0)
     losses = {(f.place.path, f.place.cell, f.place.line) for f in group}
     lines = []
     for key, place in shown.items():
         if (place.path, place.cell) != named:
             named = (place.path, place.cell)
-            lines.append(f"    {place.path}" + (f", cell {place.cell}" if place.cell else ""))
+            lines.append(f"    {place.path}{_cell(place, read_line)}")
         text = read_line(place).rstrip()
         lines.append(f"    {place.line:>{width}} | {text}")
         if style.carets and key in losses and text:
             caret = style.severity(group[0].severity.value, "^")
             lines.append(f"    {'':>{width}} | {_indent(text, place.column)}{caret}")
     return lines
+
+
+def _cell(place: Place, read_line: ReadLine) -> str:
+    """Return which cell it is: tools count cells in different ways, and its first line is one."""
+    above = (read_line(place._replace(line=line)).strip() for line in range(1, place.line))
+    first = next((text for text in above if text not in ("", "pass")), "")  # a magic is `pass`
+    begins = f", which begins `{first}`" if first else ""
+    return f", cell {place.cell}{begins}" if place.cell else ""
 
 
 def _indent(text: str, column: int) -> str:
