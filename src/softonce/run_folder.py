@@ -82,7 +82,7 @@ class RunFolder:
 
     @property
     def doubles(self) -> Path:
-        """Identical files in two classes, or in train and another split; absent without any."""
+        """Pictures that are there twice; absent without any."""
         return self.path / "doubles.csv"
 
     @property

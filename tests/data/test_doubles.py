@@ -22,16 +22,18 @@ def read(data: Path, exclude: Path | None = None) -> Splits:
 def test_each_kind_is_called_what_it_is(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     train, val = photos / "train", photos / "val"
     ants, bees = sorted((train / "ants").iterdir()), sorted((train / "bees").iterdir())
-    shutil.copy(ants[0], train / "ants" / "copy.jpg")  # does no harm
+    shutil.copy(ants[0], train / "ants" / "copy.jpg")
     shutil.copy(ants[1], val / "ants" / "leak.jpg")
     shutil.copy(ants[2], train / "bees" / "conflict.jpg")
     shutil.copy(bees[3], val / "ants" / "both.jpg")
     shutil.copy(val / "bees" / "00.jpg", val / "ants" / "inside.jpg")
-    doubles = read(photos).doubles
+    with caplog.at_level(logging.INFO, "softonce"):
+        doubles = read(photos).doubles
     found = {Path(double.other_path).name: double for double in doubles}
-    assert set(found) == {"leak.jpg", "conflict.jpg", "both.jpg", "00.jpg"}
+    assert set(found) == {"copy.jpg", "leak.jpg", "conflict.jpg", "both.jpg", "00.jpg"}
     kinds = {name: (double.is_conflict, double.is_leak) for name, double in found.items()}
     assert kinds == {
+        "copy.jpg": (False, False),
         "leak.jpg": (False, True),
         "conflict.jpg": (True, False),
         "both.jpg": (True, True),
@@ -40,6 +42,7 @@ def test_each_kind_is_called_what_it_is(photos: Path, caplog: pytest.LogCaptureF
     assert (found["both.jpg"].label, found["both.jpg"].other_label) == ("bees", "ants")
     assert "3 pictures in two classes, so that a label is wrong, the first: " in caplog.text
     assert "1 file of another split found in train too" in caplog.text
+    assert "1 picture twice in one class of one split" in caplog.text
 
 
 def test_every_copy_is_paired_with_the_first(photos: Path) -> None:

@@ -135,8 +135,9 @@ def test_twins_across_splits_and_classes_are_named(tmp_path: Path, size: int) ->
     Image.open(train / "a" / "16.png").save(val / "a" / "leak.jpg", quality=80)
     Image.open(train / "b" / "17.png").save(train / "a" / "conflict.webp", quality=85)
     Image.open(train / "b" / "19.png").save(train / "b" / "harmless.jpg", quality=85)
-    found = sorted(twins(), key=lambda twin: twin[1])
+    found = sorted(twins(), key=lambda twin: (twin[1], not twin[2]))
     assert found == [
         ({"16.png", "leak.jpg"}, False, True),
+        ({"19.png", "harmless.jpg"}, False, False),
         ({"17.png", "conflict.webp"}, True, False),
     ]

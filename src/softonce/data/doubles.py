@@ -1,4 +1,4 @@
-"""The same picture twice: in two classes, or in train and in what judges it.
+"""The same picture twice: in two classes, in train and in what judges it, or where it does no harm.
 
 Files of the same bytes are found by their digests; re-encoded and resized copies by how they look,
 and each of these is compared as a picture before it is called a copy.
@@ -10,10 +10,12 @@ import csv
 import io
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from softonce.console import LOG
 from softonce.data.images import shown
 from softonce.data.likeness import are_copies, find_alike
 from softonce.errors import ImageError
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from softonce.data.scan import Scan
+
+
+MAX_CANDIDATES = 50_000
+"""More pairs are not compared as pictures: at a millisecond a picture they take two minutes."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,7 @@ class Double:
 
 
 def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
-    """Return the pairs of files of the same bytes that are in two classes, or in train and another.
-
-    Of many copies each is paired with the first; copies in one class of one split do no harm.
+    """Return the pairs of files of the same bytes; of many copies each is paired with the first.
 
     Args:
         parts: the splits by name, train first.
@@ -77,11 +81,11 @@ def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
     for same in places.values():
         first, *others = (_describe(parts, split, index) for split, index in same)
         found += [Double(*first, *other) for other in others]
-    return [double for double in found if double.is_conflict or double.is_leak]
+    return found
 
 
 def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
-    """Return the pairs of re-encoded or resized pictures in two classes, or in train and another.
+    """Return the pairs of pictures of which one is re-encoded or resized.
 
     Args:
         parts: the splits by name, train first.
@@ -89,18 +93,22 @@ def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
     places = [(split, index) for split, part in parts.items() for index in range(len(part))]
     digests = np.concatenate([part.digests for part in parts.values()])
     looks = np.concatenate([part.looks for part in parts.values()])
-    found = []
-    for one, other in sorted(find_alike(looks)):
-        double = Double(
-            *_describe(parts, *places[one]), *_describe(parts, *places[other]), is_identical=False
+    candidates = list(islice(find_alike(looks), MAX_CANDIDATES + 1))
+    if len(candidates) > MAX_CANDIDATES:
+        LOG.warning(
+            "more than %d pairs of pictures look alike, as the frames of a film do: only %d are "
+            "compared; --group-col keeps what belongs together on one side of a split",
+            MAX_CANDIDATES,
+            MAX_CANDIDATES,
         )
-        if not (double.is_conflict or double.is_leak):
-            continue
+    found = []
+    for one, other in sorted(candidates[:MAX_CANDIDATES]):
         if (digests[one] == digests[other]).all():
             continue  # found by their bytes
         own, its = _open(parts, *places[one]), _open(parts, *places[other])
         if own is not None and its is not None and are_copies(own, its):
-            found.append(double)
+            first, second = (_describe(parts, *places[row]) for row in (one, other))
+            found.append(Double(*first, *second, is_identical=False))
     return found
 
 
@@ -131,7 +139,13 @@ def to_csv(doubles: Sequence[Double]) -> str:
 
 def _rows(doubles: Sequence[Double]) -> Iterator[tuple[str, ...]]:
     for double in doubles:
-        fault = "in two classes" if double.is_conflict else "in train and another split"
+        fault = (
+            "in two classes"
+            if double.is_conflict
+            else "in train and another split"
+            if double.is_leak
+            else "twice"
+        )
         copy = "identical" if double.is_identical else "re-encoded or resized"
         ends = (
             (double.path, double.label, double.split),

@@ -69,7 +69,7 @@ class Splits:
         train: to learn from.
         val: to choose the best epoch by, and to fit the temperature on.
         test: to measure once, at the end; None if DATA has none.
-        doubles: pairs of identical files in two classes, or in train and another split.
+        doubles: pairs of files of the same picture.
     """
 
     listed: Listed
@@ -192,6 +192,7 @@ def read_splits(
 
 
 def _warn_of_doubles(doubles: Sequence[Double]) -> None:
+    """Warn of copies that do harm; others are noted, since they weigh a picture twice."""
     if conflicts := [double for double in doubles if double.is_conflict]:
         first = conflicts[0]
         LOG.warning(
@@ -210,6 +211,8 @@ def _warn_of_doubles(doubles: Sequence[Double]) -> None:
             leaks[0].path,
             leaks[0].other_path,
         )
+    if num := sum(not (double.is_conflict or double.is_leak) for double in doubles):
+        LOG.info("%s twice in one class of one split", format_count(num, "picture"))
 
 
 def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:

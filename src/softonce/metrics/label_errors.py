@@ -1,9 +1,12 @@
-"""Labels that are probably wrong, by confident learning.
+"""Labels that are probably wrong, by confident learning and Bayes' rule.
 
 A label is suspected if the network finds another class more probable, and is as sure of that one as
-it is, on average, of the pictures that bear it. The average of each class is its own threshold,
-so that neither a class that the network finds hard nor one that it is too sure of floods the list.
-The network must not have learned the pictures: it would have learned the wrong labels, too.
+it is, on average, of the pictures that bear it. Each class has the average of its own as threshold,
+so that one that the network finds hard does not flood the list. That alone names most mistakes of a
+mediocre network, too; so the other class must also be so much more probable that a wrong label is
+the likelier explanation, if one label in fifty is wrong and each other class as likely to be taken
+for it. That needs calibrated probabilities, and a network that has not learned the pictures: it
+would have learned the wrong labels, too.
 
 Source:
     Northcutt, Jiang, Chuang 2021: Confident Learning: Estimating Uncertainty in Dataset Labels
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROWS_AT_ONCE = 4096
+_SHARE_OF_WRONG = 0.02
+"""Assumed before looking. In benchmarks/planted_faults.py, where 0.01 is true, one innocent picture
+of 2,000 is named, and 231 without this rule (at a temperature of 1)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.
         ArgumentError: if target does not fit the logits.
 
     Example:
-        >>> logits = torch.tensor([[4.0, 0.0]] * 9 + [[0.0, 4.0]] * 9)
+        >>> logits = torch.tensor([[9.0, 0.0]] * 9 + [[0.0, 9.0]] * 9)
         >>> target = torch.tensor([0] * 8 + [1] * 10)
         >>> find_label_errors(logits, target).rows.tolist()
         [8]
@@ -76,7 +82,8 @@ def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.
         strict=True,
     )
     prob_suggested, classes = torch.cat(best), torch.cat(suggested)
-    rows = (prob_suggested > own).nonzero()[:, 0]
+    odds_of_right = (1 - _SHARE_OF_WRONG) / _SHARE_OF_WRONG * (num_classes - 1)
+    rows = (prob_suggested > odds_of_right * own).nonzero()[:, 0]
     order = (own - prob_suggested)[rows].argsort(stable=True)
     rows = rows[order]
     return LabelErrors(rows, classes[rows], own[rows], prob_suggested[rows])

@@ -102,7 +102,7 @@ class Report:
         about_light: a sentence on how the mistakes are lit, or why they are not.
         confused: the most confused pairs of classes, if they are shown.
         bad_files: records with `path` and `reason`.
-        doubles: identical files in two classes, or in train and another split.
+        doubles: pictures that are there twice.
         suspects: images whose labels are probably wrong.
         notes: sentences that the reader should know.
         config_toml: the resolved configuration.
