@@ -137,6 +137,39 @@ def test_many_logits_do_not_depend_on_the_processes_or_on_the_blocks(data: Path)
     assert top1[0] == top1[1]
 
 
+OWN = """
+from torch import nn
+
+def own(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.GroupNorm(2, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(8, num_classes),
+    )
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [["--shard-head"], ["--freeze", "backbone", "--augment", "none"], ["--probe"]],
+    ids=" ".join,
+)
+def test_an_own_network_does_not_depend_on_the_processes(
+    data: Path, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "nets.py").write_text(OWN)
+    model, found = f"{tmp_path / 'nets.py'}:own", []
+    common = ["train", str(data), "--model", model, "--size", "16", "--workers", "0", "--no-amp"]
+    if flags != ["--probe"]:
+        common += ["--epochs", "2", "--batch-size", "9", "--lr", "0.05"]
+    for num in (1, 2):
+        own = [flag for flag in flags if num == 2 or flag != "--shard-head"]
+        done = torchrun(num, "run", *common, *own, "--output", tmp_path / str(num))
+        assert done.returncode == 0, done.stderr
+        found.append(whole(tmp_path / str(num)))
+    assert ((found[0] - found[1]).norm() / found[0].norm()).item() < 1e-4
+
+
 # Two epochs: the weights differ by 6e-9 then. In a third a rounding may turn a ReLU's sign, and the
 # same difference is 1e-8 or 4e-5, by luck and not by what is tested.
 SHARDED = {

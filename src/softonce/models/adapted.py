@@ -90,6 +90,7 @@ class AdaptedNetwork(Network):
         side = preprocessing.size
         found = probe(body, num_classes, (in_channels, side, side))
         self.num_classes, self.in_channels = found.logits.shape[1], in_channels
+        self._num_outputs: int | None = self.num_classes
         self.heads = heads or found.heads
         self._ends_in_head = found.ends_in_head and len(self.heads) == 1
         self.num_side_outputs = found.num_others
@@ -121,11 +122,14 @@ class AdaptedNetwork(Network):
 
     def forward(self, images: Images) -> Logits:
         """Return the logits: unnormalised, one row of `num_classes` values an image."""
-        return logits_in(self.body(images), self.num_classes)
+        return logits_in(self.body(images), self._num_outputs)
 
     def with_head(self, head: nn.Module) -> Self:
         """Return this network, whose layers it shares, with another head."""
-        return replace_submodule(self, f"{_BODY}{self.heads[0]}", head)
+        other = replace_submodule(self, f"{_BODY}{self.heads[0]}", head)
+        if isinstance(head, nn.Identity):  # it gives features, however many
+            other._num_outputs = None  # noqa: SLF001 - a copy of ours
+        return other
 
     def forward_features(self, images: Images) -> Features:
         """Return what goes into the head, one row an image; of maps the mean over their places."""

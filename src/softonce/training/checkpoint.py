@@ -140,12 +140,15 @@ def _sharded_heads(state: State, names: Iterable[str]) -> dict[str, ShardedLinea
     """Return the head of each tensor of which this process holds the rows of its classes alone."""
     modules = {"model": state.model, "average": state.average}
     heads = {
-        f"{prefix}.{place}.{name}": (head, parameter)
+        f"{prefix}.{name}": (head, parameter)
         for prefix, module in modules.items()
         if module is not None
-        for place, head in module.named_modules()
+        # By identity: an adapted network's state dict has other names than its modules.
+        for name, value in module.state_dict(keep_vars=True).items()
+        for head in module.modules()
         if isinstance(head, ShardedLinear)
-        for name, parameter in head.named_parameters()
+        for parameter in head.parameters()
+        if parameter is value
     }
     if not heads:
         return {}

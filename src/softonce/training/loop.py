@@ -25,6 +25,7 @@ from softonce.distributed import (
 from softonce.errors import TrainingError
 from softonce.evaluation import collect_logits
 from softonce.metrics import figures, score_rows
+from softonce.training.features import FeatureHead
 from softonce.training.first_batch import write_first_batch
 from softonce.training.job import Saver, check_finite
 from softonce.training.probe import STRENGTHS
@@ -121,9 +122,8 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> d
 
 def _fit_head(job: Job, probe: Probe) -> dict[str, float]:
     """Fit the head for the next strength; return what the row of train says."""
-    head = job.step.model.get_submodule("fc")
-    assert isinstance(head, nn.Linear)  # noqa: S101 - that of a `FeatureHead`
-    trained = probe.fit_(head, job.state.progress.epoch)
+    assert isinstance(job.state.model, FeatureHead)  # noqa: S101 - see `build_job`
+    trained = probe.fit_(job.state.model.fc, job.state.progress.epoch)
     job.state.progress.step += 1
     job.state.sums[:] = torch.tensor([trained["loss"], trained["top1"], 1.0])
     return trained
