@@ -62,12 +62,6 @@ class EvaluateConfig:
         Literal["train", "val", "test", "all"] | None, Parameter(group=DATA, negative=())
     ] = None
     """Part of DATA to measure. [default: test if it exists, else val]"""
-    path_col: Column = None
-    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
-    label_col: Column = None
-    """Column of a table that has the labels. [default: label, class, category, ...]"""
-    split_col: Column = None
-    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
     size: Size = None
     """Side of the network's square input, in pixels. [default: the weights' own]"""
     resize: Resize = None
@@ -76,6 +70,12 @@ class EvaluateConfig:
     """Mean per channel, in [0, 1]."""
     std: Numbers = None
     """Standard deviation per channel."""
+    path_col: Column = None
+    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
+    label_col: Column = None
+    """Column of a table that has the labels. [default: label, class, category, ...]"""
+    split_col: Column = None
+    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
     max_pixels: MaxPixels = MAX_PIXELS
     """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01

@@ -103,20 +103,6 @@ class TrainConfig:
     folds: Annotated[int | None, Parameter(group=RUN, negative=())] = None
     """Train K runs, each with another K-th of DATA as val, and one on all of it; report the figures
     of every image by the run that did not learn it."""
-    path_col: Column = None
-    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
-    label_col: Column = None
-    """Column of a table that has the labels. [default: label, class, category, ...]"""
-    split_col: Column = None
-    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
-    group_col: Column = None
-    """Column of a table that tells which images belong together, as a patient's: no group has
-    images in both train and the val that is split off."""
-    class_order: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
-    """Text file with the names of the classes, one a line, in the order of their indices. [default:
-    sorted, whole numbers by value]"""
-    exclude: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
-    """Files to leave out: a text file with a path a line, or a table such as RUN/doubles.csv."""
     size: Size = None
     """Side of the network's square input, in pixels. [default: the model's own]"""
     resize: Resize = None
@@ -136,6 +122,20 @@ class TrainConfig:
     """Mean per channel, in [0, 1]. [default: ImageNet's, or the weights' own]"""
     std: Numbers = None
     """Standard deviation per channel. [default: ImageNet's, or the weights' own]"""
+    path_col: Column = None
+    """Column of a table that has the paths. [default: found by its name: path, filename, ...]"""
+    label_col: Column = None
+    """Column of a table that has the labels. [default: label, class, category, ...]"""
+    split_col: Column = None
+    """Column of a table that tells train from val and test. [default: split, is_valid, ...]"""
+    group_col: Column = None
+    """Column of a table that tells which images belong together, as a patient's: no group has
+    images in both train and the val that is split off."""
+    class_order: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
+    """Text file with the names of the classes, one a line, in the order of their indices. [default:
+    sorted, whole numbers by value]"""
+    exclude: Annotated[Path | None, Parameter(group=DATA, negative=())] = None
+    """Files to leave out: a text file with a path a line, or a table such as RUN/doubles.csv."""
     max_pixels: MaxPixels = MAX_PIXELS
     """Pictures of more pixels are left out: a small file may claim to be one of any size."""
     max_bad_fraction: Annotated[float, Parameter(group=DATA)] = 0.01

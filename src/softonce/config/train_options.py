@@ -24,12 +24,6 @@ class TrainOptions(TypedDict, total=False):
     val_fraction: float
     val_fold: str | None
     folds: int | None
-    path_col: str | None
-    label_col: str | None
-    split_col: str | None
-    group_col: str | None
-    class_order: Path | str | None
-    exclude: Path | str | None
     size: int | None
     resize: int | None
     train_size: int | None
@@ -38,6 +32,12 @@ class TrainOptions(TypedDict, total=False):
     mode: Mode
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    path_col: str | None
+    label_col: str | None
+    split_col: str | None
+    group_col: str | None
+    class_order: Path | str | None
+    exclude: Path | str | None
     max_pixels: int
     max_bad_fraction: float
     cache: bool
