@@ -18,6 +18,7 @@ from softonce.cli.app import main
 from softonce.errors import ArgumentError, ConfigError
 from softonce.models import create_model
 from softonce.models.adapted import AdaptedNetwork
+from softonce.training import head_loss
 from softonce.training.layers import layers_of
 from softonce.training.optim import parameter_groups
 
@@ -118,6 +119,35 @@ def test_every_architecture_trains_resumes_and_exports_with_parity(
         # SqueezeNet's end in a ReLU.
         assert outputs["logits"] in (Kind.LOGITS, Kind.NONNEG)
         assert outputs["probs"] == Kind.P
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hf", "timm:test_convnext"])
+def test_the_other_formats_and_the_report_know_it_too(
+    name: str, photos: Path, tmp_path: Path
+) -> None:
+    made = trained(name, 32, photos, tmp_path, head_epochs=0)
+    assert made.classifier.metadata.arch in made.report.read_text()
+    for to, precision in (("openvino", "fp32"), ("onnx", "int8")):
+        file = tmp_path / precision / f"model{'.xml' if to == 'openvino' else '.onnx'}"
+        file.parent.mkdir()
+        exported = made.classifier.export(to, file, precision=precision, data=photos, force=True)
+        assert softonce.evaluate(exported.file, photos).figures.n == 15
+        assert exported.parity.agreement > 0.6  # of a network that has hardly learned, in int8
+    assert softonce.Classifier.load(tmp_path / "fp32/model.xml").predict(photos / "val").rows
+
+
+@pytest.mark.slow
+def test_a_network_with_many_logits_learns_alike(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+    for name in ("plain", "blocks"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(head_loss, "MANY_LOGITS", 1 if name == "blocks" else 2**20)
+        made = trained("hf", 32, photos, tmp_path / name, epochs=2)
+        losses.append([row["loss"] for row in made.history if row["split"] == "train"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 # what training asks of a network
