@@ -203,9 +203,9 @@ def test_figures_over_classes_are_those_of_scikit_learn(case) -> None:
 
 def areas(logits: Tensor, target: Tensor, temperature: float) -> list[float]:
     """scikit-learn's area of every class that has both samples and others."""
-    probs = inference.probs(logits, temperature=temperature)
+    scores = inference.log_probs(logits.double(), temperature=temperature).round(decimals=10)
     kinds = [index for index in range(logits.shape[1]) if 0 < (target == index).sum() < len(target)]
-    return [roc_auc_score(target == index, probs[:, index]) for index in kinds]
+    return [roc_auc_score(target == index, scores[:, index]) for index in kinds]
 
 
 @quick
@@ -219,6 +219,15 @@ def test_auc_is_that_of_scikit_learn_ties_included(case, temperature: float, rou
         assert found == pytest.approx(np.mean(expected), abs=1e-9)
     else:
         assert found is None
+
+
+def test_the_same_scores_in_another_order_are_ties() -> None:
+    rows = torch.tensor([0.1, 0.7, -3.3, 11.9, 5.2, 0.3])
+    logits = torch.stack([torch.cat([rows.roll(shift), torch.ones(1)]) for shift in range(6)])
+    target = torch.tensor([6, 6, 6, 0, 0, 0])
+    others = areas(logits, target, 1.0)
+    assert one_vs_rest_auc(logits, target) == pytest.approx(np.mean(others))
+    assert others[-1] == 0.5
 
 
 def test_auc_of_all_classes_is_the_unweighted_one_against_rest() -> None:

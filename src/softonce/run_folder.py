@@ -194,7 +194,7 @@ class RunFolder:
         results = (
             self.metrics, self.artefact, self.last, self.report, self.train_batch, self.lr_find,
             self.profile, self.bad_batch, *self.states(),
-            self.doubles, *self.checkpoints.glob(self.backbone.name),
+            self.doubles, self.suspects, *self.checkpoints.glob(self.backbone.name),
         )  # fmt: skip
         try:
             for path in results:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from softonce.shapes import ClassIndex, Logits
 
+_DECIMALS = 10  # of log-probabilities, of whose float64 sums 12 or more are right
+
 MAX_RANKED_CLASSES = 1000
 """Each class sorts all samples: of more classes that would take minutes, and say little."""
 
@@ -50,8 +52,10 @@ def one_vs_rest_auc(
     check_target(logits, target)
     if logits.shape[1] > MAX_RANKED_CLASSES:
         return None
-    # Logarithms keep apart what rounds to a probability of 0.
+    # Logarithms keep apart what rounds to a probability of 0. Rows of the same scores in another
+    # order have the same probabilities but for the last bits of a sum, and are ties.
     scores = inference.log_probs(logits.detach().cpu().double(), temperature=temperature)
+    scores = scores.round(decimals=_DECIMALS)
     target = target.cpu()
     areas = [
         _area(scores[:, index].contiguous(), target == index)
