@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from softonce import TrainConfig
 from softonce.preprocessing import Preprocessing
@@ -43,3 +46,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 def weights(run: Path) -> list[bytes]:
     return [(run / name).read_bytes() for name in WEIGHTS]
+
+
+def marked(name: str, slow: Collection[str]) -> Any:
+    """Return a parameter of a test, marked slow if it is one of these."""
+    return pytest.param(name, marks=pytest.mark.slow if name in slow else ())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.runs import rows, small, weights
+from training.runs import marked, rows, small, weights
 
 from softonce import EvaluateConfig, TrainConfig, evaluate, train
 from softonce.config.toml import from_toml
@@ -54,6 +54,10 @@ VARIANTS = {
 }
 
 
+PROOFS = ("average", "everything in memory")
+"""Variants that only `make prove` runs."""
+
+
 class Killed(BaseException):
     """Nothing in the product catches it, as nothing can catch SIGKILL."""
 
@@ -88,7 +92,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("_saved_at_every_step")
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [marked(name, PROOFS) for name in VARIANTS])
 def test_a_run_killed_three_times_ends_with_the_same_bits(
     name: str, photos: Path, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
 ) -> None:
