@@ -97,7 +97,7 @@ def few(tmp_path_factory: pytest.TempPathFactory, make_photos) -> Path:
     return root
 
 
-@settings(LEAN, max_examples=8)
+@settings(LEAN, max_examples=4)
 @given(options=CONFIGURATIONS)
 def test_some_configurations_train_or_say_why_not(options: dict[str, Any], few: Path) -> None:
     check(options, few)

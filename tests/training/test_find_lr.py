@@ -88,7 +88,8 @@ def test_too_few_images_keep_the_default_and_it_is_said_why(
     assert rows(tmp_path / "run") == rows(tmp_path / "default")
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_found_in_enough_images_is_within_a_factor_of_the_default(
     seed: int, digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

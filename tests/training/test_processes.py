@@ -187,6 +187,7 @@ def sharded(data: Path) -> Path:
     return data / "sharded"
 
 
+@pytest.mark.slow
 def test_a_shared_head_makes_the_run_of_a_whole_one(data: Path, sharded: Path) -> None:
     done = torchrun(1, "run", *asked(data, data / "unsharded", **SHARDED))
     assert done.returncode == 0, done.stderr
@@ -302,7 +303,10 @@ def test_the_mean_over_class_weights_is_global_and_an_error_is_raised_in_all(
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("run", "expected a folder of images at"), ("unreadable", "gone; it was readable before")],
+    [
+        pytest.param("run", "expected a folder of images at", marks=pytest.mark.slow),
+        ("unreadable", "gone; it was readable before"),
+    ],
 )
 def test_a_users_error_is_said_once_and_ends_all(
     data: Path, tmp_path: Path, how: str, message: str
@@ -314,6 +318,7 @@ def test_a_users_error_is_said_once_and_ends_all(
     assert done.stderr.count("exitcode  : 2") == 2, done.stderr
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_a_run_where_it_was(data: Path, tmp_path: Path, pair: Path) -> None:
     arguments = asked(data, tmp_path / "run", **{"checkpoint-seconds": 0})
     done = torchrun(2, "killed_once", *arguments, options=("--max-restarts=1",))

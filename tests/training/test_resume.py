@@ -54,7 +54,7 @@ VARIANTS = {
 }
 
 
-PROOFS = ("average", "everything in memory")
+PROOFS = ("average", "everything in memory", "everything from files")
 """Variants that only `make prove` runs."""
 
 

@@ -157,7 +157,7 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         set(),
     ),
 }  # fmt: skip
-QUICK = ("own hook", "moves away", "skips the end")
+QUICK = ("moves away",)
 """The others take as long together as all of the other tests of this folder."""
 
 
