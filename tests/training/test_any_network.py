@@ -61,8 +61,10 @@ ALL = {
 def spelled(name: str, folder: Path) -> str:
     """Return the spelling of a network, whose file or folder is made where it needs one."""
     if name == "own":
-        (folder / "nets.py").write_text(OWN)
-        return f"{folder / 'nets.py'}:Own"
+        # Of a name of its own: of two files of one name that are loaded, neither is chosen.
+        file = folder / f"{folder.name}.py"
+        file.write_text(OWN)
+        return f"{file}:Own"
     if name == "hf":
         config = transformers.ViTConfig(
             hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
