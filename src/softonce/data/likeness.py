@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from softonce.data.bands import Picture
 
+    _Indices = npt.NDArray[np.int64]
+
 HASH_BYTES = 8
 
 MAX_BITS = 4
@@ -50,8 +52,6 @@ _MAX_DIFFERENCE = 7.0
 13, and no two of 1,797 handwritten digits below 10."""
 _MIN_CONTRAST = 4.0  # of 255: flat pictures are all alike, and copies of nothing
 
-_NUM_BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
-
 
 def look_of(image: Picture) -> bytes:
     """Return the difference hash of a decoded picture, 8 bytes; zeros if it has no colours."""
@@ -69,28 +69,40 @@ def find_alike(looks: npt.NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """
     known = np.flatnonzero(looks.any(axis=1))
     bits = np.unpackbits(looks[known], axis=1)
-    words = np.ascontiguousarray(looks).view(np.uint16)
+    words = np.ascontiguousarray(looks[known]).view(np.uint64)[:, 0]
     seen: set[tuple[int, int]] = set()
     for columns in np.array_split(np.arange(64), _NUM_BANDS):
         band = bits[:, columns] @ (1 << np.arange(len(columns)))
-        order = np.argsort(band, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(band[order]) != 0, True])
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            if 1 < end - start <= _MAX_SHARED:
-                yield from _near(words, known[order[start:end]], seen)
+        for one, other in _pairs_of_equal(band):
+            near = _count_bits(words[one] ^ words[other]) <= MAX_BITS
+            for pair in zip(known[one[near]].tolist(), known[other[near]].tolist(), strict=True):
+                if pair not in seen:
+                    seen.add(pair)
+                    yield pair
 
 
-def _near(
-    words: npt.NDArray[np.uint16], rows: npt.NDArray[np.int64], seen: set[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    for place, row in enumerate(rows[:-1].tolist()):
-        others = rows[place + 1 :]
-        distance = _NUM_BITS[words[others] ^ words[row]].sum(axis=1)
-        for other in others[distance <= MAX_BITS].tolist():
-            pair = (min(row, other), max(row, other))
-            if pair not in seen:
-                seen.add(pair)
-                yield pair
+def _count_bits(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the number of ones in each word: sums of 2, 4 and 8 bits side by side."""
+    twos, fours, bytes_ = (
+        np.uint64(int(mask * (16 // len(mask)), 16)) for mask in ("5", "3", "0f")
+    )
+    words = words - ((words >> np.uint64(1)) & twos)
+    words = (words & fours) + ((words >> np.uint64(2)) & fours)
+    words = (words + (words >> np.uint64(4))) & bytes_
+    return (words * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+def _pairs_of_equal(band: npt.NDArray[np.int64]) -> Iterator[tuple[_Indices, _Indices]]:
+    """Yield the indices of equal values, the smaller ones and the larger ones, many at once."""
+    order = np.argsort(band, kind="stable")
+    values, counts = np.unique(band, return_counts=True)
+    order = order[np.isin(band[order], values[counts <= _MAX_SHARED])]
+    keys, first, apart = band[order], np.arange(len(order)), 1
+    while len(first):
+        first = first[first + apart < len(order)]
+        first = first[keys[first] == keys[first + apart]]
+        yield order[first], order[first + apart]
+        apart += 1
 
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
