@@ -10,6 +10,7 @@ import csv
 import io
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,15 @@ import numpy as np
 
 from softonce.console import LOG
 from softonce.data.images import shown
-from softonce.data.likeness import are_copies, find_alike
+from softonce.data.likeness import agree, find_alike, shrink
 from softonce.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from PIL import Image
+    import numpy.typing as npt
 
+    from softonce.data.samples import Samples
     from softonce.data.scan import Scan
 
 
@@ -64,6 +66,13 @@ class Double:
         """Whether one was trained on, and the other judges the classifier."""
         return "train" in (self.split, self.other_split) and self.split != self.other_split
 
+    @property
+    def fault(self) -> str:
+        """What is wrong, in words."""
+        if self.is_conflict:
+            return "in two classes"
+        return "in train and another split" if self.is_leak else "twice"
+
 
 def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
     """Return the pairs of files of the same bytes; of many copies each is paired with the first.
@@ -71,17 +80,17 @@ def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
     Args:
         parts: the splits by name, train first.
     """
-    digests = np.concatenate([part.digests for part in parts.values()])
-    _, number, counts = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
-    splits = [(split, index) for split, part in parts.items() for index in range(len(part))]
-    places: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    pictures = _Pictures(parts)
+    keys = pictures.joined("digests").view("V16")[:, 0]
+    _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    places: dict[int, list[int]] = defaultdict(list)
     for row in np.flatnonzero(counts[number] > 1).tolist():
-        places[int(number[row])].append(splits[row])
-    found = []
-    for same in places.values():
-        first, *others = (_describe(parts, split, index) for split, index in same)
-        found += [Double(*first, *other) for other in others]
-    return found
+        places[int(number[row])].append(row)
+    return [
+        Double(*pictures.describe(rows[0]), *pictures.describe(other))
+        for rows in places.values()
+        for other in rows[1:]
+    ]
 
 
 def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
@@ -90,10 +99,10 @@ def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
     Args:
         parts: the splits by name, train first.
     """
-    places = [(split, index) for split, part in parts.items() for index in range(len(part))]
-    digests = np.concatenate([part.digests for part in parts.values()])
-    looks = np.concatenate([part.looks for part in parts.values()])
-    candidates = list(islice(find_alike(looks), MAX_CANDIDATES + 1))
+    pictures = _Pictures(parts)
+    shrunk = cache(pictures.shrink)  # the frames of a film are in many pairs each
+    digests = pictures.joined("digests")
+    candidates = list(islice(find_alike(pictures.joined("looks")), MAX_CANDIDATES + 1))
     if len(candidates) > MAX_CANDIDATES:
         LOG.warning(
             "more than %d pairs of pictures look alike, as the frames of a film do: only %d are "
@@ -105,23 +114,45 @@ def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
     for one, other in sorted(candidates[:MAX_CANDIDATES]):
         if (digests[one] == digests[other]).all():
             continue  # found by their bytes
-        own, its = _open(parts, *places[one]), _open(parts, *places[other])
-        if own is not None and its is not None and are_copies(own, its):
-            first, second = (_describe(parts, *places[row]) for row in (one, other))
-            found.append(Double(*first, *second, is_identical=False))
+        own, its = shrunk(one), shrunk(other)
+        if own is not None and its is not None and agree(own, its):
+            ends = (*pictures.describe(one), *pictures.describe(other))
+            found.append(Double(*ends, is_identical=False))
     return found
 
 
-def _open(parts: Mapping[str, Scan], split: str, index: int) -> Image.Image | None:
-    try:
-        return shown(parts[split].samples.open(index))
-    except ImageError:  # gone since it was scanned, which whoever reads it next will say
-        return None
+class _Pictures:
+    """The pictures of all splits in one row, one split after the other.
 
+    Args:
+        parts: the splits by name.
+    """
 
-def _describe(parts: Mapping[str, Scan], split: str, index: int) -> tuple[str, str, str]:
-    samples = parts[split].samples
-    return samples.where(index), samples.classes[samples.target[index]], split
+    def __init__(self, parts: Mapping[str, Scan]) -> None:
+        self._parts = list(parts.items())
+        self._starts = np.cumsum([0, *map(len, parts.values())])
+
+    def joined(self, column: str) -> npt.NDArray[np.uint8]:
+        """Return a column of all scans."""
+        return np.concatenate([getattr(part, column) for _, part in self._parts])
+
+    def describe(self, row: int) -> tuple[str, str, str]:
+        """Return path, class and split of a picture."""
+        split, samples, index = self._find(row)
+        return samples.where(index), samples.classes[samples.target[index]], split
+
+    def shrink(self, row: int) -> npt.NDArray[np.float64] | None:
+        """Return what is compared of a picture; None if it is gone since it was scanned."""
+        _, samples, index = self._find(row)
+        try:
+            return shrink(shown(samples.open(index)))
+        except ImageError:  # whoever reads it next will say so
+            return None
+
+    def _find(self, row: int) -> tuple[str, Samples, int]:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        split, part = self._parts[number]
+        return split, part.samples, row - int(self._starts[number])
 
 
 def to_csv(doubles: Sequence[Double]) -> str:
@@ -139,21 +170,8 @@ def to_csv(doubles: Sequence[Double]) -> str:
 
 def _rows(doubles: Sequence[Double]) -> Iterator[tuple[str, ...]]:
     for double in doubles:
-        fault = (
-            "in two classes"
-            if double.is_conflict
-            else "in train and another split"
-            if double.is_leak
-            else "twice"
-        )
         copy = "identical" if double.is_identical else "re-encoded or resized"
-        ends = (
-            (double.path, double.label, double.split),
-            (
-                double.other_path,
-                double.other_label,
-                double.other_split,
-            ),
-        )
-        for own, other in (ends, ends[::-1]):
-            yield *own, other[0], copy, fault
+        one = (double.path, double.label, double.split)
+        other = (double.other_path, double.other_label, double.other_split)
+        yield *one, double.other_path, copy, double.fault
+        yield *other, double.path, copy, double.fault

@@ -107,12 +107,17 @@ def _pairs_of_equal(band: npt.NDArray[np.int64]) -> Iterator[tuple[_Indices, _In
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
     """Return whether two pictures in colour are the same one, but for size, format and quality."""
-    small = [
-        np.asarray(image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
-        for image in (one, other)
-    ]
-    difference = np.sqrt(np.mean((small[0] - small[1]) ** 2))
-    return bool(
-        difference <= _MAX_DIFFERENCE
-        and min(s.std(axis=(0, 1)).max() for s in small) >= _MIN_CONTRAST
-    )
+    return agree(shrink(one), shrink(other))
+
+
+def shrink(image: Image.Image) -> npt.NDArray[np.float64]:
+    """Return what is compared of a picture in colour: (8, 8, 3) mean values."""
+    small = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float64)
+
+
+def agree(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    """Return whether two shrunk pictures are the same one."""
+    difference = np.sqrt(np.mean((one - other) ** 2))
+    contrast = min(small.std(axis=(0, 1)).max() for small in (one, other))
+    return bool(difference <= _MAX_DIFFERENCE and contrast >= _MIN_CONTRAST)
