@@ -11,18 +11,19 @@ import numpy as np
 
 from softonce.console import LOG
 from softonce.data.images import open_image
+from softonce.data.names import Names
 from softonce.data.passed_over import say_passed_over
 from softonce.errors import DataError
 from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from softonce.data.bands import Picture
     from softonce.data.excluded import Excluded
-    from softonce.data.names import Names
     from softonce.data.sources.source import Listing, Source
 
 
@@ -87,6 +88,23 @@ class Samples:
             target=self.target[indices],
             groups=None if self.groups is None else self.groups[indices],
         )
+
+
+def join_samples(parts: Sequence[Samples], place: str) -> Samples:
+    """Return the samples of several parts of one source, one part after the other.
+
+    Args:
+        parts: with the same classes.
+        place: what a message calls the whole.
+    """
+    groups = [part.groups for part in parts if part.groups is not None]
+    return dataclasses.replace(
+        parts[0],
+        place=place,
+        names=Names.pack(name for part in parts for name in part.names),
+        target=np.concatenate([part.target for part in parts]),
+        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
 
 
 def list_samples(

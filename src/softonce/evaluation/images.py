@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,7 @@ import numpy as np
 from softonce.config import TrainConfig
 from softonce.console import LOG
 from softonce.data.membership import are_among, choose_val
-from softonce.data.names import Names
-from softonce.data.samples import list_samples
+from softonce.data.samples import join_samples, list_samples
 from softonce.data.sources import open_source
 from softonce.data.sources.columns import Columns
 from softonce.data.sources.source import WHOLE
@@ -62,14 +60,7 @@ def _list_all(source: Source, config: EvaluateConfig, classes: tuple[str, ...] |
     for split in source.splits():
         parts.append(list_samples(source, split, classes, max_pixels=config.max_pixels))
         classes = parts[0].classes
-    groups = [part.groups for part in parts if part.groups is not None]
-    return replace(
-        parts[0],
-        place=config.data,
-        names=Names.pack(name for part in parts for name in part.names),
-        target=np.concatenate([part.target for part in parts]),
-        groups=np.concatenate(groups) if len(groups) == len(parts) else None,
-    )
+    return join_samples(parts, config.data)
 
 
 def _default_split(splits: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ from softonce.artefact import read_artefact, read_metadata, write_artefact
 from softonce.config.toml import from_toml, to_toml
 from softonce.config.train import ALL, TrainConfig
 from softonce.console import LOG
-from softonce.data.names import Names
+from softonce.data.samples import join_samples
 from softonce.data.scan import Scan
 from softonce.distributed import is_restartable
 from softonce.errors import ConfigError
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from softonce.data.samples import Samples
 
 SPLIT = "all folds"
 
@@ -160,7 +159,7 @@ def _finish(folder: Path, results: Sequence[TrainResult], whole: TrainResult) ->
 def _pool(parts: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluation of all images, each with the logits and the temperature of its fold."""
     scans = [part.scan for part in parts]
-    samples = _join([scan.samples for scan in scans])
+    samples = join_samples([scan.samples for scan in scans], scans[0].samples.place)
     bad = dict.fromkeys(file for scan in scans for file in scan.bad_files)
     digests, looks = (
         np.concatenate([getattr(scan, name) for scan in scans]) for name in ("digests", "looks")
@@ -174,13 +173,3 @@ def _pool(parts: Sequence[Evaluation]) -> Evaluation:
     before = summarise(raw, target, joined, SPLIT, temperature=1.0)
     after = summarise(scaled, target, joined, SPLIT, temperature=1.0)
     return replace(after, uncalibrated=before.figures, val_chose=parts[0].val_chose)
-
-
-def _join(parts: Sequence[Samples]) -> Samples:
-    groups = [part.groups for part in parts if part.groups is not None]
-    return replace(
-        parts[0],
-        names=Names.pack(name for part in parts for name in part.names),
-        target=np.concatenate([part.target for part in parts]),
-        groups=np.concatenate(groups) if groups else None,
-    )
