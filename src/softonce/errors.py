@@ -19,8 +19,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,6 +124,23 @@ class MissingExtraError(SoftonceError, ImportError):
         return cls(
             f'{package!r} is not installed; install it with: pip install "softonce[{extra}]"'
         )
+
+
+def import_extra(package: str, extra: str) -> Any:
+    """Import a package that comes with an extra.
+
+    Raises:
+        MissingExtraError: if it, or what it needs, is not installed.
+
+    Example:
+        >>> import_extra("no_such_package", "parquet")
+        Traceback (most recent call last):
+        softonce.errors.MissingExtraError: 'no_such_package' is not installed; install it with: ...
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError.of(error.name or package, extra) from error
 
 
 def describe_value(value: object) -> str:

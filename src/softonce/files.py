@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,3 +110,32 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def as_utf8(name: str) -> str:
+    r"""Return a file's name as text that any reader takes: bytes that are no UTF-8 as escapes.
+
+    Example:
+        >>> as_utf8(os.fsdecode(b"caf\xe9.jpg"))
+        'caf\\xe9.jpg'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Check that a folder's disk has room.
+
+    Args:
+        folder: which is there.
+        needed: bytes.
+        what: they are for.
+        remedy: what to do if there is no room.
+
+    Raises:
+        StorageError: if there is not.
+    """
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise StorageError(
+            f"expected about {needed / 1e9:.1f} GB for {what} in {folder}, found "
+            f"{free / 1e9:.1f} GB free: {remedy}"
+        )

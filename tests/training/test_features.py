@@ -19,7 +19,7 @@ import softonce
 from softonce.errors import StorageError
 from softonce.models import CifarResNet
 from softonce.tensors import read_tensors
-from softonce.training import extraction, head_loss, job, run
+from softonce.training import head_loss, job, run
 from softonce.training.features import FeatureHead
 
 FROZEN: dict[str, Any] = {"freeze": "backbone", "augment": "none", "model_ema": True, "quiet": True}
@@ -198,7 +198,7 @@ def test_no_room_is_one_line_before_the_first_epoch(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(StorageError, match="for features in .* --cache-dir") as caught:
         softonce.train(small(photos, tmp_path / "run", **FROZEN))
     assert "\n" not in str(caught.value)

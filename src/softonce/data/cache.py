@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from softonce.data.images import decode, fit_image, open_image, resize_short, to
 from softonce.data.likeness import HASH_BYTES, look_of
 from softonce.data.threads import map_files
 from softonce.errors import ArtefactError, ImageError, StorageError
-from softonce.files import make_folder, replacing
+from softonce.files import check_room, make_folder, replacing
 from softonce.plurals import format_count
 from softonce.preprocessing import num_channels
 from softonce.tensors import read_tensors, write_tensors
@@ -142,7 +141,10 @@ def load_or_build(
     if found is None or _can_read_more(found, samples):
         LOG.info("writing the cache of %s to %s", format_count(len(samples), "picture"), folder)
         make_folder(folder)
-        _check_room(folder, samples, preprocessing)
+        side = preprocessing.resize
+        needed = len(samples) * side * side * 4 // 3 * preprocessing.in_channels
+        remedy = "name another place with --cache-dir, or leave it out"
+        check_room(folder, needed, "the cache", remedy)
         _build(stem, samples, preprocessing, squares, label)
         found = _load(stem)
     if found is None:
@@ -172,16 +174,6 @@ def _key(samples: Samples, preprocessing: Preprocessing, squares: bool) -> str:
     digest.update(samples.names.buffer.tobytes())
     digest.update(np.ascontiguousarray(samples.source.stamps(samples.names)).tobytes())
     return digest.hexdigest()
-
-
-def _check_room(folder: Path, samples: Samples, preprocessing: Preprocessing) -> None:
-    side = preprocessing.resize
-    needed = len(samples) * side * side * 4 // 3 * preprocessing.in_channels
-    if needed > (free := shutil.disk_usage(folder).free):
-        raise StorageError(
-            f"expected about {needed / 1e9:.1f} GB for the cache in {folder}, found "
-            f"{free / 1e9:.1f} GB free: name another place with --cache-dir, or leave it out"
-        )
 
 
 def _build(

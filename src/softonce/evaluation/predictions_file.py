@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from softonce import inference
-from softonce.errors import MissingExtraError
-from softonce.files import replacing
+from softonce.errors import import_extra
+from softonce.files import as_utf8, replacing
 from softonce.metrics import score_rows
 
 if TYPE_CHECKING:
@@ -76,20 +75,17 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def _write_parquet(evaluation: Evaluation, path: Path) -> None:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError.of("pyarrow", "parquet") from error
+    pa = import_extra("pyarrow", "parquet")
+    parquet = import_extra("pyarrow.parquet", "parquet")
     kinds = [(name, pa.float64() if name == "loss" else pa.string()) for name in FIXED]
     kinds += [(f"prob_{name}", pa.float64()) for name in evaluation.classes]
     schema = pa.schema(kinds)
     with parquet.ParquetWriter(path, schema) as writer:
         for columns, probs in _blocks(evaluation):
-            # Parquet's text is UTF-8: other bytes of a name are shown as escapes.
-            paths = [
-                os.fsencode(name).decode("utf-8", "backslashreplace") for name in columns["path"]
+            arrays = [
+                [as_utf8(name) for name in columns["path"]],
+                *list(columns.values())[1:],
+                *probs.T,
             ]
-            arrays = [paths, *list(columns.values())[1:], *probs.T]
             typed = [pa.array(a, type=kind) for a, (_, kind) in zip(arrays, kinds, strict=True)]
             writer.write_table(pa.Table.from_arrays(typed, schema=schema))

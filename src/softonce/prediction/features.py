@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from softonce.errors import ArtefactError, DataError, MissingExtraError
-from softonce.files import replacing
+from softonce.errors import ArtefactError, DataError, MissingExtraError, import_extra
+from softonce.files import as_utf8, replacing
 from softonce.prediction.inputs import items_of, items_of_names
 from softonce.prediction.predictor import Predictor, Unreadable
 
@@ -164,7 +163,7 @@ def _npz(path: Path) -> Iterator[_Sink]:
     arrays = _Arrays([], [])
     yield arrays
     with path.open("wb") as file:
-        texts = np.array([_as_utf8(name) for name in arrays.names], dtype=np.str_)
+        texts = np.array([as_utf8(name) for name in arrays.names], dtype=np.str_)
         np.savez(file, features=np.concatenate(arrays.rows), path=texts)
 
 
@@ -174,26 +173,17 @@ class _Table:
     schema: Any
 
     def write(self, names: list[str], rows: NDArray[np.float32]) -> None:
-        import pyarrow as pa
-
+        pa = import_extra("pyarrow", "parquet")
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-        paths = pa.array([_as_utf8(name) for name in names])
+        paths = pa.array([as_utf8(name) for name in names])
         lists = values.cast(pa.list_(pa.float32()))
         self.writer.write_table(pa.Table.from_arrays([paths, lists], schema=self.schema))
 
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[_Sink]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError.of("pyarrow", "parquet") from error
+    pa = import_extra("pyarrow", "parquet")
+    parquet = import_extra("pyarrow.parquet", "parquet")
     schema = pa.schema([("path", pa.string()), ("features", pa.list_(pa.float32()))])
     with parquet.ParquetWriter(path, schema) as writer:
         yield _Table(writer, schema)
-
-
-def _as_utf8(name: str) -> str:
-    """Return a name as text that any reader takes: other bytes are shown as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from softonce.distributed import (
 )
 from softonce.engines.networks import as_evaluated
 from softonce.errors import StorageError
-from softonce.files import make_folder, replacing
+from softonce.files import check_room, make_folder, replacing
 from softonce.groups import gather_rows
 from softonce.hardware import pick_device
 from softonce.plurals import format_count
@@ -202,7 +201,8 @@ class Extractor:
                 if not width:
                     width = features.shape[1]
                     size = len(loader.scan) * width * np.dtype(dtype).itemsize
-                    _check_room(self.folder, 2 * size)  # once without a name, once whole
+                    size *= 2  # once without a name, once whole
+                    check_room(self.folder, size, "features", "name another place with --cache-dir")
                 try:
                     with np.errstate(over="raise"):
                         file.write(features.astype(dtype).tobytes())
@@ -257,11 +257,3 @@ def _save(path: Path, features: npt.NDArray[np.floating]) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(features), _ROWS):
             file.write(features[start : start + _ROWS].tobytes())
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    if needed > (free := shutil.disk_usage(folder).free):
-        raise StorageError(
-            f"expected about {needed / 1e9:.1f} GB for features in {folder}, found "
-            f"{free / 1e9:.1f} GB free: name another place with --cache-dir"
-        )

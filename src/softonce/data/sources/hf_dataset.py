@@ -18,7 +18,7 @@ import numpy as np
 
 from softonce.data.names import Names
 from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, in_order
-from softonce.errors import DataError, ImageError, MissingExtraError
+from softonce.errors import DataError, ImageError, import_extra
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
@@ -140,10 +140,19 @@ def _find_folder(name: str) -> Path:
 
 def _read_tables(folder: Path) -> dict[str, Any]:
     """Return a table a split."""
+    pa = import_extra("pyarrow", "parquet")
+    files = _find_files(folder)
     try:
-        import pyarrow as pa
-    except ImportError:
-        raise MissingExtraError.of("pyarrow", "parquet") from None
+        return {
+            split: pa.concat_tables([_read_file(path) for path in paths])
+            for split, paths in files.items()
+        }
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"expected files of one dataset in {folder}, found: {error}") from error
+
+
+def _find_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each split, if they can be used together."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in _SUFFIXES and not path.name.startswith("cache-"):
@@ -169,21 +178,13 @@ def _read_tables(folder: Path) -> dict[str, Any]:
             f"expected at most {MAX_BYTES_IN_MEMORY / 2**30:g} GiB of Parquet files in {folder}, "
             f"found {size / 2**30:.1f}: save it with datasets' save_to_disk, whose files are mapped"
         )
-    try:
-        return {
-            split: pa.concat_tables([_read_file(path) for path in paths])
-            for split, paths in files.items()
-        }
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"expected files of one dataset in {folder}, found: {error}") from error
+    return files
 
 
 def _read_file(path: Path) -> Any:
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    pa = import_extra("pyarrow", "parquet")
     if path.suffix == ".parquet":
-        return parquet.read_table(path)
+        return import_extra("pyarrow.parquet", "parquet").read_table(path)
     mapped = pa.memory_map(str(path))
     try:
         return pa.ipc.open_stream(mapped).read_all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from softonce.console import LOG
 from softonce.data.sources.source import as_split
 from softonce.data.storage import is_image
-from softonce.errors import DataError, MissingExtraError
+from softonce.errors import DataError, import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -159,11 +159,8 @@ def _json_rows(lines: Iterable[str], place: str) -> Rows:
 
 
 def _parquet(opened: BinaryIO, place: str) -> tuple[Sequence[str], Rows]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError.of("pyarrow", "parquet") from None
+    pa = import_extra("pyarrow", "parquet")
+    parquet = import_extra("pyarrow.parquet", "parquet")
     try:
         table = parquet.ParquetFile(io.BytesIO(opened.read()))
     except (pa.ArrowException, OSError) as error:

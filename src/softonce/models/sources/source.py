@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
-from softonce.errors import MissingExtraError, UnknownNameError
+from softonce.errors import MissingExtraError, UnknownNameError, import_extra
 from softonce.models.state_dicts import fit_channels
 
 if TYPE_CHECKING:
@@ -93,15 +92,14 @@ def import_package(package: str, extra: str) -> ModuleType:
         MissingExtraError: if it is not installed, or cannot be imported beside this torch.
     """
     try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingExtraError.of(error.name or package, extra) from error
+        module: ModuleType = import_extra(package, extra)
     except RuntimeError as error:  # of operators that a build for another torch lacks
         reason = " ".join(str(error).split())[:120]
         raise MissingExtraError(
             f"expected a {package} that fits torch {torch.__version__}, found {reason}: install "
             f'the pair that belongs together, with: pip install "softonce[{extra}]"'
         ) from error
+    return module
 
 
 def check_name(kind: str, name: str, known: list[str], spelled: str) -> None:
