@@ -40,7 +40,7 @@ def test_evaluation_sees_the_pixels_that_it_sees_without(
     preprocessing = dataclasses.replace(LARGE, fit=fit)
     plain = scanned(photos / "val", preprocessing)
     cached = scanned(photos / "val", preprocessing, cache=tmp_path / "cache")
-    assert cached.fingerprint() == plain.fingerprint()
+    assert cached.fingerprint == plain.fingerprint
     reads.clear()
     again = scanned(photos / "val", preprocessing, cache=tmp_path / "cache")
     found = [list(Loader(s, preprocessing, 4, workers=0).batches()) for s in (cached, again)]

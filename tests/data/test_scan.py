@@ -139,9 +139,9 @@ def test_more_small_pictures_than_the_memory_may_take_are_not_kept(
 def test_the_fingerprint_is_of_contents_and_classes(
     photos: Path, change: Callable[[Path, Path], None], is_same: bool
 ) -> None:
-    before = scanned(photos / "train").fingerprint()
+    before = scanned(photos / "train").fingerprint
     change(photos / "train" / "ants", photos / "train" / "bees")
-    assert (scanned(photos / "train").fingerprint() == before) == is_same
+    assert (scanned(photos / "train").fingerprint == before) == is_same
 
 
 def test_a_scan_or_an_aerial_picture_is_read_if_more_pixels_are_allowed(photos: Path) -> None:

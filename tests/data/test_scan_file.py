@@ -68,7 +68,7 @@ def start(
 def same(one: Scan, other: Scan) -> bool:
     return (
         np.array_equal(one.digests, other.digests)
-        and one.fingerprint() == other.fingerprint()
+        and one.fingerprint == other.fingerprint
         and one.bad_files == other.bad_files
         and list(one.samples.names) == list(other.samples.names)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -103,8 +103,9 @@ class Scan:
             pictures=None if self.pictures is None else self.pictures.take(indices),
         )
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a hash of all file contents and their targets, whatever the file names."""
+        """A hash of all file contents and their targets, whatever the file names."""
         rows = np.concatenate(
             [self.digests, self.samples.target[:, None].astype(">i8").view(np.uint8)], axis=1
         )

@@ -14,10 +14,7 @@ from softonce.config import TrainConfig
 from softonce.data.loader import Loader
 from softonce.data.membership import pack_marks
 from softonce.data.sources import short_name
-from softonce.distributed import (
-    rank,
-    world_size,
-)
+from softonce.distributed import rank, world_size
 from softonce.engines.networks import build_network, to_layout
 from softonce.errors import ConfigError
 from softonce.hardware import pick_device
@@ -101,22 +98,7 @@ def build_job(
     if plan.shard_head:
         assert isinstance(learner.head, nn.Linear)  # noqa: S101 - only such a head is shared
         learner.set_head_(ShardedLinear.from_linear(learner.head))
-    make_loader = partial(
-        Loader,
-        preprocessing=plan.preprocessing,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
-        workers=plan.workers,
-        rank=rank(),
-        world_size=world_size(),
-    )
-    train_loader = make_loader(
-        splits.train, augmentation=plan.augmentation, balanced=plan.sampler == "balanced"
-    )
-    val_loader = make_loader(splits.val)
-    if features is not None:
-        train_loader = FeatureLoader.of(train_loader, features.train)
-        val_loader = FeatureLoader.of(val_loader, features.val)
+    train_loader, val_loader = _loaders(plan, splits, features)
     check_shares(train_loader, plan.grad_accum_steps if plan.shard_head else 1)
     if plan.sync_bn:
         nn.SyncBatchNorm.convert_sync_batchnorm(learner)  # type: ignore[no-untyped-call] # torch's
@@ -129,12 +111,11 @@ def build_job(
     torch.manual_seed(plan.seed + rank())
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     average = build_average(learner, plan)
-    fingerprint = splits.train.fingerprint()
     objective = _objective(plan, splits, loss, device)
     return Job(
         plan=plan,
         run=plan.folder,
-        state=State(learner, optimizer, average, sums, Progress(), fingerprint),
+        state=State(learner, optimizer, average, sums, Progress(), splits.train.fingerprint),
         step=_build_step(plan, learner, optimizer, objective),
         layers=layers,
         backbone=None if features is None else model,
@@ -147,6 +128,26 @@ def build_job(
         metrics=MetricsFile(plan.folder.metrics),
         device=device,
     )
+
+
+def _loaders(plan: Plan, splits: Splits, features: SplitFeatures | None) -> tuple[Loader, Loader]:
+    """Return the loaders of train and val: of the images, or of their features."""
+    make_loader = partial(
+        Loader,
+        preprocessing=plan.preprocessing,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        workers=plan.workers,
+        rank=rank(),
+        world_size=world_size(),
+    )
+    train = make_loader(
+        splits.train, augmentation=plan.augmentation, balanced=plan.sampler == "balanced"
+    )
+    val = make_loader(splits.val)
+    if features is None:
+        return train, val
+    return FeatureLoader.of(train, features.train), FeatureLoader.of(val, features.val)
 
 
 def _probe(
@@ -240,7 +241,7 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
     arch, arch_args = architecture_of(model)
     training: dict[str, Any] = {
         "data": short_name(plan.data),
-        "fingerprint": splits.train.fingerprint(),
+        "fingerprint": splits.train.fingerprint,
         "epochs": plan.epochs,
         "num_train": len(splits.train),
         "num_val": len(splits.val),

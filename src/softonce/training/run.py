@@ -16,7 +16,7 @@ from softonce.config.train_options import TrainOptions, asked_of
 from softonce.console import LOG, collected_notes, visible_notes
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources.columns import Columns
-from softonce.data.splits import Splits, list_splits, read_splits
+from softonce.data.splits import Listed, Splits, list_splits, read_splits
 from softonce.distributed import (
     on_rank_zero,
     process_group,
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
     from softonce.config import TrainConfig
     from softonce.config.fields import Data
+    from softonce.models import Network
+    from softonce.training.features import SplitFeatures
     from softonce.training.job import Job
     from softonce.training.objective import LossFunction
     from softonce.training.result import TrainResult
@@ -155,15 +157,7 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
         config = with_weights(config)
     if config.probe:
         config = as_probe(config)
-    listed = raise_on_all_ranks(
-        lambda: list_splits(
-            data,
-            Columns.of(config),
-            class_order=config.class_order,
-            exclude=config.exclude,
-            max_pixels=config.max_pixels,
-        )
-    )
+    listed = raise_on_all_ranks(lambda: _list(config, data))
     torch.manual_seed(config.seed)
     model, default = raise_on_all_ranks(partial(build_model, start, config, len(listed.classes)))
     if config.probe:
@@ -179,12 +173,7 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     claim, features = _Claim(start, kept), None
     if can_cache(settled, model) and (start.state is None or start.folder.backbone.exists()):
         settled = dataclasses.replace(settled, amp=bool(config.amp))  # nothing left to speed up
-        if start.state is None:
-            claim(settled)
-            on_rank_zero(lambda: save_backbone(start.folder, model))
-        else:
-            raise_on_all_ranks(lambda: load_backbone(start.folder, model))
-        features = compute_features(settled, start.folder, model, splits)
+        features = _features(start, settled, model, splits, claim)
 
     def build_trial(plan: Plan) -> Job:
         return build_job(plan, copy.deepcopy(model), splits, loss, features)
@@ -202,6 +191,31 @@ def _prepare(start: Start, loss: LossFunction | None) -> tuple[Job, Splits]:
     else:
         claim(plan)
     return job, splits
+
+
+def _list(config: TrainConfig, data: str) -> Listed:
+    return list_splits(
+        data,
+        Columns.of(config),
+        class_order=config.class_order,
+        exclude=config.exclude,
+        max_pixels=config.max_pixels,
+    )
+
+
+def _features(
+    start: Start, settled: TrainConfig, model: Network, splits: Splits, claim: _Claim
+) -> SplitFeatures:
+    """Compute the features of a backbone that stays as it is, or find those of before.
+
+    What it was is kept first: the features are of these weights, and the states hold only the head.
+    """
+    if start.state is None:
+        claim(settled)
+        on_rank_zero(lambda: save_backbone(start.folder, model))
+    else:
+        raise_on_all_ranks(lambda: load_backbone(start.folder, model))
+    return compute_features(settled, start.folder, model, splits)
 
 
 @dataclass
