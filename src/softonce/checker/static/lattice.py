@@ -199,7 +199,7 @@ def signature(value: Value, depth: int = 3) -> Any:
 
 
 def truth(value: Value) -> bool | None:
-    """Return whether the value is true, or None where that is unknown."""
+    """Return whether the value is true, or None if that is unknown."""
     if isinstance(value, Const):
         return bool(value.value)
     if isinstance(value, _TRUE):

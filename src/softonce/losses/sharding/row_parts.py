@@ -41,7 +41,7 @@ class Part(NamedTuple):
     """What one rank says of each row, (n,).
 
     Args:
-        largest: the largest logit without the anchor, -inf where there is none.
+        largest: the largest logit without the anchor, -inf if there is none.
         sums: the sum of `exp(logits - largest)` without the anchor.
         at: the logit at the anchor, -inf where it is elsewhere.
         dot: the sum of `a (logits - top)`, top the larger of `largest` and `at`, 0 for -inf.
