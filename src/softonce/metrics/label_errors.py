@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from softonce import inference
 from softonce.metrics.rows import check_target
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.
     """
     check_target(logits, target)
     num_classes = logits.shape[1]
+    blocks = torch.split(logits, _ROWS_AT_ONCE)
     own = torch.cat(
         [
             _probs(part, temperature).gather(1, labels[:, None])[:, 0]
-            for part, labels in _parts(logits, target)
+            for part, labels in zip(blocks, torch.split(target, _ROWS_AT_ONCE), strict=True)
         ]
     )
     counts = torch.bincount(target, minlength=num_classes)
@@ -78,7 +80,7 @@ def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.
     # A class without a sample is suggested for none: there is nothing to compare with.
     threshold = torch.where(counts > 0, sums / counts.clamp(min=1), torch.inf)
     best, suggested = zip(
-        *(_confident(_probs(part, temperature), threshold) for part, _ in _parts(logits, target)),
+        *(_confident(_probs(part, temperature), threshold) for part in blocks),
         strict=True,
     )
     prob_suggested, classes = torch.cat(best), torch.cat(suggested)
@@ -89,12 +91,8 @@ def find_label_errors(logits: Tensor, target: Tensor, *, temperature: float = 1.
     return LabelErrors(rows, classes[rows], own[rows], prob_suggested[rows])
 
 
-def _parts(logits: Tensor, target: Tensor) -> zip[tuple[Tensor, Tensor]]:
-    return zip(torch.split(logits, _ROWS_AT_ONCE), torch.split(target, _ROWS_AT_ONCE), strict=True)
-
-
 def _probs(logits: Tensor, temperature: float) -> Tensor:
-    return (logits.double() / temperature).softmax(dim=1)
+    return inference.probs(logits.double(), temperature=temperature)
 
 
 def _confident(probs: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
