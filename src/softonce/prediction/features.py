@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +12,7 @@ from softonce.errors import ArtefactError, DataError, MissingExtraError, import_
 from softonce.files import as_utf8, replacing
 from softonce.prediction.inputs import items_of, items_of_names
 from softonce.prediction.predictor import Predictor, Unreadable
+from softonce.prediction.stream import map_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from softonce.config import PredictConfig
     from softonce.engines.torch_engine import TorchEngine
     from softonce.prediction.inputs import Images, Item
+    from softonce.prediction.predictor import Pixels
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,19 @@ class _Part:
 
 def _batches(engine: TorchEngine, items: Iterable[Item], batch_size: int) -> Iterator[_Part]:
     """Yield the features of some pictures at a time, read in threads."""
-    predictor, remaining = Predictor(engine), iter(items)
-    with ThreadPoolExecutor() as threads:
-        while batch := list(islice(remaining, batch_size)):
-            prepared = list(threads.map(lambda item: predictor.prepare(item.open), batch))
-            pairs = list(zip(batch, prepared, strict=True))
-            good = [(item, pixels) for item, pixels in pairs if not isinstance(pixels, Unreadable)]
-            bad = [(item.path, why.reason) for item, why in pairs if isinstance(why, Unreadable)]
-            rows = np.empty((0, 0), np.float32)
-            if good:
-                rows = engine.features(np.stack([pixels for _, pixels in good]))
-            yield _Part([item.path or "" for item, _ in good], rows, bad)
+    predictor = Predictor(engine)
+
+    def prepare(item: Item) -> Pixels | Unreadable:
+        return predictor.prepare(item.open)
+
+    for batch, prepared in map_batches(prepare, items, batch_size):
+        pairs = list(zip(batch, prepared, strict=True))
+        good = [(item, pixels) for item, pixels in pairs if not isinstance(pixels, Unreadable)]
+        bad = [(item.path, why.reason) for item, why in pairs if isinstance(why, Unreadable)]
+        rows = np.empty((0, 0), np.float32)
+        if good:
+            rows = engine.features(np.stack([pixels for _, pixels in good]))
+        yield _Part([item.path or "" for item, _ in good], rows, bad)
 
 
 class _Sink(Protocol):

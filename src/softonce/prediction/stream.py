@@ -5,16 +5,19 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from softonce.prediction.predictor import Unreadable
 from softonce.prediction.thumbnails import thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from softonce.prediction.inputs import Item
     from softonce.prediction.predictor import Pixels, Predictor, Record, Row
+
+
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,18 @@ def predict_items(
         keep = with_thumbnails and not item.is_file and not isinstance(pixels, Unreadable)
         return pixels, thumbnail(item.open()) if keep else None
 
+    for batch, prepared in map_batches(prepare, items, batch_size):
+        yield from _answers(predictor, batch, prepared, top_k)
+
+
+def map_batches(
+    prepare: Callable[[Item], Prepared], items: Iterable[Item], batch_size: int
+) -> Iterator[tuple[list[Item], list[Prepared]]]:
+    """Yield some items at a time, with what `prepare` makes of each in threads."""
     remaining = iter(items)
     with ThreadPoolExecutor() as threads:
         while batch := list(islice(remaining, batch_size)):
-            yield from _answers(predictor, batch, list(threads.map(prepare, batch)), top_k)
+            yield batch, list(threads.map(prepare, batch))
 
 
 def _answers(
