@@ -56,7 +56,7 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
-TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground"]
+TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground", "glossary"]
 
 
 def setup(app):

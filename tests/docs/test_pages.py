@@ -64,6 +64,26 @@ def test_every_command_is_understood(path: Path) -> None:
                 build_app().parse_args(parsed, exit_on_error=False, print_error=False)
 
 
+def rejected_words() -> list[str]:
+    """Return the words that the Korean glossary replaces by others."""
+    lines = (DOCS / "ko/glossary.md").read_text(encoding="utf-8").splitlines()
+    cells = [line.split("|")[3] for line in lines if line.startswith("|")][2:]
+    return [word.strip() for cell in cells for word in cell.split(",") if word.strip()]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in KOREAN if path.stem != "glossary"], ids=lambda path: path.stem
+)
+def test_a_korean_page_uses_the_words_of_the_glossary(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert [word for word in rejected_words() if word in page] == []
+    lines = page.splitlines()
+    code = {n for block in page_runner.blocks_of(page) for n in range(block.start, block.stop)}
+    prose = "\n".join(line for n, line in enumerate(lines) if n not in code)
+    bare = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|\(logits\)", "", prose)
+    assert re.findall(r"\blogits?(?![a-z_])", bare) == []
+
+
 def test_a_changed_number_in_the_library_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     right = softonce.cross_entropy
     monkeypatch.setattr(softonce, "cross_entropy", lambda *a, **k: right(*a, **k) * 1.001)
