@@ -59,6 +59,10 @@ def test_every_picture_is_scored_once_by_the_run_that_did_not_learn_it(
 
 def test_the_classifier_has_learned_from_every_picture(data: Path, folds: FoldsResult) -> None:
     metadata = read_metadata(folds.artefact)
+    assert "split" not in metadata.training
+    for number, result in enumerate(folds.folds, 1):
+        split = read_metadata(result.artefact).training["split"]
+        assert split == {"val_fold": f"{number}/3", "seed": 0}
     assert metadata.training["num_train"] == 36
     assert metadata.training["folds"] == 3
     assert metadata.training["metrics"]["top1"] == folds.evaluation.figures.top1

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softonce.artefact import Metadata
 from softonce.config import TrainConfig
+from softonce.config.train import ALL
 from softonce.data.loader import Loader
 from softonce.data.membership import pack_marks
 from softonce.data.sources import short_name
@@ -248,8 +249,9 @@ def _metadata(plan: Plan, model: Network, splits: Splits) -> Metadata:
     }
     if plan.select_by != TrainConfig.select_by:
         training["select_by"] = plan.select_by
-    if splits.listed.val is None:
-        training["split"] = {"val_fraction": plan.val_fraction, "seed": plan.seed}
+    if splits.listed.val is None and plan.val_fold != ALL:
+        how = "val_fraction" if plan.val_fold is None else "val_fold"
+        training["split"] = {how: getattr(plan, how), "seed": plan.seed}
     return Metadata(
         arch=without_folder(arch),
         arch_args=arch_args,
