@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from serving.service_beside import raw, running
 from torchvision_beside import torchvision_or_skip
 from training.runs import planned, small
 
@@ -15,6 +16,7 @@ import softonce
 from softonce.checker.graph import read_model
 from softonce.checker.kinds import Kind
 from softonce.cli.app import main
+from softonce.engines import open_engine
 from softonce.errors import ArgumentError, ConfigError
 from softonce.models import create_model
 from softonce.models.adapted import AdaptedNetwork
@@ -83,6 +85,15 @@ def trained(name: str, size: int, photos: Path, folder: Path, **options: Any) ->
     )
 
 
+def check_service(run: Path, photo: Path) -> None:
+    """Check that a service answers with the prediction of the run's classifier."""
+    (expected,) = softonce.Classifier.load(run).predict(photo)
+    with running(open_engine(run)) as client:
+        (record,) = raw(client, photo.read_bytes()).json()["predictions"]
+    assert record["class"] == expected.pred
+    assert record["prob"] == pytest.approx(expected.prob, rel=1e-3)
+
+
 def check_run(made: Any, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Check that a run resumes, and that its classifier evaluates and predicts alike."""
     run = made.run
@@ -91,6 +102,8 @@ def check_run(made: Any, photos: Path, capsys: pytest.CaptureFixture[str]) -> No
     evaluation = softonce.evaluate(run, photos)
     assert evaluation.figures.n == 15
     (photo,) = more.classifier.predict(photos / "val/ants/00.jpg")
+    if more.classifier.metadata.packages:  # an own network's code is trusted elsewhere
+        check_service(run, photos / "val/ants/00.jpg")
     network = more.classifier.network
     with torch.no_grad():
         logits = network(more.classifier.preprocess(photos / "val/ants/00.jpg")[None])

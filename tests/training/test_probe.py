@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from serving.service_beside import raw, running
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
@@ -18,6 +19,7 @@ from training.runs import small, weights
 
 import softonce
 from softonce.cli.app import main
+from softonce.engines import open_engine
 from softonce.errors import ConfigError
 from softonce.training import loop, probe
 from softonce.training.head_fit import (
@@ -153,7 +155,12 @@ def test_a_probe_is_an_ordinary_run(
     assert 0 <= record["neighbours"]["top1"] <= 1
     assert made.evaluation.figures.top1 == pytest.approx(best["top1"], abs=0.07)
     assert softonce.evaluate(made.run, photos).figures.top1 == made.evaluation.figures.top1
-    assert len(made.classifier.predict(photos / "val")) == 15
+    predicted = made.classifier.predict(photos / "val")
+    assert len(predicted) == 15
+    with running(open_engine(made.run)) as client:
+        (served,) = raw(client, (photos / "val/ants/00.jpg").read_bytes()).json()["predictions"]
+    assert served["class"] == predicted[0].pred
+    assert served["prob"] == pytest.approx(predicted[0].prob, rel=1e-5)
     assert main(["inspect", str(made.run), "--expect", "logits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["training"]["l2"] == record["l2"]
     page = made.report.read_text()

@@ -60,7 +60,7 @@ class Samples:
         return self.source.where(self.names[index])
 
     def in_order(self, classes: tuple[str, ...]) -> Samples:
-        """Return the same samples with the same classes in another order."""
+        """Return the same samples with their classes in another order, or among more."""
         place = np.array([classes.index(name) for name in self.classes], dtype=np.int64)
         return dataclasses.replace(self, target=place[self.target], classes=classes)
 

@@ -115,7 +115,7 @@ def _changed_packages(metadata: Metadata) -> str:
 def build_network(
     name: str,
     *,
-    num_classes: int,
+    num_classes: int | None,
     in_channels: int,
     weights: str | None,
     size: int | None = None,
@@ -155,6 +155,7 @@ def build_network(
         )
     for note in report.notes:
         LOG.warning(note)
+    model.classes = report.classes
     return model, report.preprocessing or model.default_preprocessing
 
 

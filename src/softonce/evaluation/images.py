@@ -54,6 +54,36 @@ def choose_samples(
     return split, samples, split not in splits or (split == WHOLE and config.split is None)
 
 
+def match_classes(samples: Samples, names: tuple[str, ...] | None, num_logits: int) -> Samples:
+    """Return the images with the classes of foreign weights.
+
+    Args:
+        samples: with the classes of DATA's own folders.
+        names: of the logits, if the weights say them: DATA's are then found among them by name,
+            unless it has none of them, as a folder of ImageNet that is named by WordNet's numbers.
+        num_logits: of the network; without names DATA's classes are these in their order.
+
+    Raises:
+        DataError: if DATA has other classes.
+    """
+    if names is not None and set(names) & set(samples.classes):
+        found = [name for name in samples.classes if names.count(name) == 1]
+        if len(found) == len(samples.classes):
+            LOG.info("they are found by name among the %d of the weights", len(names))
+            return samples.in_order(names)
+        strange = _join_classes(tuple(name for name in samples.classes if name not in found))
+        raise DataError(
+            f"expected classes in {samples.place} that the weights name, each once, found "
+            f"{strange}: rename or remove them"
+        )
+    if num_logits != len(samples.classes):
+        raise DataError(
+            f"expected the {num_logits} classes of the weights in {samples.place}, found "
+            f"{len(samples.classes)}: use the data they were made for"
+        )
+    return samples
+
+
 def _list_all(source: Source, config: EvaluateConfig, classes: tuple[str, ...] | None) -> Samples:
     """List the images of every split; the class names of DATA itself are those of the first."""
     parts: list[Samples] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
@@ -19,7 +20,7 @@ from softonce.engines.engine import with_tta
 from softonce.engines.networks import as_evaluated, build_network
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError
-from softonce.evaluation.images import choose_part, choose_samples
+from softonce.evaluation.images import choose_part, choose_samples, match_classes
 from softonce.evaluation.measuring import measure
 from softonce.evaluation.result import choices_of_val
 from softonce.hardware import pick_device
@@ -150,16 +151,17 @@ def _with_preprocessing(engine: Engine, preprocessing: Preprocessing) -> Engine:
 
 
 def _foreign(config: EvaluateConfig) -> tuple[TorchEngine, str, Samples, bool]:
-    """Build the named network with foreign weights, whose classes are DATA's own folders."""
+    """Build the named network with foreign weights, and match their classes with DATA's."""
     assert config.model is not None  # noqa: S101 - checked by the configuration
     split, samples, is_part = choose_samples(config, None)
     model, preprocessing = build_network(
         config.model,
-        num_classes=len(samples.classes),
+        num_classes=len(samples.classes) if Path(config.weights or "").exists() else None,
         in_channels=3,
         weights=config.weights,
         fresh_head=False,
     )
+    samples = match_classes(samples, model.classes, model.num_logits)
     metadata = Metadata(
         arch=config.model, arch_args={}, classes=samples.classes, preprocessing=preprocessing
     )

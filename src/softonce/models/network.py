@@ -38,12 +38,14 @@ class Network(nn.Module):
         heads: the names, within `backbone`, of the modules that make the logits.
         architecture: how to build the model again; None where no registered builder built it.
         default_preprocessing: what the network expects where its weights say nothing else.
+        classes: the names of the logits, in their order; None where its weights do not say.
     """
 
     fc: nn.Linear
     heads: tuple[str, ...] = ("fc",)
     architecture: Architecture | None = None
     default_preprocessing: Preprocessing = Preprocessing(size=224, resize=256)
+    classes: tuple[str, ...] | None = None
 
     @property
     def head(self) -> nn.Module:

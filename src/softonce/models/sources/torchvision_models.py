@@ -54,7 +54,7 @@ class TorchvisionSource:
             preprocessing=_preprocessing(self._records(name), asked),
         )
         if asked.weights is not None:
-            fit_(network, self._published(name, asked.weights), ())
+            network.classes = fit_(network, self._published(name, asked.weights), ()).classes
         return network
 
     def names(self) -> list[str]:

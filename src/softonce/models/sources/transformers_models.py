@@ -27,8 +27,9 @@ class TransformersSource:
         kept = options.pop("config", None)
         rebuilt = transformers.AutoConfig.for_model
         config = self._config(name) if kept is None else rebuilt(**kept)
+        classes = _label_names(config) if asked.weights is not None else None
         if asked.num_classes is not None and asked.num_classes != config.num_labels:
-            config.num_labels = asked.num_classes
+            config.num_labels, classes = asked.num_classes, None
         if asked.size is not None and hasattr(config, "image_size"):
             config.image_size = asked.size
         if asked.drop_path is not None:
@@ -44,13 +45,15 @@ class TransformersSource:
         body = self._body(name, config, asked)
         if asked.in_channels != 3 and not has_channels:
             fit_stem_(body, asked.in_channels)
-        return AdaptedNetwork(
+        network = AdaptedNetwork(
             body,
             num_classes=config.num_labels,
             in_channels=asked.in_channels,
             preprocessing=_preprocessing(name, config, asked.size),
             options={"config": _record_of(config)},
         )
+        network.classes = classes
+        return network
 
     def names(self) -> list[str]:
         """Return nothing: the names are those of the hub, and of folders."""
@@ -106,6 +109,12 @@ class TransformersSource:
                 f"expected the weights of hf:{name}, found: {' '.join(str(error).split())[:200]}; "
                 "pass --weights none, or a file"
             ) from error
+
+
+def _label_names(config: Any) -> tuple[str, ...] | None:
+    """Return the names of the logits; None if they are those that transformers makes up."""
+    found = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+    return None if found == tuple(f"LABEL_{index}" for index in range(len(found))) else found
 
 
 def _record_of(config: Any) -> dict[str, Any]:
