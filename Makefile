@@ -17,12 +17,13 @@ demo: $(DEMO_READY)  ## the main job on handwritten digits and photographs; inst
 test: $(READY)  ## the suite, doctests included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(READY)  ## format, lint, types, import directions, our own contract
+check: $(READY)  ## format, lint, types, import directions, our own contract, the wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/softonce check src tests examples benchmarks
+	$(BIN)/softonce check src tests examples benchmarks tools
+	$(BIN)/python tools/check_wheel.py
 
 compat: $(COMPAT)/.ready  ## losses, models and training on another torch: make compat TORCH=2.14.1 TORCHVISION=0.29.1
 	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -n 2 --dist worksteal tests/losses tests/models tests/training

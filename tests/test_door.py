@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_a_name_of_the_reference_is_there_as_it_is_spelled(name: str) -> None:
     found = softonce
     for part in name.split(".")[1:]:
         found = getattr(found, part)
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    listed = {name.rsplit(".", 1)[-1] for name in SPELLED} | set(vars(softonce.errors))
+    values = {name: getattr(softonce, name) for name in softonce.__all__}
+    names = {name for name, value in values.items() if not isinstance(value, ModuleType)}
+    assert len(names) > 30
+    assert names - listed == set()
 
 
 def test_the_reference_names_something() -> None:

@@ -7,6 +7,6 @@ training, and on the logits at prediction time. Every name is imported when it i
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
