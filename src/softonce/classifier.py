@@ -150,7 +150,7 @@ class Classifier:
             why.
 
         Raises:
-            ArgumentError: if there is nothing to predict, or an object that is no picture; the
+            ArgumentError: if there is nothing to predict, or an object that is not a picture; the
                 message names its position.
             ConfigError: if an option cannot be used.
         """
@@ -176,7 +176,7 @@ class Classifier:
             (N, D) float32, a row a picture, in order.
 
         Raises:
-            ArgumentError: if there is nothing to look at, or an object that is no picture.
+            ArgumentError: if there is nothing to look at, or an object that is not a picture.
             ArtefactError: if the classifier is an exported file, which gives logits.
             DataError: if a picture cannot be read.
         """
@@ -201,7 +201,7 @@ class Classifier:
             (C, size, size) float32: cropped or padded to the square, scaled and normalised.
 
         Raises:
-            ArgumentError: if it is no picture, or stands for several.
+            ArgumentError: if it is not a picture, or stands for several.
             DataError: if it cannot be read.
             MissingExtraError: if torch is not installed.
         """

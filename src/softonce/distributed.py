@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# A process may have to wait while another reads what lies on its own disk alone; one that dies is
+# A process may have to wait while another reads what lies only on its own disk; one that dies is
 # noticed by torchrun, which ends the others.
 TIMEOUT = dt.timedelta(hours=6)
 
@@ -100,12 +100,12 @@ def world_size() -> int:
 
 
 def is_restartable() -> bool:
-    """Say whether torchrun has started this process, and may do so again."""
+    """Return whether torchrun has started this process, and may do so again."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def is_restarted() -> bool:
-    """Say whether torchrun has started these processes again, after one of them had ended."""
+    """Return whether torchrun has started these processes again, after one of them had ended."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
@@ -183,7 +183,7 @@ def raise_on_all_ranks(work: Callable[[], Result]) -> Result:
 
 
 def on_rank_zero(work: Callable[[], Result]) -> Result | None:
-    """Do something in the first process alone; where that fails, all raise its error."""
+    """Do something in rank zero only; if that fails, all raise its error."""
     return raise_on_all_ranks(lambda: work() if rank() == 0 else None)
 
 

@@ -34,7 +34,7 @@ def open_group(
 
     Drop what wraps a network for this group, such as DistributedDataParallel, inside the block:
     a wrapper that outlives the group ends gloo's threads itself, with the GIL held, and can wait
-    for ever for one that needs the GIL to free a tensor (seen once in 1,500 groups, torch 2.13).
+    forever for one that needs the GIL to free a tensor (seen once in 1,500 groups, torch 2.13).
 
     Args:
         backend: `gloo`, `nccl`, ...; None is what torch takes for the devices that are there.
@@ -74,12 +74,12 @@ def open_group(
 
 
 def num_processes(group: dist.ProcessGroup | None = None) -> int:
-    """Return the size of the group; None is all processes, and 1 where there is no group."""
+    """Return the size of the group; None is all processes, and 1 if there is no group."""
     return dist.get_world_size(group) if dist.is_initialized() else 1
 
 
 def own_rank(group: dist.ProcessGroup | None = None) -> int:
-    """Return this process's place in the group, 0 where there is none.
+    """Return this process's place in the group, 0 if there is none.
 
     Raises:
         ArgumentError: if this process does not belong to the group.
@@ -88,7 +88,7 @@ def own_rank(group: dist.ProcessGroup | None = None) -> int:
     if rank < 0:
         raise ArgumentError(
             f"expected a group with this process in it, found rank {dist.get_rank()} outside: "
-            "call it in the processes of the group alone"
+            "call it in only the processes of the group"
         )
     return rank
 
@@ -112,7 +112,7 @@ def gather_stacked(part: Tensor, group: dist.ProcessGroup | None = None) -> Tens
 def gather_rows(
     rows: Tensor, counts: Sequence[int], group: dist.ProcessGroup | None = None
 ) -> Tensor:
-    """Return the rows of all processes, one process after the other, where their numbers differ.
+    """Return the rows of all processes, one process after the other; their numbers may differ.
 
     Args:
         rows: this process's rows, (count, ...).
@@ -132,9 +132,9 @@ def agree(
     *,
     device: torch.device | None = None,
 ) -> list[dict[str, float]]:
-    """Return every process's facts, in the order of ranks; or raise in all where one has a problem.
+    """Return every process's facts, in the order of ranks; or raise in all if one has a problem.
 
-    A process that raised alone would leave the others waiting for it.
+    If only one process raised, it would leave the others waiting for it.
 
     Args:
         facts: numbers by name, the same names in every process; integers are exact to 2**53.

@@ -41,7 +41,7 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
         Log-probabilities in nats; float64 for float64 logits, float32 for every other dtype.
 
     Raises:
-        ArgumentError: if the shape, the dtype or the temperature does not fit, or where a row
+        ArgumentError: if the shape, the dtype or the temperature does not fit, or if a row
             holds NaN or infinity (not checked while a graph is compiled or exported).
 
     Example:
@@ -103,14 +103,14 @@ def top_predictions(
             torch is not needed.
         classes: the C class names, in index order.
         temperature: positive divisor of the logits.
-        top_k: how many classes to name for a row; C where it is larger.
+        top_k: how many classes to name for a row; C if it is larger.
 
     Returns:
         One record a row, of plain values that JSON can hold. `logit` is the network's own number,
         before the temperature.
 
     Raises:
-        ArgumentError: as `log_probs` does, and where `classes` does not have C names or `top_k` is
+        ArgumentError: as `log_probs` does, and if `classes` does not have C names or `top_k` is
             less than 1.
 
     Example:

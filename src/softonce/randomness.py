@@ -20,7 +20,7 @@ def uniforms(
 ) -> npt.NDArray[np.float64]:
     """Return `num_draws` uniform numbers in [0, 1) for each sample index.
 
-    A sample's numbers depend on its own index alone, never on the batch that it came in.
+    A sample's numbers depend only on its own index, never on the batch that it came in.
 
     Args:
         seed: the run's seed.

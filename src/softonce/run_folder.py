@@ -102,7 +102,7 @@ class RunFolder:
 
     @property
     def bad_batch(self) -> Path:
-        """The first batch whose loss was no number."""
+        """The first batch whose loss was not finite."""
         return self.path / "bad_batch.safetensors"
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: dict[str, Any]) -> None:
     """Write tensors and one JSON record under the metadata key `softonce`.
 
-    The bytes depend on the tensors and the record alone.
+    The bytes depend only on the tensors and the record.
 
     Raises:
         StorageError: if the disk is full or the folder cannot be written.
@@ -37,7 +37,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: dict[str, A
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read the JSON record alone.
+    """Read only the JSON record.
 
     Raises:
         ArtefactError: if the file is missing, damaged, or carries no record.

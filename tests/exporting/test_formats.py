@@ -69,7 +69,7 @@ def test_a_file_of_probabilities_alone_has_no_logits_to_offer(exported: Any) -> 
     file = exported("onnx", emit="probs")
     (output,) = read_model(file).outputs
     assert (output.name, output.kind) == ("probs", Kind.P)
-    with pytest.raises(ArtefactError, match="found probabilities alone: export it with --emit"):
+    with pytest.raises(ArtefactError, match="found only probabilities: export it with --emit"):
         open_engine(file, name="onnxruntime").logits(PIXELS)
 
 

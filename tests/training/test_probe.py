@@ -248,7 +248,7 @@ def test_a_network_that_goes_on_after_its_head_has_no_probe(photos: Path, tmp_pa
     model = f"{tmp_path / 'nets.py'}:Scaled"
     with pytest.raises(ConfigError, match="ends in a Linear head.*--freeze backbone"):
         softonce.train(small(photos, tmp_path / "run", **PROBE | {"model": model}))
-    with pytest.raises(ConfigError, match="a loss of yours"):
+    with pytest.raises(ConfigError, match="your own loss"):
         softonce.train(small(photos, tmp_path / "run", **PROBE), loss=softonce.cross_entropy)
 
 

@@ -39,7 +39,7 @@ def fit_sets(
         target: (N,) their classes.
         coverage: between 0 and 1.
         method: `lac` makes the smallest sets, which may be empty; the sets of `aps` and `raps` are
-            larger where the network is unsure, and never empty.
+            larger if the network is unsure, and never empty.
 
     Raises:
         DataError: if there are too few images for such a coverage.

@@ -31,8 +31,8 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
     [0.05, 20], and never has more of it than T = 1. The mean is convex in 1/T, so Newton's method
     on its derivative, kept inside a bracket, finds the one minimum; all sums are float64.
 
-    Where the minimum lies outside, the bound itself is returned: 0.05 where every sample is right
-    (no confidence is too high for it), 20 where the logits say nothing about the target. Where the
+    If the minimum lies outside, the bound itself is returned: 0.05 if every sample is right
+    (no confidence is too high for it), 20 if the logits say nothing about the target. If the
     temperature changes nothing, as with equal logits, it is 1.
 
     Args:
@@ -43,7 +43,7 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
         The temperature; more than 1 for a network that is too confident.
 
     Raises:
-        ArgumentError: if there are no rows, where shapes, dtypes or indices do not fit, or where
+        ArgumentError: if there are no rows, if shapes, dtypes or indices do not fit, or if
             a row of logits is not finite.
 
     Example:

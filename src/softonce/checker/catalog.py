@@ -303,7 +303,7 @@ _ALL = (
         "SO601",
         "nan-loss",
         _E,
-        "the loss is no number",
+        "the loss is NaN or infinite",
         "{loss} gave {value} at step {step}; {cause}.",
         "One nan in the loss makes every gradient and, a step later, every weight nan.",
         "Look at what the message names; lower the learning rate, or clip the gradient's norm.",
@@ -316,7 +316,7 @@ _ALL = (
         "a target is no class of the scores",
         "{loss} got the target {value} for scores of {classes} classes.",
         "A target outside of [0, C) ends in an error on the CPU, in a device-side assertion on a"
-        " GPU that names no line, and silently in a wrong loss where it is equal to ignore_index.",
+        " GPU that names no line, and silently in a wrong loss if it is equal to ignore_index.",
         "Count the classes from 0; give the last layer as many outputs as there are classes.",
         watched=True,
     ),
@@ -351,7 +351,7 @@ def rule_of(code: str) -> Rule:
     """Return the rule of a code or of a name.
 
     Raises:
-        UnknownNameError: where there is none.
+        UnknownNameError: if there is none.
 
     Example:
         >>> rule_of("double-softmax").code
@@ -364,7 +364,7 @@ def rule_of(code: str) -> Rule:
 
 
 def floor_sentence(num_classes: int | None) -> str:
-    """Say what the loss cannot go below, or nothing where the number of classes is unknown.
+    """Say what the loss cannot go below, or nothing if the number of classes is unknown.
 
     Example:
         >>> floor_sentence(10)

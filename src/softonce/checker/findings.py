@@ -62,7 +62,7 @@ class Finding:
             only look like it.
         path: places that the value went through, from `made` to `place`.
         witness: how it is known: source, tag, grad_fn, value or graph.
-        edits: the repair, where it is safe.
+        edits: the repair, if it is safe.
 
     Example:
         >>> finding = Finding("SO101", "softmaxed twice", Place("train.py", 7), Place("net.py", 3))
@@ -92,7 +92,7 @@ class Finding:
 
 
 def exit_status(findings: Iterable[Finding], *, strict: bool = False) -> int:
-    """Return 1 where an error is among the findings, or, if `strict`, a warning; else 0.
+    """Return 1 if an error is among the findings, or, if `strict`, a warning; else 0.
 
     Example:
         >>> exit_status([Finding("SO302", "redundant", Place("a.py", 1))])

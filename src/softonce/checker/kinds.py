@@ -61,9 +61,9 @@ class Axis(Enum):
     MAKES = "makes"
     """The operation's own `dim` is the axis from now on."""
     REDUCES = "reduces"
-    """The operation's `dim` goes: `along` holds where that is the axis of the classes."""
+    """The operation's `dim` goes: `along` holds if that is the axis of the classes."""
     INDEXES = "indexes"
-    """Some entries of `dim` are taken: `along` holds where that is the axis of the classes."""
+    """Some entries of `dim` are taken: `along` holds if that is the axis of the classes."""
     MOVES = "moves"
     """Axes are renumbered: `permute`, `view`, `unsqueeze`, ..."""
 
@@ -72,7 +72,7 @@ class Row(NamedTuple):
     """What one operation makes of each kind.
 
     `out` maps a single kind to what comes out; kinds that it does not name become `rest`. `along`
-    takes the place of `out` where the operation reduces or indexes the axis of the classes.
+    takes the place of `out` if the operation reduces or indexes the axis of the classes.
     """
 
     out: Mapping[Kind, Kind]
@@ -324,7 +324,7 @@ _SAME_AGAIN = frozenset({"relu", "relu6", "abs", "dropout"})
 
 
 def broken_rules(loss: str, kind: Kind) -> dict[str, Kind]:
-    """Return rule -> the bits of `kind` that break it at the loss's input; {} where OTHER is in.
+    """Return rule -> the bits of `kind` that break it at the loss's input; {} if OTHER is in.
 
     Example:
         >>> broken_rules("cross_entropy", Kind.P | Kind.LOGITS)

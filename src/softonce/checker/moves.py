@@ -122,7 +122,7 @@ def _in_order(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> Mov
     for place in range(-1, -len(after) - 1, -1):
         rest = _product(after[len(after) + place + 1 :])
         ahead = _product(after[: len(after) + place])
-        # One side may be unknown, such as the batch; where both are known both have to agree.
+        # One side may be unknown, such as the batch; if both are known, they have to agree.
         sides = _agree(rest, inner), _agree(ahead, outer)
         if after[place] == before[axis] and True in sides and False not in sides:
             return Moved(place)

@@ -9,7 +9,7 @@ from softonce.checker.kinds import ROWS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# torch.nn class -> operation, where the class is not simply the operation in capitals.
+# torch.nn class -> operation, if the class is not simply the operation in capitals.
 MODULES: Mapping[str, str] = {
     "Softmax": "softmax",
     "Softmax2d": "softmax",

@@ -92,7 +92,7 @@ class PredictConfig:
 
     @property
     def numbers(self) -> Literal["probs", "logits"]:
-        """What tables show of a prediction; there is none where features are asked for."""
+        """What tables show of a prediction; there is none if features are asked for."""
         if self.emit == "features":
             raise ConfigError(
                 "expected probs or logits for a prediction, found features: softonce predict "

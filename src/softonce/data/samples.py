@@ -76,7 +76,7 @@ class Samples:
         """Open one sample without decoding it.
 
         Raises:
-            ImageError: if it cannot be read, is no picture, or has too many pixels.
+            ImageError: if it cannot be read, is not a picture, or has too many pixels.
         """
         return open_image(self.read(index), max_pixels=self.max_pixels)
 

@@ -41,12 +41,12 @@ class GraphEngine:
         """Return the logits of (N, channels, size, size) uint8 pixels.
 
         Raises:
-            ArtefactError: if the file gives probabilities alone.
+            ArtefactError: if the file gives only probabilities.
         """
         outputs = self.run(as_pictures(pixels, self.metadata.preprocessing))
         if "logits" not in outputs:
             raise ArtefactError(
-                "expected an exported file that gives logits, found probabilities alone: "
+                "expected an exported file that gives logits, found only probabilities: "
                 "export it with --emit both"
             )
         return outputs["logits"]

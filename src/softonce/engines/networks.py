@@ -123,7 +123,7 @@ def build_network(
     stochastic_depth: float | None = None,
     fresh_head: bool = True,
 ) -> tuple[Network, Preprocessing]:
-    """Build a network, fill it with weights where some are given, and say what it expects.
+    """Build a network, fill it with weights if some are given, and say what it expects.
 
     What was done to make the weights fit is said in the log; with `fresh_head=False` a head that
     does not fit is an error.

@@ -58,7 +58,7 @@ def open_engine(
         path: a .safetensors artefact, the folder of the run that made it, or a file that
             `softonce export` wrote.
         name: what runs it; `auto` is the fastest that is installed and runs such a file, by a short
-            measurement where there is a choice. It never compiles, which takes a minute.
+            measurement if there is a choice. It never compiles, which takes a minute.
         device: of torch: `auto`, `cpu`, `cuda` or `mps`.
         exact: whether torch runs an artefact as it was trained, in float32 and layer by layer; else
             batch normalisation is folded into the convolutions.

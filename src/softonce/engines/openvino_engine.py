@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PILLOW = {"linear_onnx": "bilinear_pillow", "cubic": "bicubic_pillow"}
 _HINTS = {"bf16": "bf16", "fp16": "f32", "fp32": "f32", "int8": "f32"}
-"""What is not quantised computes in this, said aloud: OpenVINO's own choice is bfloat16 where the
+"""What is not quantised computes in this, set explicitly: OpenVINO's own choice is bfloat16 if the
 processor has it. With fp16 the weights are stored so, and computed with in float32."""
 
 

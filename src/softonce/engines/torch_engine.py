@@ -38,7 +38,7 @@ class TorchEngine:
     Args:
         model: gives logits; its images come in the dtype of its parameters.
         metadata: of the artefact that it came from, or will become.
-        forward: what is called in the place of the model, where it was compiled.
+        forward: what is called in the place of the model, if it was compiled.
     """
 
     model: nn.Module

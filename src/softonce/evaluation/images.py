@@ -94,7 +94,7 @@ def _list_all(source: Source, config: EvaluateConfig, classes: tuple[str, ...] |
 
 
 def _default_split(splits: tuple[str, ...]) -> str:
-    """Return test where it exists, else val, which may have to be split off train."""
+    """Return test if it exists, else val, which may have to be split off train."""
     return next((name for name in ("test", "val", WHOLE) if name in splits), "val")
 
 

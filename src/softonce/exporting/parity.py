@@ -60,12 +60,12 @@ class Parity:
 
     Args:
         n: number of pictures.
-        same_pixels: largest difference of a probability where both are given the same pixels.
+        same_pixels: largest difference of a probability if both are given the same pixels.
         largest: largest difference from raw pictures, the file's own preprocessing included.
         median: the median over all pictures and classes.
         agreement: share of pictures with the same first class.
         changed: pictures with another first class although the artefact's led by the margin.
-        accuracy: of the artefact and of the file, where the classes are known.
+        accuracy: of the artefact and of the file, if the classes are known.
         images_per_second: of the artefact in float32 and of the file, 16 at a time.
         failures: what is beyond the limits, in words.
     """
@@ -143,7 +143,7 @@ def _judge(
 
 
 def _failures(parity: Parity, limits: Limits, chance: float) -> Iterator[str]:
-    """Say what is beyond the limits; what is no number is."""
+    """Say what is beyond the limits; NaN is."""
     if not parity.same_pixels <= limits.same_pixels:
         yield f"given the same pixels, a probability differs by {parity.same_pixels:.2g}"
     if not parity.median <= limits.median:

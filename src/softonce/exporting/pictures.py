@@ -41,9 +41,9 @@ class Sample:
     """One picture, as it is and as the network sees it.
 
     Args:
-        raw: (H, W, channels) uint8 of its own size; RGB where the network sees grey.
+        raw: (H, W, channels) uint8 of its own size; RGB if the network sees grey.
         pixels: (channels, size, size) uint8.
-        target: its class, or -1 where that is not known.
+        target: its class, or -1 if that is not known.
     """
 
     raw: NDArray[np.uint8]

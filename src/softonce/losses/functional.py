@@ -51,7 +51,7 @@ def softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Te
 
     Args:
         logits: unnormalised scores.
-        dim: the dimension whose entries shall sum to 1.
+        dim: the dimension whose entries sum to 1.
         dtype: convert the logits to it first.
 
     Example:
@@ -65,11 +65,11 @@ def softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Te
 def log_softmax(logits: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Return the log-probabilities along `dim`, in nats.
 
-    Equals `log(softmax(logits, dim))`, and stays finite where that would underflow.
+    Equals `log(softmax(logits, dim))`, and stays finite if that would underflow.
 
     Args:
         logits: unnormalised scores.
-        dim: the dimension whose probabilities shall sum to 1.
+        dim: the dimension whose probabilities sum to 1.
         dtype: convert the logits to it first.
 
     Example:
@@ -106,7 +106,7 @@ def nll_loss(
         The loss in nats, in the dtype of `log_probs`; half precision is summed in single precision.
 
     Raises:
-        ArgumentError: where shapes, dtypes or options do not fit, or, on the CPU, where a class
+        ArgumentError: if shapes, dtypes or options do not fit, or, on the CPU, if a class
             index is out of range; on an accelerator that row becomes NaN.
 
     Example:
@@ -202,7 +202,7 @@ def cross_entropy(
         The loss in nats, in the dtype of the logits; half precision is summed in single precision.
 
     Raises:
-        ArgumentError: where shapes, dtypes or options do not fit, or, on the CPU, where a class
+        ArgumentError: if shapes, dtypes or options do not fit, or, on the CPU, if a class
             index is out of range; on an accelerator that row becomes NaN.
 
     Example:

@@ -125,10 +125,10 @@ def linear_cross_entropy(
             the accuracy, which needs no second product that way.
 
     Returns:
-        The loss in nats; in single precision where the features have half.
+        The loss in nats; in single precision if the features have half.
 
     Raises:
-        ArgumentError: where shapes or options do not fit, or, on the CPU, where a class index is
+        ArgumentError: if shapes or options do not fit, or, on the CPU, if a class index is
             out of range; on an accelerator that row becomes NaN.
 
     Example:
@@ -224,7 +224,7 @@ def _of_dtype(features: Tensor, dtype: torch.dtype) -> Tensor:
 def _is_operator(
     features: Tensor, linear_weight: Tensor, target: Tensor, options: LossOptions
 ) -> bool:
-    """Whether the operator for compiled programs covers the call; else it is compiled as maths.
+    """Return whether the operator for compiled programs covers the call, else compiled as maths.
 
     A compiler makes of a small head's maths what it makes of torch's own, which an operator that it
     cannot look into would only slow down.

@@ -24,7 +24,7 @@ class Softmax(nn.Softmax):
     """`softmax` along a fixed dimension; never in front of `CrossEntropyLoss`, which holds one.
 
     Args:
-        dim: the dimension whose entries shall sum to 1.
+        dim: the dimension whose entries sum to 1.
     """
 
     dim: int
@@ -42,7 +42,7 @@ class LogSoftmax(nn.LogSoftmax):
     """`log_softmax` along a fixed dimension; what `NLLLoss` wants in front of it.
 
     Args:
-        dim: the dimension whose probabilities shall sum to 1.
+        dim: the dimension whose probabilities sum to 1.
     """
 
     dim: int

@@ -91,7 +91,7 @@ class IndexTarget:
         return self.blank(rows)
 
     def total(self, row_weight: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-        """Sum the weights of the rows that count; None where each row counts 1."""
+        """Sum the weights of the rows that count; None if each row counts 1."""
         if row_weight is not None:
             return self.blank(row_weight).sum(dtype=dtype)
         if not self.is_seen:

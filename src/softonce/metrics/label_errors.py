@@ -2,11 +2,11 @@
 
 A label is suspected if the network finds another class more probable, and is as sure of that one as
 it is, on average, of the pictures that bear it. Each class has the average of its own as threshold,
-so that one that the network finds hard does not flood the list. That alone names most mistakes of a
-mediocre network, too; so the other class must also be so much more probable that a wrong label is
-the likelier explanation, if one label in fifty is wrong and each other class as likely to be taken
-for it. That needs calibrated probabilities, and a network that has not learned the pictures: it
-would have learned the wrong labels, too.
+so that one that the network finds hard does not flood the list. That by itself names most mistakes
+of a mediocre network, too; so the other class must also be so much more probable that a wrong
+label is the likelier explanation, if one label in fifty is wrong and each other class as likely to
+be taken for it. That needs calibrated probabilities, and a network that has not learned the
+pictures: it would have learned the wrong labels, too.
 
 Source:
     Northcutt, Jiang, Chuang 2021: Confident Learning: Estimating Uncertainty in Dataset Labels

@@ -17,7 +17,7 @@ NUM_BINS = 15
 
 
 class ReliabilityBin(TypedDict):
-    """The samples whose confidence lies in (low, high]; means are None where there is none."""
+    """The samples whose confidence lies in (low, high]; means are None if there is none."""
 
     low: float
     high: float

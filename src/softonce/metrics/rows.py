@@ -26,8 +26,8 @@ class Rows:
 
     Args:
         target: class index that the sample has.
-        pred: class index of the largest logit; the lower one where two are equal.
-        in_top5: whether the target is among the 5 largest logits (all of them where C < 5).
+        pred: class index of the largest logit; the lower one if two are equal.
+        in_top5: whether the target is among the 5 largest logits (all of them if C < 5).
         nll: negative log-likelihood of the target, in nats.
         brier: squared distance of the probabilities from the one-hot target, from 0 to 2.
         confidence: probability of `pred`.

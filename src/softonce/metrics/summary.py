@@ -68,7 +68,7 @@ class Figures:
         n: number of samples.
         top1: fraction whose largest logit is the target's.
         top5: fraction whose target is among the 5 largest logits; None of five classes or fewer,
-            where it is always 1.
+            since it would always be 1.
         balanced_accuracy: mean recall of the classes that occur: every class counts alike.
         macro_f1: mean F1 of the classes that occur or are predicted.
         auc: mean area under the ROC curve, one class against the rest; None if it was not asked
@@ -80,7 +80,7 @@ class Figures:
         intervals: 95 % intervals (low, high): of top1, top5 and balanced_accuracy always; of
             macro_f1, nll, brier and ece with at least five samples right and five wrong, since
             fewer say nothing about how far off these may be.
-        per_class: precision, recall and F1 of every class, None where undefined; support.
+        per_class: precision, recall and F1 of every class, None if undefined; support.
         confusion: counts, a row per target and a column per prediction; empty above 1,000 classes.
         confused_pairs: the 30 most frequent mistakes, the most frequent first.
         reliability: confidence and accuracy in the 15 bins of equal width.

@@ -300,7 +300,7 @@ def _tensors(out: Any) -> list[Tensor]:
 
 
 def _is_same(made: Tensor, logits: Tensor) -> bool:
-    """Whether a module's output is the network's; without values (on `meta`) nothing is known."""
+    """Return whether a module's output is the network's; never on `meta`, which has no values."""
     return not logits.is_meta and made.shape == logits.shape and torch.equal(made, logits)
 
 

@@ -59,7 +59,7 @@ class CifarResNet(Network):
     Args:
         num_blocks: n, the number of blocks in each stage; the depth is 6n + 2.
         num_classes: number of logits.
-        shortcut: where the number of planes changes, `A` subsamples and pads with zeros, which
+        shortcut: if the number of planes changes, `A` subsamples and pads with zeros, which
             takes no parameters (the paper's choice); `B` projects.
         zero_init_residual: whether every residual branch starts at zero.
         norm_layer: number of channels -> normalisation; None is batch normalisation.
@@ -106,7 +106,7 @@ class CifarResNet(Network):
         initialise_(self, zero_init_residual=zero_init_residual)
 
     def _make_stage(self, inplanes: int, planes: int, num_blocks: int) -> nn.Sequential:
-        """Return blocks of which the first halves height and width where the planes double."""
+        """Return blocks of which the first halves height and width if the planes double."""
         first = BasicBlock(
             inplanes,
             planes,

@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def fetch(url: str, sha256: str, *, progress: bool = True) -> Path:
-    """Return the local copy of a file, downloaded where the cache does not hold it yet.
+    """Return the local copy of a file, downloaded if the cache does not hold it yet.
 
     The file appears under its name only when it is whole and its digest is the expected one.
 
@@ -161,5 +161,5 @@ def _check_digest(digest: str, sha256: str, place: str) -> None:
     if not digest.startswith(sha256):
         raise WeightsError(
             f"expected a file whose sha256 begins with {sha256}, found {digest[: len(sha256)]} in "
-            f"{place}: it is damaged or another file; delete it where it is local, and try again"
+            f"{place}: it is damaged or another file; delete it if it is local, and try again"
         )

@@ -36,9 +36,9 @@ class Network(nn.Module):
     Attributes:
         fc: the head, features -> logits.
         heads: the names, within `backbone`, of the modules that make the logits.
-        architecture: how to build the model again; None where no registered builder built it.
-        default_preprocessing: what the network expects where its weights say nothing else.
-        classes: the names of the logits, in their order; None where its weights do not say.
+        architecture: how to build the model again; None if no registered builder built it.
+        default_preprocessing: what the network expects if its weights say nothing else.
+        classes: the names of the logits, in their order; None if its weights do not say.
     """
 
     fc: nn.Linear
@@ -148,6 +148,6 @@ def _as_json(name: str, options: dict[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ArgumentError(
             f"expected options of {name} that JSON can hold, found {options}: register a builder "
-            "that passes the others itself, so that its name alone stands for them"
+            "that passes the others itself, so that its name by itself stands for them"
         ) from error
     return plain

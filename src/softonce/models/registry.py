@@ -36,7 +36,7 @@ class Builder(Protocol[Model_co]):
     def __call__(
         self, *, weights: WeightsSource | None = None, progress: bool = True, **options: Any
     ) -> Model_co:
-        """Build the model with `options`; fill it with `weights` where some are given."""
+        """Build the model with `options`; fill it with `weights` if some are given."""
 
 
 _BUILDERS: dict[str, Builder[Network]] = {}
@@ -155,9 +155,9 @@ def load_weights(model: nn.Module, weights: WeightsSource, *, progress: bool = T
     (`linear`, `classifier`, `head`, ...) are understood. No code from a file is ever run.
 
     Args:
-        model: filled only where everything fits; else it is left as it was.
+        model: filled only if everything fits; else it is left as it was.
         weights: a record, the name of one, or the path of a file.
-        progress: whether a download shows a progress bar, where the terminal is one.
+        progress: whether a download shows a progress bar, if the terminal is one.
 
     Raises:
         WeightsError: if the weights cannot be had, cannot be read, or do not fit.
@@ -282,7 +282,7 @@ def _builder(name: str) -> Builder[Network]:
 
 @functools.cache
 def _skeleton(name: str) -> Network:
-    """Build the model with shapes alone: no memory, no random numbers; once a process."""
+    """Build the model with shapes only: no memory, no random numbers; once a process."""
     with torch.device("meta"):
         return _builder(name)()
 

@@ -117,7 +117,7 @@ class ResNet(Network):
         return nn.Sequential(*stage)
 
     def _make_projection(self, out_planes: int, stride: int) -> nn.Sequential | None:
-        """Return the shortcut of a stage's first block: none where the shape stays the same."""
+        """Return the shortcut of a stage's first block: none if the shape stays the same."""
         if stride == 1 and self.inplanes == out_planes:
             return None
         return nn.Sequential(

@@ -50,8 +50,8 @@ class LoadReport:
         source: the record's name or the file's path.
         head_reinitialised: whether the head starts afresh, its classes being others or unknown.
         stem_fitted: whether the filters of three colours were made to fit others.
-        classes: the names of the logits; None where the weights do not say, or the head is fresh.
-        preprocessing: what the weights expect; None where they do not say.
+        classes: the names of the logits; None if the weights do not say, or the head is fresh.
+        preprocessing: what the weights expect; None if they do not say.
         notes: a sentence on each thing that was not simply copied.
     """
 
@@ -69,7 +69,7 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 
 def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the number of classes of the head in a state dict; None where it has no head."""
+    """Return the number of classes of the head in a state dict; None if it has no head."""
     head = _rename(tensors, own=()).get(HEAD[0])
     return None if head is None or head.ndim != 2 else head.shape[0]
 
@@ -122,7 +122,7 @@ def _reset_heads_(model: nn.Module, heads: Iterable[str]) -> None:
 def _rename(
     tensors: Mapping[str, Tensor], own: Collection[str], heads: tuple[str, ...] = ("fc",)
 ) -> dict[str, Tensor]:
-    """Return the tensors under our names, where they are under others that the model has not."""
+    """Return the tensors under our names, if they are under others that the model has not."""
     foreign = [key for key in tensors if key not in own]
     others = [key for key in foreign if _OTHER_HEAD.fullmatch(key)]
     names = {key: key.replace(".shortcut.", ".downsample.") for key in foreign}

@@ -36,10 +36,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     leave in every key (`module.`, `_orig_mod.`) are stripped.
 
     Args:
-        path: anything that does not end in .safetensors is read by `torch.load`, tensors alone.
+        path: anything that does not end in .safetensors is read by `torch.load`, tensors only.
 
     Returns:
-        The tensors on the CPU, mapped from the file where its format allows, in its own dtypes.
+        The tensors on the CPU, mapped from the file if its format allows, in its own dtypes.
 
     Raises:
         WeightsError: if the file is missing, damaged, too big, or would need code to be run.
@@ -68,7 +68,7 @@ def _check_file(path: Path) -> None:
     if size > MAX_FILE_BYTES:
         raise WeightsError(
             f"expected at most {MAX_FILE_BYTES:,} bytes of weights, found {size:,} in {path}: "
-            "save the state dict of the model alone"
+            "save the state dict of the model only"
         )
 
 
@@ -106,8 +106,8 @@ def _read_torch(path: Path) -> object:
         # A damaged stream may raise anything.
         if code := _code_that_it_needs(str(error)):
             raise WeightsError(
-                f"expected a file of tensors alone, found {code} in {path}, which is read only by "
-                "running code: where you trust it, load it in the program that wrote it, and save "
+                f"expected a file of tensors only, found {code} in {path}, which is read only by "
+                "running code: if you trust it, load it in the program that wrote it, and save "
                 "its state dict with torch.save(model.state_dict(), ...)"
             ) from error
         raise _damage_error(path, error) from error
@@ -131,7 +131,7 @@ def _damage_error(path: Path, error: Exception) -> WeightsError:
 
 
 def _unwrap(payload: object) -> Mapping[Any, Any]:
-    """Return the state dict inside a checkpoint; an empty mapping where there is none."""
+    """Return the state dict inside a checkpoint; an empty mapping if there is none."""
     for _ in WRAPPERS:
         inner = [payload.get(name) for name in WRAPPERS] if isinstance(payload, Mapping) else []
         payload = next((value for value in inner if value and isinstance(value, Mapping)), payload)

@@ -159,7 +159,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def list_weights(name: str) -> list[WeightsEnum]:
-    """Return the records of an architecture, oldest first: an empty list where none is published.
+    """Return the records of an architecture, oldest first: an empty list if none is published.
 
     Example:
         >>> [str(record) for record in list_weights("resnet50")]
@@ -210,7 +210,7 @@ def resolve(arch: str | None, weights: WeightsSource) -> WeightsEnum | Path:
 
 
 def obtain(found: WeightsEnum | Path, *, progress: bool = True) -> StateDict:
-    """Return the tensors of a record, downloaded where need be, or of a file.
+    """Return the tensors of a record, downloaded if need be, or of a file.
 
     Raises:
         WeightsError: if they cannot be had or read.

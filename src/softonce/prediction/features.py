@@ -75,7 +75,7 @@ def features_of(engine: TorchEngine, images: Images, *, batch_size: int) -> NDAr
     """Return the features of pictures, (N, D), in their order.
 
     Raises:
-        ArgumentError: if there is nothing to look at, or something that is no picture.
+        ArgumentError: if there is nothing to look at, or something that is not a picture.
         DataError: if a picture cannot be read.
     """
     found = []

@@ -303,7 +303,7 @@ def predict_images(
     """Predict whatever `items_of` takes; `pictures` gets annotated copies.
 
     Raises:
-        ArgumentError: if there is nothing to predict, or something that is no picture.
+        ArgumentError: if there is nothing to predict, or something that is not a picture.
     """
     answers = predict_items(
         predictor,

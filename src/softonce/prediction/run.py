@@ -66,7 +66,7 @@ def predict(
 
     Raises:
         ArtefactError: if the artefact cannot be used.
-        ArgumentError: if something is no picture, or an option is unknown.
+        ArgumentError: if something is not a picture, or an option is unknown.
         ConfigError: if `show` is a folder with files in it.
         DataError: if no image is named.
 

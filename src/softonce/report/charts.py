@@ -108,7 +108,7 @@ def curve(
 
     def draw(axes: Axes) -> None:
         for split, points in lines.points.items():
-            # Points of few epochs are marked: one alone would leave no line at all.
+            # Points of few epochs are marked: a single one would leave no line at all.
             marker = "o" if len(points) <= 40 else None
             axes.plot(*zip(*points, strict=True), color=_OF[split], marker=marker, label=split)
         # The unit stands above the axis: beside it, a browser's wider font would be cut off.

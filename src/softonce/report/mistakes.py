@@ -109,7 +109,7 @@ def _maps(
         return {}, f"Where the network looked is not shown: {found.reason}."
     height, width = found.values.shape[2:]
     return dict(zip(squares, found.values, strict=True)), (
-        "Clear is where the evidence for a class lies, faded where there is least (a class "
+        "Clear is where the evidence for a class lies, faded where it is least (a class "
         f"activation map of {height} x {width} places); the frame is what the network sees of "
         "the image."
     )

@@ -143,7 +143,7 @@ def write_report(report: Report, path: Path) -> None:
 
     Args:
         report: what the page says.
-        path: of the page, usually `report.html` in the run's folder; replaced where it exists.
+        path: of the page, usually `report.html` in the run's folder; replaced if it exists.
 
     Raises:
         StorageError: if the page cannot be written.

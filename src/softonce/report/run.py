@@ -122,7 +122,7 @@ def _first_batch(path: Path) -> FirstBatch | None:
 
 
 def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:
-    """Write the page of an evaluation alone."""
+    """Write the page of a single evaluation."""
     report = replace(_build_report(evaluation, title), selection=_known_images(evaluation))
     write_report(report, path)
 

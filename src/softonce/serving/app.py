@@ -77,7 +77,7 @@ def _open_routes(service: Service) -> APIRouter:
 
     @router.get("/readyz", response_model=schema.Health, responses=schema.problems_of(503))
     async def readyz() -> Response:
-        """Say whether to send requests: not any more once the service is stopping."""
+        """Return whether to send requests: not any more once the service is stopping."""
         if service.is_stopping:
             raise ProblemError(503, "expected a service that goes on, found one that is stopping")
         return _json({"status": "ready"})
@@ -86,7 +86,7 @@ def _open_routes(service: Service) -> APIRouter:
 
 
 def _guarded_routes(service: Service, token: str | None) -> APIRouter:
-    """Return the routes that ask for the token, where there is one."""
+    """Return the routes that ask for the token, if there is one."""
     guards, statuses = ([], ()) if token is None else ([_guard(token)], (401,))
     router = APIRouter(dependencies=guards, responses=schema.problems_of(*statuses))
 
@@ -98,7 +98,7 @@ def _guarded_routes(service: Service, token: str | None) -> APIRouter:
         openapi_extra={"requestBody": schema.predict_body()},
     )
     async def predict(request: Request, top_k: TopK = 5) -> Response:
-        """Classify one image or several; 200 where at least one of them could be read."""
+        """Classify one image or several; 200 if at least one of them could be read."""
         async with service.intake.body(request) as body:
             content_type = request.headers.get("content-type", "")
             records = await service.answer(body, content_type, top_k=top_k)

@@ -51,7 +51,7 @@ def check_token(found: str | None, token: str) -> None:
     """Compare what a request brings with the token, in a time that tells nothing about it.
 
     Raises:
-        ProblemError: 401 where it is missing or another one.
+        ProblemError: 401 if it is missing or another one.
     """
     if found is None or not hmac.compare_digest(found.encode("utf-8", "replace"), token.encode()):
         was = "no such header" if found is None else "another token"

@@ -64,8 +64,8 @@ def uploads_of(body: bytes, content_type: str, *, max_images: int) -> list[Uploa
         max_images: how many there may be.
 
     Raises:
-        ProblemError: 415 where the type is another, 400 where the body is not of its type, 413
-            where there are too many pictures.
+        ProblemError: 415 if the type is another, 400 if the body is not of its type, 413
+            if there are too many pictures.
     """
     kind = content_type.split(";", maxsplit=1)[0].strip().lower()
     if kind in ("", RAW_TYPES[0]) or kind.startswith("image/"):

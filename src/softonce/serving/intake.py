@@ -34,7 +34,7 @@ class Intake:
         """Read the body; its bytes count until the block ends.
 
         Raises:
-            ProblemError: 413 where it is too long, 408 where it is too slow, 429 where others fill
+            ProblemError: 413 if it is too long, 408 if it is too slow, 429 if others fill
                 the memory.
         """
         chunks: list[bytes] = []

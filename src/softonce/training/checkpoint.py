@@ -137,7 +137,7 @@ def _module_tensors(state: State) -> dict[str, Tensor]:
 
 
 def _sharded_heads(state: State, names: Iterable[str]) -> dict[str, ShardedLinear]:
-    """Return the head of each tensor of which this process holds the rows of its classes alone."""
+    """Return the head of each tensor of which this process holds the rows of its classes only."""
     modules = {"model": state.model, "average": state.average}
     heads = {
         f"{prefix}.{name}": (head, parameter)

@@ -43,7 +43,7 @@ def check_settled(config: TrainConfig) -> None:
     """Raise a `ConfigError` if two options contradict each other."""
     if config.sync_bn and pick_device(config.device).type != "cuda":
         raise ConfigError(
-            "expected a GPU with --sync-bn, found none: torch synchronises batch norm there alone"
+            "expected a GPU with --sync-bn, found none: torch synchronises batch norm only there"
         )
     if config.augment != "resized-crop" and config.train_size != config.size:
         raise ConfigError(
@@ -74,7 +74,7 @@ def check_settled(config: TrainConfig) -> None:
 
 
 def check_shares(train: Loader, num_parts: int = 1) -> None:
-    """Raise a `ConfigError` where a batch has not an image for every part of every process."""
+    """Raise a `ConfigError` if a batch has not an image for every part of every process."""
     smallest, fewest = len(train.scan) // len(train), train.world_size * num_parts
     if smallest < fewest:
         part = "part of --grad-accum-steps" if num_parts > 1 else "process"
@@ -85,7 +85,7 @@ def check_shares(train: Loader, num_parts: int = 1) -> None:
 
 
 def check_statistics(network: Network, plan: Plan, train: Loader) -> None:
-    """Raise a `ConfigError` where batch norm would have to find the variance of a single value."""
+    """Raise a `ConfigError` if batch norm would have to find the variance of a single value."""
     smallest = len(train.scan) // len(train) // train.world_size // plan.grad_accum_steps
     if smallest > 1 or plan.sync_bn:
         return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FeatureHead(Network):
-    """The head of a network by itself: its images are the features of theirs.
+    """The head of a network by itself: its images are its features.
 
     Args:
         head: the Linear layer, which it shares with the network.

@@ -1,4 +1,4 @@
-"""`--lr find`: rates are tried on a copy; where that says nothing the default stays.
+"""`--lr find`: rates are tried on a copy; if that says nothing the default stays.
 
 No image is seen twice in a trial, so the loss of each step is of images that the network has not
 learned from: a network that learns them by heart looks no better for it.
@@ -77,7 +77,7 @@ class Sweep:
         smooth = self.smooth
         if not math.isfinite(min(smooth)) or smooth.index(min(smooth)) == 0:
             return "the loss only rose"
-        # Neighbours differ by noise alone, as the rate hardly does.
+        # Neighbours differ only by noise, as the rate hardly does.
         noise = statistics.pstdev(b - a for a, b in pairwise(self.losses)) / math.sqrt(2)
         error = noise * math.sqrt((1 - _SMOOTHING) / (1 + _SMOOTHING))
         drop = statistics.fmean(self.losses[: len(self.losses) // 5]) - min(smooth)
@@ -99,7 +99,7 @@ def find_lr(config: TrainConfig, build: Build) -> float:
         build: a plan -> a job on a copy of the network.
 
     Raises:
-        ConfigError: if the first loss is no number.
+        ConfigError: if the first loss is not finite.
 
     Source:
         Smith 2015 (arXiv 1506.01186), section 3.3, for the sweep; Wu et al. 2018 (arXiv

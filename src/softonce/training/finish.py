@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def finish(job: Job, splits: Splits, notes: list[str]) -> TrainResult:
     """Fit the temperature on val, measure the best epoch, write the artefact and the report."""
-    made = {"epochs": job.state.progress.epoch}  # fewer than asked for, where --patience ended it
+    made = {"epochs": job.state.progress.epoch}  # fewer than asked for, if --patience ended it
     job.metadata = dataclasses.replace(job.metadata, training=job.metadata.training | made)
     network = job.as_deployed(job.whole())
     on_rank_zero(lambda: write_artefact(job.run.last, network.state_dict(), job.metadata))

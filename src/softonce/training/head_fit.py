@@ -122,7 +122,7 @@ def fit_head_(
         l2: weight of the penalty, above 0.
 
     Returns:
-        The number of steps; `1000` where the fit has not converged.
+        The number of steps; `1000` if the fit has not converged.
     """
     problem = _Problem(rows, scaling, objective, l2)
     weight = (head.weight.detach().to(rows.dtype) * scaling.length).requires_grad_()

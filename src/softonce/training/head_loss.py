@@ -69,7 +69,7 @@ class HeadLoss(nn.Module):
 
 
 class ShardedHeadLoss(nn.Module):
-    """The same, where each process holds some classes of the head.
+    """The same, if each process holds some classes of the head.
 
     Every process computes the features of its own images, and what all images of the step say of
     its own classes. The head's gradient is whole at once; the others' are averaged, by
@@ -115,12 +115,12 @@ class ShardedHeadLoss(nn.Module):
 
 
 def _learns(module: nn.Module) -> bool:
-    """Whether it learns now: what is frozen has no gradient to average."""
+    """Return whether it learns now: what is frozen has no gradient to average."""
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def has_many_logits(network: Network, objective: Objective, num_images: int) -> bool:
-    """Say whether a step of so many images in this process shall not hold all its logits.
+    """Return whether a step of so many images in this process must not hold all its logits.
 
     A loss of the caller's wants the logits, whatever the head.
     """

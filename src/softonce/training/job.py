@@ -61,7 +61,7 @@ class Job:
             what learns is then its head.
         probe: fits the head in place of the steps, if `--probe` asks for it.
         mixing: mixup and cutmix, or None.
-        sinks: where the rows go, besides `metrics`.
+        sinks: where the rows go, in addition to `metrics`.
     """
 
     plan: Plan
@@ -94,12 +94,12 @@ class Job:
         self.state.sums += sums
         is_first = ~sums[0].isfinite() & (self.first_bad < 0)
         self.first_bad = self.first_bad.masked_fill(is_first, self.state.progress.batch)
-        if self.device.type == "cpu":  # where looking costs nothing
+        if self.device.type == "cpu":  # if looking costs nothing
             check_finite(self)
 
     @property
     def deployed(self) -> nn.Module:
-        """The network whose weights are evaluated and written: the average where there is one."""
+        """The network whose weights are evaluated and written: the average if there is one."""
         average = self.state.average
         if average is None or average.n_averaged == 0:  # of no step yet
             return self.state.model
@@ -123,7 +123,7 @@ class Job:
 
 
 def check_finite(job: Job) -> None:
-    """Stop at a loss that is no number, with the batch that made the first one in the run folder.
+    """Stop at a loss that is not finite, with the batch that made the first one in the run folder.
 
     Raises:
         TrainingError: the saved state is from before.
@@ -173,7 +173,7 @@ class Saver:
         )
 
     def save(self) -> None:
-        """Write the state; one with a loss that is no number is refused, the last one stays."""
+        """Write the state; one with a loss that is not finite is refused, the last one stays."""
         check_finite(self.job)
         before = time.monotonic()
         self.job.state.progress.seconds = self.seconds()

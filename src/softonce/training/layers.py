@@ -27,7 +27,7 @@ class Layers:
     Args:
         frozen: what never learns; its batch norms keep their statistics.
         trained: layers that learn; the last is the head.
-        head_epochs: epochs at the start in which the last of them learns alone.
+        head_epochs: epochs at the start in which the last of them learns by itself.
     """
 
     frozen: list[list[nn.Module]]

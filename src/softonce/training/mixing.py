@@ -26,7 +26,7 @@ class Mixing:
         num_classes: C.
         mixup_alpha: shares come from Beta(alpha, alpha); 0 is no mixup.
         cutmix_alpha: the same for cutmix.
-        seed: of the draws, which depend on the seed and the step alone.
+        seed: of the draws, which depend only on the seed and the step.
 
     Example:
         >>> import torch

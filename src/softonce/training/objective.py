@@ -28,7 +28,7 @@ class Objective:
 
     Args:
         loss_fn: (logits, target) -> mean loss in nats; None is `cross_entropy`.
-        weight: a factor for each class, or None; for `cross_entropy` alone.
+        weight: a factor for each class, or None; for `cross_entropy` only.
         label_smoothing: the share of the target that is spread over all classes; the same.
 
     Example:
@@ -65,7 +65,7 @@ class Objective:
         """Return the sum of the losses of the head's logits, and the predicted classes.
 
         Equals `objective(head(features), target) * mass(target)` and `head(features).argmax(1)`, by
-        `linear_cross_entropy`, whole or sharded: for the loss of softonce alone.
+        `linear_cross_entropy`, whole or sharded: for the losses of softonce only.
         """
         options: dict[str, Any] = {
             "weight": self.weight,

@@ -149,7 +149,7 @@ def _kind(name: str, parameter: Tensor) -> str:
 
 
 def build_average(model: nn.Module, plan: Plan) -> AveragedModel | None:
-    """Return the moving average of weights and buffers, where `--model-ema` asks for it.
+    """Return the moving average of weights and buffers, if `--model-ema` asks for it.
 
     With `--model-ema-warmup`, update n keeps at most (1 + n) / (10 + n).
 

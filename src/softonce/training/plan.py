@@ -275,7 +275,7 @@ def with_absolute_paths(config: TrainConfig, data: str) -> TrainConfig:
 
 
 def with_head_shards(config: TrainConfig, network: Network, *, has_own_loss: bool) -> TrainConfig:
-    """Settle `--shard-head`: where it is open, the processes share a head that is wide.
+    """Settle `--shard-head`: if it is open, the processes share a head that is wide.
 
     Raises:
         ConfigError: if it is asked for, and the loss cannot follow the head at once.
@@ -284,7 +284,7 @@ def with_head_shards(config: TrainConfig, network: Network, *, has_own_loss: boo
     if config.shard_head and not can_shard:
         raise ConfigError(
             f"expected a network that ends in its Linear head, and softonce's own loss, with "
-            f"--shard-head, found {config.model}{' and a loss of yours' if has_own_loss else ''}: "
+            f"--shard-head, found {config.model}{' and your own loss' if has_own_loss else ''}: "
             "leave --shard-head out"
         )
     head = network.head

@@ -108,7 +108,7 @@ def check_can_probe(network: Network, name: str, loss: LossFunction | None) -> N
     """
     if network.ends_in_head and loss is None:
         return
-    found = f"a loss of yours with {name}" if loss is not None else f"another end of {name}"
+    found = f"your own loss with {name}" if loss is not None else f"another end of {name}"
     raise ConfigError(
         f"expected a network that ends in a Linear head, and softonce's own loss, with --probe, "
         f"found {found}: train with --freeze backbone instead"

@@ -48,7 +48,7 @@ def profile_steps(path: Path | None, num_steps: int) -> Iterator[Callable[[], No
 
     Args:
         path: of the trace, in the Chrome format; None profiles nothing.
-        num_steps: how many are to come; where fewer than thirteen, fewer are profiled.
+        num_steps: how many are to come; if fewer than thirteen, fewer are profiled.
 
     Returns:
         A function to call after every step.

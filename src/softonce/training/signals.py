@@ -24,7 +24,7 @@ class StopRequest:
 
 
 def leave_if_requested(number: int, run: Path) -> None:
-    """Leave as the signal would have, where there was one; the state has been saved before."""
+    """Leave as the signal would have, if there was one; the state has been saved before."""
     if not number:
         return
     LOG.warning("stopped, the state is saved; go on with: softonce train --resume %s", run)

@@ -1,4 +1,4 @@
-"""Where the rows of a run go besides `metrics.jsonl`."""
+"""Where the rows of a run go in addition to `metrics.jsonl`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class TrainStep:
     """Forward, loss, backward, update.
 
     Args:
-        model: gives logits; or, where `has_loss`, takes the target and the mass of the step too,
+        model: gives logits; or, if `has_loss`, takes the target and the mass of the step too,
             and gives its share of the mean loss, and how many images are correct.
         optimizer: over the model's parameters.
         objective: (logits, target) -> mean loss in nats; it sees float32 logits.
@@ -112,7 +112,7 @@ def num_correct(pred: ClassIndex, target: ClassIndex | Probs) -> Tensor:
 def _parts(
     images: Images, target: ClassIndex | Probs, num: int
 ) -> list[tuple[Images, ClassIndex | Probs]]:
-    """Cut a batch into so many parts, or fewer where it has not as many images."""
+    """Cut a batch into so many parts, or fewer if it has not as many images."""
     pairs = zip(images.tensor_split(num), target.tensor_split(num), strict=True)
     return [(some, their) for some, their in pairs if len(some)]
 

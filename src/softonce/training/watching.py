@@ -78,7 +78,7 @@ class Watch:
         if seconds >= STARVED_SECONDS and self.waited > STARVED_SHARE * seconds:
             self._say(
                 "waiting",
-                f"{self.waited / seconds:.0%} of the time goes by waiting for images: raise "
+                f"{self.waited / seconds:.0%} of the time is spent waiting for images: raise "
                 f"--workers (now {self.workers}), or make the files smaller",
             )
 

@@ -28,8 +28,8 @@ def read_model(path: Path) -> ModelFile:
         path: an .onnx, .pt2, .xml (OpenVINO) or .safetensors file.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or of another kind.
-        MissingExtraError: where an .onnx file needs the package `onnx`.
+        ArtefactError: if the file is missing, damaged, or of another kind.
+        MissingExtraError: if an .onnx file needs the package `onnx`.
 
     Example:
         >>> from pathlib import Path

@@ -22,7 +22,7 @@ def read(path: Path) -> ModelFile:
     """Read what an artefact says of its output.
 
     Raises:
-        ArtefactError: where the header is damaged, or holds no record of softonce.
+        ArtefactError: if the header is damaged, or holds no record of softonce.
     """
     record = _record(path)
     kind = KINDS.get(str(record.get("output")), Kind.OTHER)
@@ -41,7 +41,7 @@ def _record(path: Path) -> dict[str, Any]:
         header = json.loads(text)
         record = json.loads(header["__metadata__"]["softonce"])
     except (KeyError, TypeError) as error:
-        raise unreadable(path, "an artefact of softonce", "tensors alone") from error
+        raise unreadable(path, "an artefact of softonce", "only tensors") from error
     except (ValueError, RecursionError) as error:
         raise unreadable(path, "a .safetensors file", "a header that is no JSON") from error
     if not isinstance(record, dict):

@@ -35,7 +35,7 @@ class Node(NamedTuple):
         canonical: its row of the transfer table.
         inputs: names of values, or numbers.
         outputs: names of values.
-        dim: its axes, where it has any.
+        dim: its axes, if it has any.
         order: the new order of the axes, if it permutes them.
         mask: of a choice between two tensors, the value that decides.
         kinds: of its outputs, if its own settings tell them whatever goes in.
@@ -80,7 +80,7 @@ class Output:
     Attributes:
         name: as the file calls it.
         kind: what it holds; OTHER is unknown.
-        axis: where the classes lie, counted from the end, where that is known.
+        axis: where the classes lie, counted from the end, if that is known.
         node: the node that makes the kind.
         through: the nodes between that one and the output, which keep the kind.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**31
 MAX_BYTES_INFERRED = 2**28
 _SOFTMAX_ON_LAST = 13
-"""From this opset on softmax is over the last axis where none is given."""
+"""From this opset on softmax is over the last axis if none is given."""
 
 _NORMALISES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
@@ -78,8 +78,8 @@ def read(path: Path) -> ModelFile:
     """Read the kinds of the outputs of an ONNX file.
 
     Raises:
-        ArtefactError: where it is no ONNX model.
-        MissingExtraError: where the package `onnx` is not installed.
+        ArtefactError: if it is no ONNX model.
+        MissingExtraError: if the package `onnx` is not installed.
     """
     try:
         import onnx
@@ -101,7 +101,7 @@ def read(path: Path) -> ModelFile:
 
 
 def _prepared(model: Any, num_bytes: int) -> Any:
-    """Inline the model's own functions, and infer the shapes; do without where that fails."""
+    """Inline the model's own functions, and infer the shapes; do without if that fails."""
     from onnx import inliner, shape_inference
 
     if num_bytes > MAX_BYTES_INFERRED:

@@ -60,7 +60,7 @@ def _cancel(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def _num_scored(attributes: Mapping[str, Any]) -> int:
-    """Return how many classes have scores; of one alone the runtime makes `1 - p, p`."""
+    """Return how many classes have scores; of only one the runtime makes `1 - p, p`."""
     return len(set(attributes["class_ids"].ints)) if "class_ids" in attributes else 0
 
 

@@ -149,7 +149,7 @@ def read(path: Path) -> ModelFile:
     """Read the kinds of the outputs of an OpenVINO IR.
 
     Raises:
-        ArtefactError: where it is no such file.
+        ArtefactError: if it is no such file.
     """
     if path.stat().st_size > MAX_BYTES:
         raise unreadable(path, f"an OpenVINO .xml of at most {MAX_BYTES} bytes", "a larger one")

@@ -37,7 +37,7 @@ def read(path: Path) -> ModelFile:
     """Read the kinds of the outputs of an exported program.
 
     Raises:
-        ArtefactError: where it is no such archive, or its JSON is not as torch writes it.
+        ArtefactError: if it is no such archive, or its JSON is not as torch writes it.
     """
     program, record = _program(path)
     try:

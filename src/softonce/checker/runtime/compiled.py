@@ -21,7 +21,7 @@ def stepping_aside(leave: Callable[[], None], come_back: Callable[[], None]) -> 
     from torch._dynamo import eval_frame
 
     own_thread = threading.get_ident()
-    original = eval_frame._maybe_set_eval_frame  # noqa: SLF001 - the one door into a region
+    original = eval_frame._maybe_set_eval_frame  # noqa: SLF001 - the only way into a region
     region: FrameType | None = None
 
     def set_eval_frame(callback: Any) -> Any:

@@ -190,7 +190,7 @@ def put_on(mode: ScoreMode) -> None:
     """Put the mode at the bottom of this thread's stack, where no `with` of the script pops it."""
     above = [_pop_mode() for _ in range(_len_torch_function_stack())]
     if mode not in above:
-        # torch wants the default device, where there is one, below all others.
+        # torch wants the default device, if there is one, below all others.
         at = len(above) - 1 if above and isinstance(above[-1], DeviceContext) else len(above)
         above.insert(at, mode)
     for other in reversed(above):

@@ -34,7 +34,7 @@ LOOKS_IN_A_WINDOW = 3
 WINDOWS = 20
 """How often a change to eval mode is looked at, for a few losses each time."""
 EVENTS_WITHOUT_A_STEP = 500_000
-"""A program that takes no step is left alone after so many calls, a second or two of looking."""
+"""After so many calls without a step, a second or two of looking, a program is not followed."""
 _SEEN_AT_ONCE = frozenset({"SO601", "SO602"})
 """Rules that one look at the values proves."""
 
@@ -229,7 +229,7 @@ class watch:  # noqa: N801 - used as a function: `with watch():`
         self._turn(on=True)
 
     def _before_loss(self) -> None:
-        """Look over what came before, where no steps are counted."""
+        """Look over what came before, if no steps are counted."""
         if self.num_steps == 0:
             # A second softmax just before this loss is the loss's own story, which comes now.
             self._look_over(frozenset({"SO202"}))

@@ -88,7 +88,7 @@ class Site:
 
 
 def count_values(site: Site, seen: Values) -> None:
-    """Count what the values alone look like."""
+    """Count what only the values look like."""
     site.values[seen.kind] += 1
     if seen.kind is Kind.OTHER and seen.high > 0:
         site.values[Kind.LOGITS] += 1

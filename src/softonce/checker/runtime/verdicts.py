@@ -43,7 +43,7 @@ def site_findings(site: Site, sites: Sequence[Site]) -> Iterator[Finding]:
 
 
 def _by_values(site: Site) -> dict[str, Seen]:
-    """Return the rules that the values alone show; every look has to agree."""
+    """Return the rules that only the values show; every look has to agree."""
     needed = {Kind.P: LOOKS_FOR_SUMS, Kind.LOGP: LOOKS_FOR_SUMS, Kind.LOGITS: LOOKS_FOR_SUMS}
     for kind in (Kind.P, Kind.LOGP, Kind.BP, Kind.NONNEG, Kind.LOGITS):
         agreeing_looks = site.values[kind] + (site.values[Kind.P] if kind is Kind.BP else 0)

@@ -103,7 +103,7 @@ def agreeing(scores: Scores, tensor: Tensor, axis: int) -> Kind:
         is_single = bit in (Kind.P, Kind.LOGP) and tensor.shape[along] == 1
         if bit not in _AGREES or is_single or seen.kind in _AGREES[bit]:
             left |= bit
-    # A slice of probabilities may be single ones; where the rows still sum to 1 it is not.
+    # A slice of probabilities may be single ones; if the rows still sum to 1 it is not.
     return left & ~Kind.BP if Kind.P in left and seen.kind is Kind.P else left
 
 
@@ -111,7 +111,7 @@ def recorded(tensor: Tensor) -> tuple[Scores, int] | None:
     """Walk autograd's record back to what made the kind.
 
     Returns:
-        The scores and the number of operations walked over, or None where the record ends before.
+        The scores and the number of operations walked over, or None if the record ends before.
 
     Example:
         >>> logits = torch.zeros(2, 3, requires_grad=True)

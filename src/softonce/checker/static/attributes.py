@@ -322,7 +322,7 @@ def tuple_items(value: Instance) -> list[Value]:
 
 
 def entries(run: Run, value: Value) -> list[Value] | None:
-    """Return the entries of an iterable where all are known, in order, else None."""
+    """Return the entries of an iterable if all are known, in order, else None."""
     if isinstance(value, Sequence) and value.exact:
         return list(value.items)
     if isinstance(value, Chain):

@@ -16,7 +16,7 @@ _LOSES_CLASSES = frozenset({"view", "reshape", "squeeze", "flatten", "resize", "
 
 
 def same(dim: int, tensor: Scores) -> bool | None:
-    """Return whether `dim` is the axis of the classes; None where the rank decides."""
+    """Return whether `dim` is the axis of the classes; None if the rank decides."""
     if tensor.dim is None:
         return None
     if (dim < 0) == (tensor.dim < 0):

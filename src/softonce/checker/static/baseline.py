@@ -36,7 +36,7 @@ def known_findings(path: Path) -> Known:
     """Read a baseline file; one that is missing holds nothing.
 
     Raises:
-        ConfigError: where the file is no baseline.
+        ConfigError: if the file is no baseline.
     """
     if not path.exists():
         return Counter()

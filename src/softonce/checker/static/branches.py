@@ -63,7 +63,7 @@ def axis_of(call: ast.Call) -> str:
 
 
 def training_test(test: ast.expr) -> int:
-    """Return 1 where the test holds in train mode, -1 where it holds in eval mode, else 0."""
+    """Return 1 if the test holds in train mode, -1 if it holds in eval mode, else 0."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return -training_test(test.operand)
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):

@@ -47,7 +47,7 @@ class Settings:
     notes: bool = False
 
     def wants(self, finding: Finding) -> bool:
-        """Whether the finding is asked for."""
+        """Return whether the finding is asked for."""
         code = finding.code
         if any(code.startswith(prefix) for prefix in self.ignore):
             return False
@@ -220,7 +220,7 @@ def _take_other_choices(run: Interpreter, loaded: list[_Loaded]) -> None:
 
 
 def _guarded(run: Interpreter, module: Module, action: object) -> None:
-    """Do one part of the work; where that fails, the rest goes on, and a note says so."""
+    """Do one part of the work; if that fails, the rest goes on, and a note says so."""
     try:
         action()  # type: ignore[operator]
     except RecursionError:

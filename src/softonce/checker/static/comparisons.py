@@ -1,4 +1,4 @@
-"""Comparisons: decided where both sides are known, decisions where one is a tensor of scores."""
+"""Comparisons: decided if both sides are known, decisions if one is a tensor of scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMPARED: dict[type, Any] = {
 
 
 def compare(run: Run, frame: Frame, node: ast.Compare, left: Value, right: Value) -> Value:
-    """Return a bool where both sides are known, decisions where one is a tensor of known kind."""
+    """Return a bool if both sides are known, decisions if one is a tensor of known kind."""
     test = node.ops[0]
     if len(node.ops) == 1 and isinstance(left, Const) and isinstance(right, Const):
         return (
@@ -56,7 +56,7 @@ def compare(run: Run, frame: Frame, node: ast.Compare, left: Value, right: Value
 
 
 def _membership(left: Value, right: Value, positive: bool) -> Value:
-    """Decide `"ce" in ("ce", "bce")`, where all of it is written there."""
+    """Decide `"ce" in ("ce", "bce")`, if all of it is written there."""
     if not isinstance(left, Const):
         return UNKNOWN
     if isinstance(right, Const) and isinstance(right.value, str) and isinstance(left.value, str):

@@ -38,7 +38,7 @@ class Run(Protocol):
         classes: the classes that have been defined.
         visited: the statements that have been run.
         steps: how many statements that were, repetitions counted.
-        assumes_defaults: whether options are as they are where nobody sets them.
+        assumes_defaults: whether options are as they are if nobody sets them.
     """
 
     project: Project

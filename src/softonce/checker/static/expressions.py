@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: Run, frame: Frame, node: ast.expr) -> Value:
-    """Return what the expression is; unknown where its form is not followed."""
+    """Return what the expression is; unknown if its form is not followed."""
     handler = _HANDLERS.get(type(node))
     return UNKNOWN if handler is None else handler(run, frame, node)
 

@@ -99,7 +99,7 @@ def rename(source: Source, call: ast.Call, old: str, new: str) -> Sequence[Edit]
     if isinstance(function, ast.Call):
         old, new = _CLASSES.get(old, old), _CLASSES.get(new, new)
         call, function = function, function.func
-    # A bare name may have been imported alone.
+    # A bare name may have been imported by itself.
     if not is_named(call, old) or isinstance(function, ast.Name):
         return ()
     _, stop = _span(source, function)
@@ -107,7 +107,7 @@ def rename(source: Source, call: ast.Call, old: str, new: str) -> Sequence[Edit]
 
 
 def is_named(call: ast.expr, name: str) -> bool:
-    """Whether the call's last name is this one."""
+    """Return whether the call's last name is this one."""
     return isinstance(call, ast.Call) and _last_name(call) == name
 
 

@@ -26,7 +26,7 @@ class Frame:
         unproven: whether nobody is seen to run this code on these very values.
         tests: the decided tests of options that it stands under.
         branches: how many undecided branches of this very function it stands in.
-        options: how many of these are decided by options alone, a name or an attribute.
+        options: how many of these are decided only by options, a name or an attribute.
         optional_returns: whether it returned from one of those.
         mark: the level of the heap that it began on.
         leaves: what the heap held where it returned from an undecided branch.

@@ -72,7 +72,7 @@ _CONTEXTS = frozenset({"contextmanager", "asynccontextmanager"})
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a call gave, which holds for the same arguments where it finds the same to change."""
+    """What a call gave, which holds for the same arguments if it finds the same to change."""
 
     result: Value
     reads_options: bool
@@ -159,7 +159,7 @@ class Interpreter:
         self.start(module)
 
     def _top_level_steps(self) -> int:
-        """Return what a file's top level may take: less where many scripts have taken much."""
+        """Return what a file's top level may take: less if many scripts have taken much."""
         return MAX_STEPS if self.steps < MANY_STEPS else MAX_STEPS // 20
 
     def rerun(self, module: Module) -> None:
@@ -183,7 +183,7 @@ class Interpreter:
             known.append(function)
 
     def has_unseen(self, node: ast.AST) -> bool:
-        """Whether a statement below the node has not been run yet."""
+        """Return whether a statement below the node has not been run yet."""
         simple = (ast.Expr, ast.Assign, ast.Return, ast.AugAssign)
         return any(isinstance(s, simple) and s not in self.visited for s in _statements(node))
 

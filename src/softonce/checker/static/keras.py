@@ -52,7 +52,7 @@ _UNITS = frozenset({"Dense", "Conv1D", "Conv2D", "Conv3D"})
 
 
 def is_keras(name: str) -> bool:
-    """Whether a dotted name belongs to Keras or TensorFlow."""
+    """Return whether a dotted name belongs to Keras or TensorFlow."""
     return name.partition(".")[0] in ("keras", "tensorflow", "tf_keras")
 
 
@@ -113,7 +113,7 @@ def _activation_name(value: Value) -> str:
 
 
 def is_loss(layer: Value) -> bool:
-    """Whether a layer is a loss of Keras."""
+    """Return whether a layer is a loss of Keras."""
     return isinstance(layer, Layer) and layer.op.startswith(_PREFIX)
 
 

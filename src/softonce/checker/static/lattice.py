@@ -156,7 +156,7 @@ def _join_sequences(left: Sequence, right: Sequence) -> Sequence:
 
 
 def as_scores(value: Value | None) -> Scores:
-    """Return the value as a tensor: the join of its options, unknown where it is none."""
+    """Return the value as a tensor: the join of its options, unknown if it is none."""
     if isinstance(value, Scores):
         return value
     if isinstance(value, Choice):

@@ -91,7 +91,7 @@ def call_library(
 
 
 def classifier(frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr) -> Value | None:
-    """Return a classifier that puts out raw scores, where the name is one's constructor."""
+    """Return a classifier that puts out raw scores, if the name is one's constructor."""
     if name.startswith("segmentation_models_pytorch.") and name.rpartition(".")[2][:1].isupper():
         return _segmenter(frame, kwargs, node)
     output = _output_of(name, args, kwargs)
@@ -102,7 +102,7 @@ def classifier(frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.ex
 
 
 def _output_of(name: str, args: Args, kwargs: Kwargs) -> str:
-    """Return in what a classifier hands out its scores; "" where the name makes no classifier."""
+    """Return in what a classifier hands out its scores; "" if the name makes no classifier."""
     home, _, last = name.rpartition(".")
     if home.startswith("torchvision.models") and last[:1].islower():
         if any(part in name for part in _NO_CLASSIFIERS):
@@ -121,7 +121,7 @@ def _output_of(name: str, args: Args, kwargs: Kwargs) -> str:
 
 
 def prepared(args: Args, kwargs: Kwargs) -> Value | None:
-    """Return what a call that wraps networks for training gives; None where it is given none."""
+    """Return what a call that wraps networks for training gives; None if it is given none."""
     given = [arg for arg in args if not isinstance(arg, Const)]
     if not args and "model" in kwargs:  # deepspeed: engine, optimizer, loader, scheduler
         given = [kwargs["model"], UNKNOWN, UNKNOWN, UNKNOWN]

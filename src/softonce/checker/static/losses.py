@@ -185,7 +185,7 @@ def _is_all_broken(loss: str, kind: Kind) -> bool:
 
 
 def _is_unreduced(options: dict[str, Value]) -> bool:
-    """Whether the loss returns its rows: `1 + nll_loss(probs)` is 1 - p_t, written so."""
+    """Return whether the loss returns its rows: `1 + nll_loss(probs)` is 1 - p_t, written so."""
     reduction, reduce = options.get("reduction"), options.get("reduce")
     return (isinstance(reduction, Const) and reduction.value == "none") or (
         isinstance(reduce, Const) and reduce.value is False

@@ -84,7 +84,7 @@ def apply(
         dim = int_of(settings.get("dim"))
     if op in _PAIRS_OUT:
         return _with_indices(frame, op, tensor, args, kwargs, node, dim)
-    if op == "flatten":  # as a module it leaves the first axis alone, as a function it does not
+    if op == "flatten":  # as a module it keeps the first axis, as a function it does not
         start = options.get("start_dim", Const(1 if settings is not None else 0))
         args = args if len(args) > 1 else [*args[:1], start]
     result = apply_row(run, frame, op, tensor, node, dim, args, options)
@@ -187,7 +187,7 @@ def _with_indices(
     node: ast.expr,
     dim: int | None,
 ) -> Value:
-    """Return (values, indices), or the values alone where max is taken over everything."""
+    """Return (values, indices), or only the values if max is taken over everything."""
     maker = maker_of(frame, node, op)
     indices = scores(Kind.INDEX, maker)
     if op in ("topk", "sort"):
@@ -265,7 +265,7 @@ def _mean(node: ast.BinOp | ast.AugAssign, total: Total, divisor: Value) -> Valu
 
 
 def fold(function: Any, left: Const, right: Const) -> Value:
-    """Return what a function makes of two known values; unknown where it fails or is large."""
+    """Return what a function makes of two known values; unknown if it fails or is large."""
     try:
         value = function(left.value, right.value) if function else UNKNOWN
     except (TypeError, ValueError, ZeroDivisionError, OverflowError, MemoryError):

@@ -1,4 +1,4 @@
-"""Options of a program (argparse, click, configurations), as they are where nobody sets them.
+"""Options of a program (argparse, click, configurations), as they are if nobody sets them.
 
 A string or a flag by default is what the program runs with. Numbers are sizes, which every
 data set brings anew: they stay unknown.
@@ -28,7 +28,7 @@ _FLAGS = {"store_true": False, "store_false": True}
 
 
 def is_maker(name: str) -> bool:
-    """Whether a call of this dotted name makes a collection of options."""
+    """Return whether a call of this dotted name makes a collection of options."""
     return name.rpartition(".")[2] in _MAKERS
 
 
@@ -40,7 +40,7 @@ def make(args: Args, kwargs: Kwargs) -> Value:
 
 
 def read(run: Run, options: Options, name: str) -> Value | None:
-    """Return an option's default; unknown where other choices are looked at, None if none."""
+    """Return an option's default; unknown if other choices are looked at, None if none."""
     value = options.items.get(name)
     if not isinstance(value, Const):
         return value

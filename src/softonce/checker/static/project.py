@@ -38,7 +38,7 @@ class Project:
         self._packages: dict[str, list[Module]] = {}
 
     def module(self, path: str) -> Module | None:
-        """Return the module of a file, or None where it cannot be read or parsed."""
+        """Return the module of a file, or None if it cannot be read or parsed."""
         path = _absolute(path)
         if path not in self._modules:
             source = self.sources.get(path)
@@ -120,6 +120,6 @@ def _absolute(path: str) -> str:
 
 
 def _shorter(path: str) -> str:
-    """Return the path from here, where it lies below here."""
+    """Return the path from here, if it lies below here."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative

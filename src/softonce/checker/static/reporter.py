@@ -72,7 +72,7 @@ class Reporter:
 
         `lowered` says that the kind is one of several, `on_one_branch` that it is certain there.
         `tests` decided that the kind was made, and others that are unknown that the loss is
-        reached: where the former go both ways in the program, the two may exclude each other.
+        reached: if the former go both ways in the program, the two may exclude each other.
         """
         if (lowered and self.surely_only) or (self._is_deliberate and code in _TWO):
             return

@@ -24,7 +24,7 @@ _SCORE_LOSSES = frozenset({"cross_entropy", "binary_cross_entropy_with_logits"})
 
 
 def _is_logged_alone(frame: Frame, node: ast.expr, maker: Maker) -> bool:
-    """Whether the logarithm is all that the probabilities are for: an entropy needs both."""
+    """Return whether the logarithm is all that the probabilities are for: an entropy needs both."""
     made = maker.node
     if maker.function is not frame.function or made is None or not isinstance(node, ast.Call):
         return False

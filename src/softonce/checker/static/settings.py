@@ -39,7 +39,7 @@ def settings_for(options: Options, start: str) -> tuple[Settings, Path | None]:
         start: the first path to check; the file is looked for there and above.
 
     Raises:
-        ConfigError: where the file holds a name or a code that is unknown.
+        ConfigError: if the file holds a name or a code that is unknown.
     """
     table, folder = read_table(Path(start))
     baseline = options.baseline

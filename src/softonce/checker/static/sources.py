@@ -56,7 +56,7 @@ class Source:
         return Place(self.path, line - self.cells[cell][0] + 1, column, cell + 1)
 
     def line(self, place: Place) -> str:
-        """Return the text of a line of this file; "" where there is none."""
+        """Return the text of a line of this file; "" if there is none."""
         number = place.line + (self.cells[place.cell - 1][0] - 1 if place.cell else 0)
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
@@ -88,7 +88,7 @@ class Source:
         return tree
 
     def is_silenced(self, place: Place, code: str) -> bool:
-        """Whether a noqa comment on the line names the code, or no code at all."""
+        """Return whether a noqa comment on the line names the code, or no code at all."""
         text = self.line(place)
         found = _NOQA.search(text) if "noqa" in text.lower() else None
         if found is None:

@@ -39,7 +39,7 @@ _DICTS = frozenset({"OrderedDict", "defaultdict", "Munch"})
 def call_standard(
     run: Run, frame: Frame, name: str, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value | None:
-    """Return what a function of Python itself gives; None where the name is no such function."""
+    """Return what a function of Python itself gives; None if the name is no such function."""
     home, _, last = name.rpartition(".")
     if home == "builtins":
         handler = _BUILTINS.get(last)
@@ -94,7 +94,7 @@ def _reduce(run: Run, frame: Frame, args: Args, node: ast.expr) -> Value:
 
 
 def _import_module(run: Run, frame: Frame, names: list[object]) -> Value:
-    """Return the module of a name that is written there, with its package where it is relative."""
+    """Return the module of a name that is written there, with its package if it is relative."""
     name, package = names[0], names[1] if len(names) > 1 else None
     if not isinstance(name, str):
         return UNKNOWN

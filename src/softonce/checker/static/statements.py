@@ -36,7 +36,7 @@ MAX_EAGER_LINES = 20
 
 
 def execute(run: Run, frame: Frame, body: list[ast.stmt]) -> bool:
-    """Run the statements in order; True where return, raise, break or continue ends the block."""
+    """Run the statements in order; True if return, raise, break or continue ends the block."""
     for node in body:
         run.steps += 1
         run.visited.add(node)
@@ -230,7 +230,7 @@ def _while(run: Run, frame: Frame, node: ast.While) -> bool:
 
 
 def _loop(run: Run, frame: Frame, body: list[ast.stmt], start_round: Callable[[], object]) -> None:
-    """Run a body once, and once more where it changed what it starts from."""
+    """Run a body once, and once more if it changed what it starts from."""
     for _ in range(2):
         before = dict(frame.scope)
         with _round(run, frame, is_unsure=True) as exits:

@@ -60,7 +60,7 @@ class Scope(dict[str, Value]):
         return self.version, dict(self)
 
     def restore(self, state: State) -> None:
-        """Hold the names of that state alone."""
+        """Hold only the names of that state."""
         self.version, names = state
         self.clear()
         self.update(names)
@@ -89,15 +89,15 @@ class Scores(Value):
     Attributes:
         kind: what it may hold.
         makers: kind -> where that kind was made.
-        dim: the axis of the classes, where it is known.
-        num_classes: C, where it is known.
-        rank: the number of axes, where it is known.
+        dim: the axis of the classes, if it is known.
+        num_classes: C, if it is known.
+        rank: the number of axes, if it is known.
         before: what a normalising operation was applied to.
         direct: whether nothing but shape operations followed the maker.
         tempered: the probabilities that were divided by a temperature to make this.
         optional: whether an option that nobody is seen to set decides between the kinds.
         blank: whether it was zeros, or nothing, that the loop fills in row by row.
-        exponent: the text of x where this is exp(x), or the sum of it if `summed`.
+        exponent: the text of x if this is exp(x), or the sum of it if `summed`.
     """
 
     kind: Kind
@@ -174,7 +174,7 @@ class Mapping(Cell):
 
 @dataclass(slots=True, eq=False)
 class Options(Mapping):
-    """The options of a program, or what collects them: as they are where nobody sets them."""
+    """The options of a program, or what collects them: as they are if nobody sets them."""
 
 
 @dataclass(slots=True, eq=False)

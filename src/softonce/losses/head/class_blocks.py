@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 def is_faster(head: Head, mass: Mass) -> bool:
-    """Whether blocks of classes win: many classes, and products that are fast in blocks."""
+    """Return whether blocks of classes win: many classes, and products that are fast in blocks."""
     is_seen = mass.index is not None and mass.ignore_index is None
     has_plain_rows = is_seen and mass.ignored is None and mass.outside is None
     if head.dtype in HALF_DTYPES or head.weight.dtype in HALF_DTYPES:
-        # the weight is rounded, or widened where single precision is faster, a block at a time
+        # the weight is rounded, or widened if single precision is faster, a block at a time
         return has_plain_rows and len(head.weight) >= tuning().class_blocks_from_of_half
     return has_plain_rows and prefers_onednn() and len(head.weight) >= tuning().class_blocks_from
 
@@ -54,7 +54,7 @@ class ClassBlocks:
     def run(
         self, scale: Factor, gradients: Gradients | None, seen: Predictions | None = None
     ) -> Rows:
-        """Return what all rows say; add their gradients, times `scale`, where there is a place."""
+        """Return what all rows say; add their gradients, times `scale`, if there is a place."""
         spread = self._spread_of_rows()
         found = []
         for rows in self._row_blocks():

@@ -95,7 +95,7 @@ class Head:
 
 
 class Gradients(NamedTuple):
-    """Sums over chunks, in the accumulation precision; None where no gradient is needed.
+    """Sums over chunks, in the accumulation precision; None if no gradient is needed.
 
     Args:
         features: (N, D).

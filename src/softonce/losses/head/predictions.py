@@ -33,7 +33,7 @@ class Predictions:
 
 
 def find_largest(logits: Tensor) -> Tensor:
-    """Return `logits.argmax(1)` of (n, c), the first where there are several.
+    """Return `logits.argmax(1)` of (n, c), the first if there are several.
 
     On a CPU argmax takes five to ten times as long as amax, so spans of classes come first.
 

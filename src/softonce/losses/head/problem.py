@@ -51,10 +51,10 @@ class HeadProblem:
             for factor in (features, weight, bias)
         )
         with without_autocast(features.device.type):  # it would narrow what was widened
-            return F.linear(*factors)  # type: ignore[arg-type] # the bias alone may be None
+            return F.linear(*factors)  # type: ignore[arg-type] # only the bias may be None
 
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
-        """Make the gradient with the loss where one number is upstream of it."""
+        """Make the gradient with the loss if one number is upstream of it."""
         objective, head = self.objective, self._head(*tensors)
         loss_only = not any(needs) and not objective.options.return_lse
         loop, gradients, scale = self._loop(head, loss_only=loss_only), None, None

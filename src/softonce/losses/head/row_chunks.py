@@ -40,7 +40,7 @@ class RowChunks:
     def run(
         self, scale: Factor, gradients: Gradients | None, seen: Predictions | None = None
     ) -> Rows:
-        """Return what all rows say; add their gradients, times `scale`, where there is a place."""
+        """Return what all rows say; add their gradients, times `scale`, if there is a place."""
         found = []
         for rows, logits in self._logits():
             if seen is not None:

@@ -39,7 +39,7 @@ def forward_rows(
     dlogits: Tensor | None = None,
     loss_only: bool = False,
 ) -> Rows:
-    """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
+    """Return what one pass over the logits says of each row; write `dlogits` if it is given."""
     scale = 1.0 if scale is None else _column(scale)
     if mass.is_plain and (dlogits is not None or loss_only):
         return _plain_rows(logits, mass, dlogits, scale)
@@ -146,7 +146,7 @@ def plain_block(
 
 
 def _exact_loss(probs: Tensor, own: Tensor, others: Tensor, gap: Tensor | None) -> Tensor:
-    """Return the losses where rows may be sure: the others are added up without the anchor."""
+    """Return the losses if rows may be sure: the others are added up without the anchor."""
     loss = (others / own).log1p_()
     if gap is None:
         return loss
@@ -166,8 +166,8 @@ class _Part(NamedTuple):
         anchor: class of each row that the sums leave out, (n, 1) or (n, 1, l).
         whole: s, the mass of each row.
         dense: mass of each class beside the anchor's own, broadcast to the logits; None is 0.
-        off: the mass of all classes but the anchor, where there is a `dense`.
-        at: the mass of the anchor, where there is a `dense`.
+        off: the mass of all classes but the anchor, if there is a `dense`.
+        at: the mass of the anchor, if there is a `dense`.
     """
 
     anchor: Tensor
@@ -237,7 +237,7 @@ def _part(work: Tensor, mass: Mass, block: Block) -> _Part:
 
 
 def _blocks(logits: Tensor) -> Iterator[Block]:
-    """Cut (N, C) into rows, and (N, C, L) along L as well where one of N is too large."""
+    """Cut (N, C) into rows, and (N, C, L) along L as well if one of N is too large."""
     num_rows = max(
         1, tuning().block_bytes // (logits.shape[1] * accumulation_dtype(logits.dtype).itemsize)
     )
@@ -253,7 +253,7 @@ def _blocks(logits: Tensor) -> Iterator[Block]:
 
 
 def _load(logits: Tensor, dlogits: Tensor | None, block: Block) -> Tensor:
-    """Return a contiguous copy of the block; in the place of its gradient where that fits."""
+    """Return a contiguous copy of the block; in the place of its gradient if that fits."""
     source, dtype = logits[block], accumulation_dtype(logits.dtype)
     if dlogits is not None and dlogits.dtype == dtype:
         place = dlogits[block]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_kernel(tensor: Tensor) -> Kernel | None:
-    """Return the kernel for tensors of this device; None where the readable form has to do."""
+    """Return the kernel for tensors of this device; None if the readable form has to do."""
     if tensor.is_cpu:
         return blocked
     from softonce.losses.kernels import triton_rows

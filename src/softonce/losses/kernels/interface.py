@@ -10,7 +10,7 @@ Each kernel equals `cross_entropy_rows` of `rows/readable.py`, and its tests say
 
 - `logits`: (N, C) or (N, C, L), of any float dtype; read once, never changed unless `dlogits` is
   the same tensor. Sums are made in single precision for half, else in the logits' own.
-- `scale`: a factor for the gradient alone: `1 / total` for the mean.
+- `scale`: a factor only for the gradient: `1 / total` for the mean.
 - `dlogits`: where the gradient is written, `scale (s p - a)` or `upstream (s p - a) +
   upstream_lse p`, in its own dtype, rounded once. It may be `logits` itself.
 - `upstream`, `upstream_lse`, `scale`: a float, a scalar tensor, or one factor for each row.
@@ -52,7 +52,7 @@ class Kernel(Protocol):
         dlogits: Tensor | None = None,
         loss_only: bool = False,
     ) -> Rows:
-        """Return what one pass says of each row; write the gradient where there is a place."""
+        """Return what one pass says of each row; write the gradient if there is a place."""
 
     def backward_rows(
         self,
@@ -72,13 +72,13 @@ class Mass:
     """The effective target: `a[n, c] = keep[c] q[n, c] + spread[c]`.
 
     Args:
-        index: class indices, (N,) or (N, L); None where `probs` is given. Each is in range, unless
+        index: class indices, (N,) or (N, L); None if `probs` is given. Each is in range, unless
             there is an `ignore_index`: then nobody has looked, and the kernel does.
-        probs: q itself, in the shape of the logits; None where `index` is given.
+        probs: q itself, in the shape of the logits; None if `index` is given.
         keep: `(1 - label_smoothing) weight`, (C,) in the accumulation dtype; None is 1 everywhere.
         spread: `label_smoothing / C * weight`, (C,); None is 0 everywhere.
-        ignored: the rows that count nothing, (N,) or (N, L); None where there is none.
-        outside: the rows whose class does not exist, which become NaN; None where there is none.
+        ignored: the rows that count nothing, (N,) or (N, L); None if there is none.
+        outside: the rows whose class does not exist, which become NaN; None if there is none.
         ignore_index: the class index of rows that count nothing, with an `index` that may hold
             anything and in the place of both masks; None if these say it. Kernels for CPUs, where
             to look costs nothing, are never given it.
@@ -184,7 +184,7 @@ class Rows(NamedTuple):
 
     @property
     def lse(self) -> Tensor:
-        """The log-sum-exp of each row; 0 where the row is ignored."""
+        """The log-sum-exp of each row; 0 if the row is ignored."""
         return self.largest + self.total.log()
 
     def narrow(self, rows: slice) -> Rows:

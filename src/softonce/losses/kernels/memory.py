@@ -1,4 +1,4 @@
-"""Memory for large tensors: in huge pages where the system has them, and used again.
+"""Memory for large tensors: in huge pages if the system has them, and used again.
 
 A page that is written for the first time costs as much as to write it eight times over; a step that
 takes new memory for its gradients and blocks spends a tenth to a third of its time so.
@@ -48,7 +48,7 @@ class Scratch:
 def in_huge_pages(tensor: Tensor) -> Tensor:
     """Return a new tensor, nothing of it written yet, for which the system is asked for huge pages.
 
-    Only where it is large, on a CPU, and the system knows them; the values are the same anyway.
+    Only if it is large, on a CPU, and the system knows them; the values are the same anyway.
     """
     num_bytes = tensor.numel() * tensor.itemsize
     if (
@@ -66,7 +66,7 @@ def in_huge_pages(tensor: Tensor) -> Tensor:
 
 @cache
 def _madvise() -> Callable[[int, int, int], int]:
-    """Return the C library's function; Python offers it for memory of its own alone."""
+    """Return the C library's function; Python offers it for memory it owns only."""
     function = ctypes.CDLL(None).madvise
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return function

@@ -41,7 +41,7 @@ class Others(NamedTuple):
 
 
 def normalize_others_(logits: Tensor, known: Others | None = None) -> Others:
-    """Turn logits, -inf at the anchor, into their softmax: 0 where all are -inf.
+    """Turn logits, -inf at the anchor, into their softmax: 0 if all are -inf.
 
     Args:
         logits: (n, c) or (n, c, l).

@@ -138,7 +138,7 @@ def _product_in_columns(left: Tensor, right: Tensor, bias: Tensor | None, place:
 def add_product_(
     place: Tensor, left: Tensor, right: Tensor, *, is_first: bool, scratch: Scratch
 ) -> None:
-    """Add `left @ right.T` to `place`, or write it there where it is the first.
+    """Add `left @ right.T` to `place`, or write it there if it is the first.
 
     The place may have a wider dtype than the factors. A GPU adds up in it; what a CPU rounds to
     theirs is never larger than a few MiB, and goes by way of `scratch`.
@@ -161,7 +161,7 @@ def replace_by_product_(place: Tensor, left: Tensor, right: Tensor, *, scratch: 
     What oneDNN has made becomes the memory of the place: to copy it took as long as to make it.
     """
     if place.dtype == left.dtype and place.is_contiguous() and is_for_onednn(left, right):
-        place.set_(product(left, right))  # type: ignore[call-overload] # torch's stub knows storages alone
+        place.set_(product(left, right))  # type: ignore[call-overload] # torch's stub knows only storages
     else:
         add_product_(place, left, right, is_first=True, scratch=scratch)
 
@@ -181,26 +181,26 @@ def _add_in_blocks_(
 
 
 def is_exact(place: Tensor, left: Tensor) -> bool:
-    """Whether the device adds up a product in the precision of its place: cuBLAS does with half."""
+    """Return whether the device sums a product in its place's precision: cuBLAS does with half."""
     is_half_into_single = left.dtype in HALF_DTYPES and place.dtype == torch.float32
     is_offered = is_half_into_single and HAS_WIDE_PRODUCT and is_nvidia(left)
     return left.dtype == place.dtype or is_offered
 
 
 def is_nvidia(tensor: Tensor) -> bool:
-    """Whether the tensor is on a GPU of NVIDIA's."""
+    """Return whether the tensor is on a GPU of NVIDIA's."""
     return tensor.device.type == "cuda" and torch.version.hip is None
 
 
 def prefers_onednn() -> bool:
-    """Whether oneDNN shall multiply float32: on processors on which it is faster than MKL."""
+    """Return whether oneDNN is to multiply float32: on processors on which it beats MKL."""
     chosen = tuning().onednn
     return _is_onednn_faster() if chosen is None else chosen
 
 
 @cache
 def _is_onednn_faster() -> bool:
-    """Whether oneDNN multiplies float32 faster than MKL, which uses AVX-512 on one vendor's cores.
+    """Return whether oneDNN's float32 beats MKL's, which uses AVX-512 on one vendor's cores only.
 
     Measured: 320 to 470 GFLOP/s against 150 to 210 on two Zen 5 cores, which have AVX-512; 130 to
     140 against 160 to 180 on two Zen 3 cores, which have not. A rule, not a measurement, so that
@@ -213,6 +213,6 @@ def _is_onednn_faster() -> bool:
 
 
 def is_for_onednn(left: Tensor, right: Tensor) -> bool:
-    """Whether `left @ right.T` is large enough to gain by oneDNN, on a processor that does."""
+    """Return whether `left @ right.T` is large enough to gain by oneDNN on this processor."""
     is_large = left.numel() * right.shape[0] >= tuning().onednn_from
     return is_large and left.dtype is torch.float32 and left.is_cpu and prefers_onednn()

@@ -83,7 +83,7 @@ class Place(NamedTuple):
 
 @triton.jit
 def find_rows(masses, shape, height: tl.constexpr):
-    """Return the rows of this program; a class outside is found here too, lest it be read at."""
+    """Return the rows of this program; rows whose class does not exist are not to be read."""
     tiles = tl.cdiv(shape.num_rows, height)
     batch = (tl.program_id(0) // tiles).to(tl.int64)
     row = ((tl.program_id(0) % tiles) * height + tl.arange(0, height)).to(tl.int64)
@@ -182,7 +182,7 @@ def row_number(place, shape):
 
 @triton.jit
 def sweep_end(span, place):
-    """Return where a sweep ends: at once where no row of the program is to be read."""
+    """Return where a sweep ends: at once if no row of the program is to be read."""
     return tl.where(tl.max(place.live.to(tl.int32), 0) > 0, span.stop, span.start)
 
 
@@ -208,7 +208,7 @@ def target_mass(masses, place, block):
 
 @triton.jit
 def block_mass(masses, place, classes, mask, block):
-    """Return the mass of a block; of class indices what is spread alone."""
+    """Return the mass of a block; of class indices only what is spread."""
     if masses.probs is not None:
         a = tl.load(cell_at(masses.probs, place, classes), mask=mask, other=0).to(block.zero.dtype)
         if masses.keep is not None:

@@ -58,7 +58,7 @@ class Sums(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A row's loss, m, S and others; the mass at its index target alone; s; its probability."""
+    """A row's loss, m, S and others; the mass only at its index target; s; its probability."""
 
     loss: Any
     largest: Any

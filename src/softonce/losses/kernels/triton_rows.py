@@ -35,7 +35,7 @@ class Tiling(NamedTuple):
     Args:
         height: rows of a program.
         lanes: running sums of a row.
-        width: classes of a block that share a running sum, so that a thread adds them alone.
+        width: classes of a block that share a running sum, so that one thread adds them.
         is_vector: whether those are neighbours in memory, and one load; else lanes are.
         num_spans: programs that share a row.
         num_warps: threads of a program, in 32s.
@@ -50,7 +50,7 @@ class Tiling(NamedTuple):
 
 
 def is_available(logits: Tensor) -> bool:
-    """Say whether the kernel takes these logits: those on a GPU that triton compiles for.
+    """Return whether the kernel takes these logits: those on a GPU that triton compiles for.
 
     These are NVIDIA's from compute capability 8.0, and AMD's; torch's builds for them bring triton
     along. It never waits for the device.
@@ -88,7 +88,7 @@ def forward_rows(
     dlogits: Tensor | None = None,
     loss_only: bool = False,  # noqa: ARG001 - the rest of a row takes no traffic worth a second program
 ) -> Rows:
-    """Return what one pass over the logits says of each row; write `dlogits` where it is given."""
+    """Return what one pass over the logits says of each row; write `dlogits` if it is given."""
     launch = _Launch(logits, mass)
     rows = Rows(*launch.new(4, *launch.row_shape).unbind())
     scale = 1.0 if scale is None else scale
@@ -139,7 +139,7 @@ def choose_tiling(logits: Tensor, num_processors: int, room: int = 0) -> Tiling:
     """Return how to cut logits of shape (B, C, R): first by their order in memory, then by number.
 
     Threads side by side read what lies side by side: classes, or in (N, C, L) rows. A program takes
-    several short rows where enough programs are left, and a span of a long row where there are few.
+    several short rows if enough programs are left, and a span of a long row if there are few.
     """
     num_batches, num_classes, num_rows = logits.shape
     sizes = tuning()
@@ -162,7 +162,7 @@ def choose_tiling(logits: Tensor, num_processors: int, room: int = 0) -> Tiling:
 
 
 def _is_aligned(logits: Tensor, room: int) -> bool:
-    """Say whether triton will know that a thread may load several neighbouring classes at once."""
+    """Return whether triton will know that a thread may load several classes at once."""
     num_batches, num_classes, num_rows = logits.shape
     strides = [logits.stride(0) if num_batches > 1 else 0, logits.stride(2) if num_rows > 1 else 0]
     in_order = logits.stride(1) == 1 and logits.data_ptr() % 16 == 0
@@ -175,7 +175,7 @@ def _power_of_2(number: int) -> int:
 
 
 def _num_processors(device: torch.device) -> int:
-    """Return the GPU's number of multiprocessors; 1 where Triton's interpreter is the device."""
+    """Return the GPU's number of multiprocessors; 1 if Triton's interpreter is the device."""
     if device.type != "cuda":
         return 1
     return torch.cuda.get_device_properties(device).multi_processor_count

@@ -11,7 +11,7 @@ In which order, and who decides:
    below take as long as the loss. It computes with torch's own operators and looks at the result:
    only if a row is so sure that they rounded its loss away does it compute again, more exactly.
 2. `options.py` is the record of what was asked for, `checks.py` raises for what does not fit, and
-   looks at class indices where that costs no wait for a device.
+   looks at class indices if that costs no wait for a device.
 3. `objective.py` is both together: the target, what the mean divides by, how rows become one loss.
    It makes the mass for the kernels, once.
 4. `autograd.py` takes a kernel if one can do it: plain tensors, eager mode, a device that has one.

@@ -57,7 +57,7 @@ class Problem(Protocol):
         Args:
             tensors: what the loss is a function of.
             needs: which of them need a gradient.
-            kept: what `value` returned, to be used up; None where that has happened.
+            kept: what `value` returned, to be used up; None if that has happened.
             upstream: the gradient of the loss, and of the log-sum-exp.
         """
 
@@ -81,7 +81,7 @@ def needs_gradient(*tensors: Tensor | None) -> bool:
 
 
 def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
-    """Whether kernels can compute it: ordinary tensors whose values are there, in eager mode."""
+    """Return whether kernels can compute it: ordinary tensors that hold values, in eager mode."""
     if is_transformed() or is_recorded():
         return False
     target, weight = objective.target, objective.weight
@@ -92,7 +92,7 @@ def can_fuse(objective: Objective, *tensors: Tensor | None) -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether `torch.func` or forward mode looks at what is computed."""
+    """Return whether `torch.func` or forward mode looks at what is computed."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
 
 
@@ -119,14 +119,14 @@ class _Fused(torch.autograd.Function):
         tensors = ctx.saved_tensors[: len(needs)]  # raises if one, or the target, was changed since
         if all(gradient is None for gradient in upstream):
             return None, *[None] * len(tensors)
-        if torch.is_grad_enabled():  # the gradient shall have one itself
+        if torch.is_grad_enabled():  # the gradient needs a graph itself
             return None, *readable_gradient(ctx.problem, tensors, needs, upstream)
         kept, ctx.kept = ctx.kept, None
         return None, *ctx.problem.gradient(tensors, needs, kept, upstream)
 
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Return what keeps autocast out; where there is none it shall cost nothing."""
+    """Return a context without autocast; free of cost if autocast is off."""
     return torch.autocast(device, enabled=False) if is_in_autocast(device) else nullcontext()
 
 
@@ -164,7 +164,7 @@ class LogitsProblem:
         return self.objective.readable(logits)
 
     def value(self, tensors: tuple[Any, ...], needs: Sequence[bool]) -> tuple[Loss, Any]:
-        """Make the gradient with the loss where one number is upstream of it."""
+        """Make the gradient with the loss if one number is upstream of it."""
         logits: Tensor = tensors[0]
         scale, dlogits = None, None
         if needs[0] and makes_gradient_with_loss(self.objective, logits):
@@ -220,7 +220,7 @@ def loss_of_logits(logits: Tensor, objective: Objective) -> Loss:
 
 
 def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:
-    """Whether one number is upstream of all rows, so that their gradient may wait for it.
+    """Return whether one number is upstream of all rows, so that their gradient may wait for it.
 
     On a GPU a second pass is cheaper than the memory; in float16 the 1 / N would underflow.
     """
@@ -228,7 +228,7 @@ def makes_gradient_with_loss(objective: Objective, logits: Tensor) -> bool:
 
 
 def is_one(factor: float | Tensor) -> bool:
-    """Whether a factor is known to be 1, as the upstream gradient of a loss nearly always is."""
+    """Return whether a factor is known to be 1, as a loss's upstream gradient nearly always is."""
     if isinstance(factor, float):
         return factor == 1
     return factor.device.type == "cpu" and factor.item() == 1

@@ -19,7 +19,7 @@ _REDUCTIONS = get_args(Reduction)
 
 
 def check_tensors(**values: object) -> None:
-    """Raise where an argument that has to be a tensor is none."""
+    """Raise if an argument that has to be a tensor is none."""
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise ArgumentError(
@@ -29,7 +29,7 @@ def check_tensors(**values: object) -> None:
 
 
 def check_options(reduction: str, label_smoothing: float = 0.0) -> None:
-    """Raise where an option has a value that no loss knows."""
+    """Raise if an option has a value that no loss knows."""
     if reduction not in _REDUCTIONS:
         raise ArgumentError(
             f"expected reduction to be one of {', '.join(_REDUCTIONS)}; found {reduction!r}"
@@ -104,7 +104,7 @@ def check_probs_target(target: Tensor, shape: torch.Size, ignore_index: int) -> 
     """Raise unless `target` may be class probabilities for logits of this `shape`."""
     if target.shape != shape:
         raise ArgumentError(
-            f"expected a target of shape {tuple(shape)} where it is class probabilities, found "
+            f"expected a target of shape {tuple(shape)} if it is class probabilities, found "
             f"{target.dtype} of shape {tuple(target.shape)}: pass one probability for each class "
             f"of each row, or class indices of shape {tuple(row_shape(shape))}"
         )
@@ -172,7 +172,7 @@ def is_recorded() -> bool:
 
 
 def _has_values(wanted: Tensor) -> bool:
-    """Whether to look at values costs no wait for a device."""
+    """Return whether to look at values costs no wait for a device."""
     return wanted.device.type == "cpu"
 
 

@@ -65,7 +65,7 @@ _nll_loss: Any = torch._C._nn.nll_loss_nd  # noqa: SLF001 - torch.nn.functional 
 def loss_of_logits(
     logits: Tensor, target: Tensor, reduction: Reduction, ignore_index: int
 ) -> Tensor | None:
-    """Return the loss; None where the call is of another kind."""
+    """Return the loss; None if the call is of another kind."""
     if not (
         not is_recorded()
         and type(logits) in _KINDS
@@ -91,7 +91,7 @@ def loss_of_head(
     reduction: Reduction,
     ignore_index: int,
 ) -> Tensor | None:
-    """Return the loss of a head with few logits; None where the call is of another kind."""
+    """Return the loss of a head with few logits; None if the call is of another kind."""
     if not (
         not is_recorded()  # a compiler reads on as far as this holds
         and type(features) in _KINDS
@@ -229,7 +229,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         logits, target = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient shall have one itself
+        if torch.is_grad_enabled():  # the gradient needs a graph itself
             options = LossOptions(reduction=ctx.reduction)
             objective = objective_of(logits.shape, target, None, options, like=logits)
             problem = LogitsProblem(objective)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 Loss: TypeAlias = "Tensor | tuple[Tensor, ...]"
-"""The loss; with `return_lse` the log-sum-exp of each row, with `return_pred` its class besides."""
+"""The loss; with `return_lse` the log-sum-exp of each row, with `return_pred` its class too."""
 
 NO_CLASS = -1
 """The predicted class of an ignored row."""
@@ -71,7 +71,7 @@ class Objective:
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The precision of sums: single where the loss has half."""
+        """The precision of sums: single if the loss has half."""
         return accumulation_dtype(self.dtype)
 
     @property
@@ -94,7 +94,7 @@ class Objective:
         return (target, self.weight)
 
     def kept_rows(self) -> Tensor | None:
-        """Return the indices of the rows that count, where that is cheap and leaves rows out."""
+        """Return the indices of the rows that count, if that is cheap and leaves rows out."""
         target = self.target
         if not isinstance(target, IndexTarget) or not target.is_seen or target.ignored is None:
             return None
@@ -112,7 +112,7 @@ class Objective:
         return replace(self, target=target, total=total, shape=kept.shape)
 
     def widen(self, loss: Loss, kept: Tensor) -> Loss:
-        """Put what `rows(kept)` gave back into all rows: nothing where they are ignored."""
+        """Put what `rows(kept)` gave back into all rows: nothing if they are ignored."""
         loss, *others = loss if isinstance(loss, tuple) else (loss,)
         if self.options.reduction == "none":
             loss = self._spread(loss, kept)
@@ -270,7 +270,7 @@ def objective_of(
 
 
 def _total(target: IndexTarget | Tensor, weight: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return the sum of the weights of the rows that count; None where each row counts 1."""
+    """Return the sum of the weights of the rows that count; None if each row counts 1."""
     if not isinstance(target, IndexTarget):
         return None
     dtype = accumulation_dtype(like.dtype)

@@ -66,8 +66,8 @@ def _split(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return `d = logits - top`, -inf at the `anchor`; `d` at it; `log(sum(exp(d)))`; and the top.
 
-    A row is confident where its anchor is its maximum, and expected. There the sum is 1 plus the
-    others', which may be far below the rounding error of 1: so log1p sees the others alone, and the
+    A row is confident if its anchor is its maximum, and expected. There the sum is 1 plus the
+    others', which may be far below the rounding error of 1: so log1p sees only the others, and the
     anchor's gradient comes through their differences only, as minus the sum of theirs.
     """
     largest = logits.detach().amax(1, keepdim=True)

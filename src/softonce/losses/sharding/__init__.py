@@ -4,7 +4,7 @@ Each rank has all features, and the weight of some classes. In one call:
 
 1. `partition.py` compares the arguments of all ranks in one small exchange: who holds which
    classes, and whether shapes, options and the bits of features and targets are alike. What one
-   rank has wrong is an error on all; otherwise the others would wait for it for ever.
+   rank has wrong is an error on all; otherwise the others would wait for it forever.
 2. `rows.py` narrows the effective target to the rank's classes, leaves ignored rows out, and goes
    through the others in chunks. The ranks' chunks are alike, as each is an exchange.
 3. `row_parts.py`: of its own logits a rank says six numbers a row; gathered from all ranks, these

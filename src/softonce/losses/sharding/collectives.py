@@ -44,14 +44,14 @@ def gather_rows(
         target: their class indices, (n,), or class probabilities, (n, C).
         averaged: whether the gradients of the layers below will be averaged over the processes, as
             DistributedDataParallel does; they are then multiplied by the number of processes here,
-            so that the average is the gradient of the one loss. False where they will be summed.
+            so that the average is the gradient of the one loss. False if they will be summed.
         group: the processes that take part; None is all of them.
 
     Returns:
         Features, (N, D), whose gradient flows back to the process that they came from; and targets.
 
     Raises:
-        ArgumentError: in every process, where the rows of one do not fit its targets or the others.
+        ArgumentError: in every process, if the rows of one do not fit its targets or the others.
 
     Example:
         >>> import torch

@@ -38,11 +38,11 @@ def _check_no_lse(options: LossOptions) -> None:
 
 
 def check_not_distributed(weight_name: str, **tensors: Tensor | None) -> None:
-    """Raise if a tensor is a DTensor where the weight or the logits are none."""
+    """Raise if a tensor is a DTensor, and the weight or the logits are not."""
     for name, tensor in tensors.items():
         if tensor is not None and is_distributed(tensor):
             raise ArgumentError(
-                f"expected a {weight_name} that is a DTensor where {name} is one, found a plain "
+                f"expected a {weight_name} that is a DTensor, since {name} is one, found a plain "
                 f"tensor: distribute it over the same mesh, with Replicate() if every rank has all "
                 f"of it, or pass {name}.full_tensor()"
             )
@@ -157,7 +157,7 @@ def _class_dim(weight: DTensor) -> int:
 
 
 def _dim_of_classes(tensor: DTensor, classes: int) -> int:
-    """Return the dimension of the mesh over which the classes are, or shall be, divided."""
+    """Return the dimension of the mesh over which the classes are, or are to be, divided."""
     from torch.distributed.tensor import Shard
 
     sharded = [dim for dim, placed in enumerate(tensor.placements) if placed == Shard(classes)]

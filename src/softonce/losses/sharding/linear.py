@@ -28,8 +28,8 @@ that is worth dividing, and enough that torch's generator and not Python takes t
 class ShardedLinear(nn.Module):
     """An `nn.Linear(in_features, num_classes)` of which each process holds an even share.
 
-    Its parameters `weight`, (class_stop - class_start, D), and `bias` are this rank's alone: keep
-    them out of DistributedDataParallel, and give each rank's optimizer its own.
+    Its parameters `weight`, (class_stop - class_start, D), and `bias` belong to this rank only:
+    keep them out of DistributedDataParallel, and give each rank's optimizer its own.
 
     Args:
         in_features: D, the number of features that the head takes.

@@ -105,7 +105,7 @@ def sharded_linear_cross_entropy(
         class_start: the first of this rank's classes. The ranges of all ranks hold each class once,
             in any order; a range may be empty.
         class_stop: the class after the last of this rank's.
-        group: the processes that share the classes; None is all of them, or this one alone where
+        group: the processes that share the classes; None is all of them, or only this one if
             there is no process group.
         linear_bias: this rank's part of the head's bias, (class_stop - class_start,).
         weight: a factor for each of all classes, (C,), as in `cross_entropy`.
@@ -120,7 +120,7 @@ def sharded_linear_cross_entropy(
             `linear_cross_entropy` does: one exchange more a chunk.
 
     Returns:
-        The loss in nats; in single precision where the features have half. Its gradients, on every
+        The loss in nats; in single precision if the features have half. Its gradients, on every
         rank, are those of one process: that of the features is whole and equal (summed over the
         ranks in at least single precision), those of weight and bias are this rank's own part. So
         the parameters below may be left to DistributedDataParallel, which averages equal gradients,
@@ -128,8 +128,8 @@ def sharded_linear_cross_entropy(
         processes, `gather_rows` says how the gradient goes back.
 
     Raises:
-        ArgumentError: on every rank, where shapes, options or class ranges do not fit one another,
-            or, on the CPU, where a class index is out of range; on an accelerator that row becomes
+        ArgumentError: on every rank, if shapes, options or class ranges do not fit one another,
+            or, on the CPU, if a class index is out of range; on an accelerator that row becomes
             NaN. Also inside a torch.func transform, and by a second derivative: for these use
             `cross_entropy(head(features), target)` with a `ShardedLinear` head.
 
@@ -166,7 +166,7 @@ def sharded_linear_cross_entropy(
 
 
 class _ShardedLoss(Function):
-    """The loss, whose gradients are made in forward where it is reduced, else in backward."""
+    """The loss, whose gradients are made in forward if it is reduced, else in backward."""
 
     @staticmethod
     def forward(

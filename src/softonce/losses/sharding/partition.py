@@ -115,7 +115,7 @@ def agree_on_shards(arguments: Arguments, group: dist.ProcessGroup | None) -> Sh
     """Check the arguments of all ranks against one another, in one small exchange.
 
     Raises:
-        ArgumentError: on every rank, where one has arguments that do not fit.
+        ArgumentError: on every rank, if one has arguments that do not fit.
     """
     problem = _problem(arguments)
     facts = dict.fromkeys(("class_start", "class_stop", "columns", *_EQUAL_ON_ALL_RANKS), 0.0)

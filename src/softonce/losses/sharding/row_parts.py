@@ -28,7 +28,7 @@ class Anchor(NamedTuple):
     is_here: Tensor
 
     def pick(self, values: Tensor, other: float) -> Tensor:
-        """Return the values at the anchors, (n,), and the other where they are elsewhere."""
+        """Return the values at the anchors, (n,), and the other if they are elsewhere."""
         return values.gather(1, self.place).where(self.is_here, other).squeeze(1)
 
     def write_(self, block: Tensor, values: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Part(NamedTuple):
     Args:
         largest: the largest logit without the anchor, -inf if there is none.
         sums: the sum of `exp(logits - largest)` without the anchor.
-        at: the logit at the anchor, -inf where it is elsewhere.
+        at: the logit at the anchor, -inf if it is elsewhere.
         dot: the sum of `a (logits - top)`, top the larger of `largest` and `at`, 0 for -inf.
         at_mass: a at the anchor.
         off_mass: the sum of a elsewhere in the block.
@@ -103,7 +103,7 @@ def combine(parts: Tensor) -> Whole:
     at, dot, at_mass, off_mass = parts[:, 2:].unbind(1)
     owner = at.argmax(0)
     is_owner = torch.arange(len(at), device=at.device).unsqueeze(1) == owner
-    strays = at.masked_fill(is_owner, -torch.inf)  # each an anchor of its own part alone
+    strays = at.masked_fill(is_owner, -torch.inf)  # each an anchor of its own part only
     ones = (strays > -torch.inf).to(at.dtype)
     others = join([*(part.others for part in every), *map(Others, strays, ones)])
     rows = describe(at.amax(0), others)
@@ -185,7 +185,7 @@ def _describe_nothing(logits: Tensor) -> tuple[Part, Anchor]:
 
 
 def _dot(mass: Tensor, centred: Tensor) -> Tensor:
-    """Return the rows' sums of `mass * centred`: in one go, and with care where that is NaN.
+    """Return the rows' sums of `mass * centred`: in one go, and with care if that is NaN.
 
     A product of 0 and -inf counts 0; on an accelerator looking for NaN would wait for it.
     """
@@ -197,5 +197,5 @@ def _dot(mass: Tensor, centred: Tensor) -> Tensor:
 
 
 def _finite(top: Tensor) -> Tensor:
-    """Return `top`, and 0 where every logit is -inf: differences from it are no NaN."""
+    """Return `top`, and 0 if every logit is -inf: so that differences from it are not NaN."""
     return top.masked_fill(top == -torch.inf, 0)

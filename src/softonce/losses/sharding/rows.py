@@ -37,7 +37,7 @@ class ShardedRows:
         with_gradient: whether forward makes the gradients.
         rows_per_chunk: the same on all ranks, as each chunk is an exchange.
         total: what the mean divides by, ().
-        counted: the numbers of the rows that are not ignored; None where all count.
+        counted: the numbers of the rows that are not ignored; None if all count.
         mass: the effective target of these rows, for this rank's classes.
     """
 
@@ -60,7 +60,7 @@ class ShardedRows:
         return rows if self.counted is None else rows[self.counted]
 
     def spread_out(self, rows: Tensor, num_rows: int) -> Tensor:
-        """Return all rows: 0 where they are ignored."""
+        """Return all rows: 0 if they are ignored."""
         if self.counted is None:
             return rows
         return rows.new_zeros((num_rows, *rows.shape[1:])).index_copy_(0, self.counted, rows)
