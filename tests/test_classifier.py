@@ -35,11 +35,10 @@ from softonce.errors import (
     StorageError,
     UnknownNameError,
 )
+from softonce.formats import WRITTEN
 from softonce.inference import probs
 from softonce.models.network import architecture_of
 from softonce.preprocessing import Preprocessing
-
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +75,9 @@ def test_a_run_its_artefact_text_and_path_are_the_same_classifier(run, clf, pict
         assert (found.predict(pictures).logits == clf(pictures).logits).all()
 
 
-@pytest.mark.parametrize("to", SUFFIXES)
+@pytest.mark.parametrize("to", WRITTEN)
 def test_an_exported_file_answers_as_its_artefact(to: str, clf, photos, pictures, tmp_path) -> None:
-    exported = clf.export(to, tmp_path / f"model{SUFFIXES[to]}", data=photos, samples=4)
+    exported = clf.export(to, tmp_path / f"model{WRITTEN[to].suffix}", data=photos, samples=4)
     assert exported.is_written
     assert repr(exported).startswith(f"Exported({str(exported.file)!r}, 100.00% the same first")
     found = Classifier.load(exported.file, trust=True)

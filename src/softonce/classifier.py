@@ -23,6 +23,7 @@ from softonce.errors import (
     DataError,
     MissingExtraError,
 )
+from softonce.formats import is_artefact
 from softonce.plurals import format_count
 from softonce.prediction.inputs import items_of
 from softonce.prediction.predictor import Predictor, Unreadable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from softonce.artefact import Metadata
-    from softonce.config.export import Format
+    from softonce.config.export import FormatName
     from softonce.config.fields import AskedPrecision, Data, Device, EngineName, Tta
     from softonce.engines import Engine
     from softonce.engines.torch_engine import TorchEngine
@@ -228,7 +229,7 @@ class Classifier:
         `predict` may compute with a faster form of it. An exported file has none: that is an
         `ArtefactError`.
         """
-        if self.path.suffix != ".safetensors":
+        if not is_artefact(self.path):
             raise ArtefactError(
                 f"expected an artefact, found the exported file {self.path}, which holds a graph "
                 "and no torch module: load the run's model.safetensors"
@@ -276,7 +277,7 @@ class Classifier:
         return evaluate(config)
 
     def export(
-        self, to: Format = "onnx", output: str | Path | None = None, **options: Any
+        self, to: FormatName = "onnx", output: str | Path | None = None, **options: Any
     ) -> Exported:
         """Write the classifier for another runtime, and compare the file with it.
 

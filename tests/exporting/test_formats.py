@@ -21,10 +21,17 @@ from softonce.cli.app import main
 from softonce.data.images import fit_image, to_pixels
 from softonce.engines import open_engine, opening
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
+from softonce.formats import FORMATS, WRITTEN
+from softonce.formats.record import Format
 from softonce.inference import probs
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
-RUNS = [("onnx", "onnxruntime"), ("onnx", "openvino"), ("openvino", "openvino"), ("torch", "torch")]
+RUNS = [
+    (form.name, runtime.name)
+    for form in WRITTEN.values()
+    for runtime in form.runtimes
+    if runtime.is_automatic
+]
 
 
 def smooth(width: int, height: int) -> Any:
@@ -76,7 +83,7 @@ def test_a_file_of_probabilities_alone_has_no_logits_to_offer(exported: Any) -> 
 # what it says of itself
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+@pytest.mark.parametrize("to", WRITTEN)
 def test_a_file_says_what_its_artefact_says_and_what_its_outputs_are(
     exported: Any, artefact: Path, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
@@ -104,7 +111,7 @@ def _sizes(value: Any) -> list[str | int]:
 # what it needs
 
 
-@pytest.mark.parametrize(("to", "name"), RUNS[:3])
+@pytest.mark.parametrize(("to", "name"), [run for run in RUNS if run[1] != "torch"])
 def test_an_exported_file_is_served_without_torch(
     exported: Any, photos: Path, to: str, name: str
 ) -> None:
@@ -138,20 +145,14 @@ def test_a_file_of_somebody_else_is_said(tmp_path: Path, exported: Any) -> None:
             open_engine(tmp_path / "theirs.onnx", name=name)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2", ".safetensors"])
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_a_damaged_file_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: Format
 ) -> None:
-    (tmp_path / f"bad{suffix}").write_bytes(b"no such thing")
-    for engine in opening.RUNS[suffix]:
-        command = [
-            "predict",
-            str(tmp_path / f"bad{suffix}"),
-            "a.jpg",
-            "--engine",
-            engine,
-            "--trust",
-        ]
+    file = tmp_path / f"bad{form.suffix}"
+    file.write_bytes(b"no such thing")
+    for runtime in form.runtimes:
+        command = ["predict", str(file), "a.jpg", "--engine", runtime.name, "--trust"]
         assert main(command) == 2
         assert capsys.readouterr().err.count("\n") == 1
 

@@ -15,13 +15,14 @@ from softonce.cli.help import build_formatter, format_end, format_examples
 from softonce.cli.usage import describe_usage_error
 from softonce.console import owned_output, print_error, visible_notes
 from softonce.errors import MissingExtraError, SoftonceError
+from softonce.formats import FORMATS
 
 if TYPE_CHECKING:
     from cyclopts import ArgumentCollection
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-EXTRAS = {"sklearn": "demo", "onnx": "export", "onnxscript": "export"}
+EXTRAS = {"sklearn": "demo"} | {name: form.extra for form in FORMATS for name in form.packages}
 """The extra that installs a package, if it is not train."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from softonce.formats import WRITTEN
+
 USE = "Train and use a classifier"
 FIND = "Find softmax mistakes"
 
@@ -96,7 +98,7 @@ COMMANDS = {
         "docs/guides/predict.md",
     ),
     "export": Command(
-        "Write a classifier for ONNX Runtime, OpenVINO or torch.export, and compare it.",
+        f"Write a classifier as {', '.join(WRITTEN)}, and compare the file with it.",
         "ARTEFACT [OPTIONS]",
         (
             ("softonce export run", "writes run/model.onnx"),

@@ -8,7 +8,7 @@ DISAGREES = 1
 
 
 def export(config: ExportConfig) -> int:
-    """Write a classifier for ONNX Runtime, OpenVINO or torch.export: pixels in, probabilities out.
+    """Write a classifier for another runtime: pixels in, probabilities out.
 
     Preprocessing, temperature, class names and all else that the artefact says are in the file. It
     is compared with the artefact on real images first; one that disagrees is not written, and the

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def inspect(config: InspectConfig) -> int:
     """Show what a model file puts out and says of itself.
 
-    For an .onnx, .pt2 (torch.export), .xml (OpenVINO) or .safetensors file: the kind of every
-    output and the node that makes it. Nothing is unpickled and no tensor is read. With `--expect`
-    the status is 1 unless an output holds what is expected and no rule is broken.
+    Of a model file of any format, the kind of every output and the node that makes it. Nothing is
+    unpickled and no tensor is read. With `--expect` the status is 1 unless an output holds what is
+    expected and no rule is broken.
     """
     from softonce.checker.graph import read_model
 

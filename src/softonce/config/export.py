@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -20,19 +20,16 @@ from softonce.config.fields import (
     check_range,
 )
 from softonce.errors import ConfigError
+from softonce.formats import WRITTEN, Precision
 from softonce.run_folder import model_file
 
-Format: TypeAlias = Literal["onnx", "openvino", "torch"]
-Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+if TYPE_CHECKING:
+    FormatName: TypeAlias = str
+else:
+    FormatName = Literal[tuple(WRITTEN)]
+
+_FORMATS = ", ".join(f"{form.name} ({form.title})" for form in WRITTEN.values())
 Emit: TypeAlias = Literal["both", "probs", "logits"]
-
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-
-PRECISIONS: dict[Format, tuple[Precision, ...]] = {
-    "onnx": ("fp32", "fp16", "int8"),  # ONNX Runtime has no bfloat16 convolution on CPUs
-    "openvino": get_args(Precision),
-    "torch": ("fp32", "fp16", "bf16"),
-}
 
 
 @Parameter(name="*")
@@ -50,8 +47,7 @@ class ExportConfig:
 
     _: KW_ONLY
 
-    to: Format = "onnx"
-    """Format: onnx (ONNX Runtime and others), openvino, or torch (torch.export)."""
+    to: Annotated[FormatName, Parameter(help=f"Format: {_FORMATS}.")] = "onnx"
     output: Annotated[OptionalPath, Parameter(name=("--output", "-o"), group=OUTPUT)] = None
     """File to write. [default: beside the model file]"""
     emit: Annotated[Emit, Parameter(group=OUTPUT)] = "both"
@@ -79,21 +75,22 @@ class ExportConfig:
         coerce_fields_(self)
         check_range(self, "samples", 1)
         check_range(self, "opset", 18)
-        if self.precision not in PRECISIONS[self.to]:
-            offered = ", ".join(PRECISIONS[self.to])
+        form = WRITTEN[self.to]
+        if self.precision not in form.precisions:
+            offered = ", ".join(form.precisions)
             raise ConfigError(
                 f"expected --precision {offered} with --to {self.to}, found {self.precision}"
             )
-        if self.file.suffix != SUFFIXES[self.to]:
+        if self.file.suffix != form.suffix:
             raise ConfigError(
-                f"expected --output to end in {SUFFIXES[self.to]} with --to {self.to}, "
+                f"expected --output to end in {form.suffix} with --to {self.to}, "
                 f"found {self.file.name}: readers know the format by the suffix"
             )
 
     @property
     def file(self) -> Path:
         """Where the export goes."""
-        return self.output or model_file(self.artefact).with_suffix(SUFFIXES[self.to])
+        return self.output or model_file(self.artefact).with_suffix(WRITTEN[self.to].suffix)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import (
 from cyclopts import Group, Parameter
 
 from softonce.errors import ConfigError
+from softonce.formats import ENGINES
 from softonce.preprocessing import Preprocessing, num_channels
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ Data: TypeAlias = str | Path
 
 Tta: TypeAlias = Literal["none", "flip"]
 AskedPrecision: TypeAlias = Literal["auto", "float32", "bfloat16"]
-EngineName: TypeAlias = Literal["auto", "torch", "torch-compiled", "onnxruntime", "openvino"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+else:
+    EngineName = Literal[("auto", *ENGINES)]
 
 Numbers: TypeAlias = Annotated[
     tuple[float, ...] | None, Parameter(group=DATA, consume_multiple=True, negative=())

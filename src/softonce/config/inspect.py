@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import OUTPUT, RUN, Quiet
+from softonce.formats import SUFFIXES
 
 Expected = Literal["logits", "probabilities", "log-probabilities"]
 
@@ -24,8 +25,9 @@ class InspectConfig:
         False
     """
 
-    file: Path
-    """An .onnx, .pt2, .xml (OpenVINO) or .safetensors file, or the folder of a run."""
+    file: Annotated[
+        Path, Parameter(help=f"A model file ({', '.join(SUFFIXES)}), or the folder of a run.")
+    ]
 
     _: KW_ONLY
 

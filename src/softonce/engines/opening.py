@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softonce.console import LOG
 from softonce.engines.engine import noise
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
+from softonce.formats import ARTEFACT, SUFFIXES, format_of
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
@@ -24,20 +24,8 @@ if TYPE_CHECKING:
     from softonce.config import PredictConfig, ServeConfig
     from softonce.config.fields import AskedPrecision, EngineName
     from softonce.engines.engine import Engine
-    from softonce.engines.torch_engine import TorchEngine
+    from softonce.formats import Format, Runtime
 
-RUNS: dict[str, tuple[EngineName, ...]] = {
-    ".safetensors": ("torch", "torch-compiled"),
-    ".pt2": ("torch", "torch-compiled"),
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-}
-"""Which engines run a file of this ending."""
-
-_PACKAGES = {"torch": ("torch", "train"), "torch-compiled": ("torch", "train")} | {
-    "onnxruntime": ("onnxruntime", "export"),
-    "openvino": ("openvino", "openvino"),
-}
 _BATCH, _ROUNDS = 8, 3
 
 
@@ -82,17 +70,16 @@ def open_engine(
         softonce.errors.ArtefactError: expected a model file at nothing.safetensors, found...
     """
     path = model_file(path)
-    names = _able(path, name)
-    if precision != "auto" and path.suffix != ".safetensors":
+    form = _format_of(path)
+    runtimes = _installed(form, path, name)
+    if precision != "auto" and form is not ARTEFACT:
         raise ConfigError(
             f"expected --precision auto for {path.name}, which computes as it was exported, found "
             f"{precision}: export the artefact with the --precision that you want"
         )
-    if path.suffix == ".safetensors":
-        opened = partial(_open_torch, path, device=device, exact=exact, threads=threads)
-        engine = opened(trust=trust, model=model)
-        return _as_asked(engine, names[0], precision="float32" if exact else precision)
-    engines = [_open_exported(path, each, threads=threads, trust=trust) for each in names]
+    options = {"device": device, "exact": exact, "precision": precision, "model": model}
+    options |= {"threads": threads, "trust": trust}
+    engines = [form.open(path, each.name, **options) for each in runtimes]
     return engines[0] if len(engines) == 1 else _fastest(engines)
 
 
@@ -109,53 +96,28 @@ def open_as_asked(path: Path, config: PredictConfig | ServeConfig) -> Engine:
     )
 
 
-def _able(path: Path, name: EngineName) -> list[str]:
-    """Return the installed engines that were asked for and run such a file."""
+def _format_of(path: Path) -> Format:
     if not os.path.isfile(path):  # noqa: PTH113 - Path's raises if a name is too long to be one
         raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
-    able = RUNS.get(path.suffix)
-    if able is None:
-        raise ArtefactError(f"expected a model file of {' '.join(RUNS)}, found {path.name}")
-    if name not in (*able, "auto"):
+    form = format_of(path)
+    if form is None:
+        raise ArtefactError(f"expected a model file of {' '.join(SUFFIXES)}, found {path.name}")
+    return form
+
+
+def _installed(form: Format, path: Path, name: EngineName) -> list[Runtime]:
+    """Return the installed runtimes of the format that were asked for."""
+    names = [runtime.name for runtime in form.runtimes]
+    if name not in (*names, "auto"):
         raise ConfigError(
-            f"expected --engine {', '.join(able)} or auto for {path.name}, found {name}: "
+            f"expected --engine {', '.join(names)} or auto for {path.name}, found {name}: "
             "export the artefact for another engine"
         )
-    wanted: list[str] = (
-        [name] if name != "auto" else [each for each in able if each != "torch-compiled"]
-    )
-    there = [each for each in wanted if find_spec(_PACKAGES[each][0])]
-    if not there:
-        raise MissingExtraError.of(*_PACKAGES[wanted[0]])
-    return there
-
-
-def _open_torch(path: Path, **options: Any) -> TorchEngine:
-    from softonce.engines.torch_engine import TorchEngine
-
-    return TorchEngine.open(path, **options)
-
-
-def _as_asked(engine: TorchEngine, name: str, precision: AskedPrecision) -> Engine:
-    """Return the engine in the precision that is asked for, or faster."""
-    engine = engine.in_precision(precision)
-    return engine.compiled() if name == "torch-compiled" else engine
-
-
-def _open_exported(path: Path, name: str, *, threads: int | None, trust: bool) -> Engine:
-    """Import what runs it, and open."""
-    if name == "onnxruntime":
-        from softonce.engines.onnx_engine import open_onnx
-
-        return open_onnx(path, threads=threads)
-    if name == "openvino":
-        from softonce.engines.openvino_engine import open_openvino
-
-        return open_openvino(path, threads=threads)
-    from softonce.engines.program_engine import open_program
-
-    compiled = name == "torch-compiled"
-    return open_program(path, compiled=compiled, threads=threads, trust=trust)
+    wanted = [r for r in form.runtimes if r.name == name or (name == "auto" and r.is_automatic)]
+    installed = [runtime for runtime in wanted if find_spec(runtime.package)]
+    if not installed:
+        raise MissingExtraError.of(wanted[0].package, wanted[0].extra)
+    return installed
 
 
 def _fastest(engines: list[Engine]) -> Engine:

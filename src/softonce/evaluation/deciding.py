@@ -17,6 +17,7 @@ from softonce.console import LOG, visible_notes
 from softonce.decisions import Decisions
 from softonce.errors import ConfigError, DataError
 from softonce.evaluation.run import evaluate
+from softonce.formats import is_artefact
 from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def decide(config: DecideConfig | Data, *data: Data, **options: Any) -> Decision
     """
     settled = config_of(DecideConfig, config, *data, **options)
     path = model_file(settled.artefact)
-    if path.suffix != ".safetensors":
+    if not is_artefact(path):
         raise ConfigError(
             f"expected a .safetensors file, found the exported {path}: decide for the run's "
             "model.safetensors, and export it again"

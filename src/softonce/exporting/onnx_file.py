@@ -13,6 +13,7 @@ from softonce.exporting.network import to_program
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from softonce.exporting.job import ExportJob
     from softonce.exporting.network import Deployed
 
 # It warns four times that torchvision's operators are missing, which none of our networks has.
@@ -20,6 +21,21 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 
 PILLOWS_CUBIC = -0.5
 """Pillow's and torch's coefficient of the antialiased bicubic filter; the exporter writes -0.75."""
+
+
+def write(job: ExportJob, path: Path, *, in_float32: bool = False) -> None:
+    """Write a classifier as an ONNX file that carries its record, in eight bits if that is asked.
+
+    Args:
+        job: what to write.
+        path: the .onnx.
+        in_float32: whether floats stay float32, whatever the precision.
+    """
+    write_onnx(job.network(in_float32=in_float32), path, job.record, opset=job.opset)
+    if job.precision == "int8" and job.calibration is not None:
+        from softonce.exporting.int8 import quantise_onnx
+
+        quantise_onnx(path, job.calibration(), job.metadata.preprocessing, job.record)
 
 
 def write_onnx(network: Deployed, path: Path, record: dict[str, str], *, opset: int) -> None:

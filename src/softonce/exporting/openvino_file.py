@@ -9,6 +9,17 @@ from softonce.engines.openvino_engine import read_graph
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from softonce.exporting.job import ExportJob
+
+
+def write(job: ExportJob, path: Path) -> None:
+    """Write a classifier as `path` (.xml) and its weights beside it (.bin)."""
+    from softonce.exporting import onnx_file
+
+    graph = path.with_suffix(".onnx")
+    onnx_file.write(job, graph, in_float32=True)  # save_model halves the weights, a hint the sums
+    write_openvino(graph, path, job.record, half=job.precision == "fp16")
+
 
 def write_openvino(onnx_file: Path, path: Path, record: dict[str, str], *, half: bool) -> None:
     """Write an ONNX file of ours as `path` (.xml) and its weights beside it (.bin).

@@ -6,12 +6,9 @@ import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from softonce.config import ExportConfig
 from softonce.config.keywords import config_of
@@ -21,10 +18,11 @@ from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import fold_batch_norm, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError, StorageError
-from softonce.exporting.network import Deployed, to_program
+from softonce.exporting.job import ExportJob
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import find_source, made_up_pictures, pick_samples, read_pictures
 from softonce.files import make_folder, replacing
+from softonce.formats import WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,16 +30,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from softonce.artefact import Metadata
-    from softonce.config.export import Format
-    from softonce.config.fields import EngineName
     from softonce.data.sources.source import Source
-
-_ENGINES: dict[Format, EngineName] = {
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "torch": "torch",
-}
-_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    from softonce.exporting.pictures import Sample
+    from softonce.formats import Format
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,16 +93,16 @@ def _export(config: ExportConfig) -> Exported:
     else:
         samples = pick_samples(source, metadata, ("test", "val"), config.samples)
         pictures = read_pictures(samples, metadata.preprocessing)
+    form = WRITTEN[config.to]
     with _folder_beside(config.file) as folder:
         made = folder / config.file.name
-        with warnings.catch_warnings(action="ignore"):  # torch's parts about one another
-            _write(config, model, metadata, source, made)
-        exported = open_engine(made, name=_ENGINES[config.to], trust=True)
+        _write(form, _job(config, model, metadata, source), made)
+        exported = open_engine(made, name=form.runtimes[0].name, trust=True)
         assert isinstance(exported, GraphEngine)  # noqa: S101 - it is no artefact
         parity = compare(TorchEngine(model, metadata), exported, pictures)
         is_written = config.force or not parity.failures
         if is_written:
-            _move(made, config.file)
+            _move(form, made, config.file)
     return Exported(config.file, parity, is_written)
 
 
@@ -130,44 +121,33 @@ def _folder_beside(file: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _write(
-    config: ExportConfig, model: nn.Module, metadata: Metadata, source: Source | None, path: Path
-) -> None:
-    """Write the file, and for OpenVINO its weights beside it."""
-    record = {"softonce": metadata.to_json(), "softonce_precision": config.precision}
-    small = fold_batch_norm(model)
-    if config.to != "openvino":
-        small = small.to(_DTYPES.get(config.precision, torch.float32))
-    network = Deployed(small, metadata, config.outputs).eval()
-    if config.to == "torch":
-        torch.export.save(to_program(network), path, extra_files=record)
-        return
-    from softonce.exporting.onnx_file import write_onnx
+def _job(
+    config: ExportConfig, model: nn.Module, metadata: Metadata, source: Source | None
+) -> ExportJob:
+    def calibration() -> Iterator[Sample]:
+        assert source is not None  # noqa: S101 - else there is none
+        samples = pick_samples(source, metadata, ("train",), config.samples)
+        return read_pictures(samples, metadata.preprocessing)
 
-    graph = path.with_suffix(".onnx")
-    write_onnx(network, graph, record, opset=config.opset)
-    if config.precision == "int8" and source is not None:
-        _quantise(config, metadata, source, graph, record)
-    if config.to == "openvino":
-        from softonce.exporting.openvino_file import write_openvino
-
-        write_openvino(graph, path, record, half=config.precision == "fp16")
+    return ExportJob(
+        fold_batch_norm(model),
+        metadata,
+        config.outputs,
+        config.precision,
+        config.opset,
+        None if source is None else calibration,
+    )
 
 
-def _quantise(
-    config: ExportConfig, metadata: Metadata, source: Source, path: Path, record: dict[str, str]
-) -> None:
-    from softonce.exporting.int8 import quantise_onnx
-
-    samples = pick_samples(source, metadata, ("train",), config.samples)
-    pictures = read_pictures(samples, metadata.preprocessing)
-    quantise_onnx(path, pictures, metadata.preprocessing, record)
+def _write(form: Format, job: ExportJob, path: Path) -> None:
+    """Write the file, and what belongs beside it."""
+    assert form.write is not None  # noqa: S101 - else --to does not take it
+    with warnings.catch_warnings(action="ignore"):  # torch's parts about one another
+        form.write(job, path)
 
 
-def _move(made: Path, file: Path) -> None:
-    """Put what was made in its place; OpenVINO's weights first, for the .xml names them."""
-    weights = [(made.with_suffix(".bin"), file.with_suffix(".bin"))]
-    pairs = weights if made.suffix == ".xml" else []
-    for source, target in chain(pairs, [(made, file)]):
-        with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+def _move(form: Format, made: Path, file: Path) -> None:
+    """Put what was made in its place; what lies beside it first, for the file names it."""
+    for suffix in (*form.beside, form.suffix):
+        with replacing(file.with_suffix(suffix)) as temporary:
+            shutil.copyfile(made.with_suffix(suffix), temporary)

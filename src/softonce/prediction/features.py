@@ -10,6 +10,7 @@ import numpy as np
 
 from softonce.errors import ArtefactError, DataError, MissingExtraError, import_extra
 from softonce.files import as_utf8, replacing
+from softonce.formats import is_artefact
 from softonce.prediction.inputs import items_of, items_of_names
 from softonce.prediction.predictor import Predictor, Unreadable
 from softonce.prediction.stream import map_batches
@@ -53,7 +54,7 @@ def open_features(config: PredictConfig) -> TorchEngine:
     from softonce.run_folder import model_file
 
     path = model_file(config.artefact)
-    if path.is_file() and path.suffix != ".safetensors":
+    if path.is_file() and not is_artefact(path):
         raise ArtefactError(
             f"expected an artefact for features, found the exported file {path}, which gives "
             "logits: name the run, or its model.safetensors"

@@ -14,18 +14,17 @@ from softonce.checker.graph.nodes import ModelFile as ModelFile
 from softonce.checker.graph.nodes import Output as Output
 from softonce.checker.graph.nodes import foreign, unreadable
 from softonce.errors import ArtefactError
+from softonce.formats import SUFFIXES, format_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FORMATS = (".onnx", ".pt2", ".xml", ".safetensors")
 
 
 def read_model(path: Path) -> ModelFile:
     """Read what a model file says of its outputs.
 
     Args:
-        path: an .onnx, .pt2, .xml (OpenVINO) or .safetensors file.
+        path: a file of one of the `softonce.formats`.
 
     Raises:
         ArtefactError: if the file is missing, damaged, or of another kind.
@@ -39,21 +38,14 @@ def read_model(path: Path) -> ModelFile:
     """
     if not path.is_file():
         raise ArtefactError(f"expected a model file at {path}, found nothing: check the path")
-    suffix = path.suffix.lower()
     found = recognize(path)
     if found is not None:
         raise foreign(path, found)
-    if suffix == ".onnx":
-        from softonce.checker.graph.onnx_file import read
-    elif suffix == ".pt2":
-        from softonce.checker.graph.pt2_file import read
-    elif suffix == ".xml":
-        from softonce.checker.graph.openvino_file import read
-    elif suffix == ".safetensors":
-        from softonce.checker.graph.artefact_file import read
-    else:
-        raise unreadable(path, f"a file of {' '.join(FORMATS)}", f"the ending {suffix!r}")
+    form = format_of(path)
+    if form is None:
+        expected = f"a file of {' '.join(SUFFIXES)}"
+        raise unreadable(path, expected, f"the ending {path.suffix.lower()!r}")
     try:
-        return read(path)
+        return form.read_graph(path)
     except OSError as error:
         raise unreadable(path, "a file that can be read", str(error.strerror or error)) from error
