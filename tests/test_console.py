@@ -16,9 +16,9 @@ from softonce.console import (
     EPOCHS,
     LOG,
     bars,
-    collected_notes,
+    collect_notes,
+    command_line_notes,
     notes,
-    owned_output,
     print_error,
     progress,
     visible_notes,
@@ -55,7 +55,7 @@ def unconfigured() -> Iterator[None]:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_quiet_leaves_warnings_and_errors(written: io.StringIO, quiet: bool) -> None:
-    with owned_output(quiet=quiet), owned_output(quiet=quiet):  # twice is as once
+    with command_line_notes(quiet=quiet), command_line_notes(quiet=quiet):  # twice is as once
         LOG.info("a note")
         LOG.warning("left out [bold]%s[/bold]", "a b/c.jpg " * 6)
         print_error("no [such] thing")
@@ -74,7 +74,7 @@ def test_an_unconfigured_program_sees_notes_once(written: io.StringIO, quiet: bo
     with (
         unconfigured(),
         visible_notes(quiet=quiet),
-        collected_notes() as collected,
+        collect_notes() as collected,
         visible_notes(),
     ):
         LOG.info("a note")
@@ -98,7 +98,7 @@ def test_a_configured_program_gets_the_records_and_nothing_is_printed(
     with unconfigured():
         logger.addHandler(handler)
         logger.setLevel(level)
-        with visible_notes(), collected_notes() as collected:
+        with visible_notes(), collect_notes() as collected:
             LOG.info("a note")
             EPOCHS.info("epoch 1")
             LOG.warning("careful")
@@ -131,8 +131,8 @@ def test_calls_that_overlap_print_once_and_to_the_end(written: io.StringIO) -> N
 
 
 def test_notes_are_collected_once_each_and_not_after(written: io.StringIO) -> None:
-    with owned_output(quiet=False):
-        with pytest.raises(KeyError, match="mine"), collected_notes() as collected:  # noqa: PT012 - the block is the subject
+    with command_line_notes(quiet=False):
+        with pytest.raises(KeyError, match="mine"), collect_notes() as collected:  # noqa: PT012 - the block is the subject
             LOG.info("a %s", "note")
             LOG.info("a note")
             EPOCHS.info("epoch 1")
@@ -150,7 +150,7 @@ def test_notes_are_collected_once_each_and_not_after(written: io.StringIO) -> No
 def test_progress_is_a_plain_line_every_ten_seconds(
     written: io.StringIO, clock: list[float]
 ) -> None:
-    with owned_output(quiet=False), progress("reading", 300) as advance:
+    with command_line_notes(quiet=False), progress("reading", 300) as advance:
         for detail in ("loss 2.0", None, None, "loss 1.0", None):
             clock[0] += 5
             advance(25, detail)
@@ -163,7 +163,7 @@ def test_progress_is_a_plain_line_every_ten_seconds(
 def test_a_slow_first_step_says_nothing_of_the_time_left(
     written: io.StringIO, clock: list[float]
 ) -> None:
-    with owned_output(quiet=False), progress("training", 300) as advance:
+    with command_line_notes(quiet=False), progress("training", 300) as advance:
         for seconds in (120, 5, 5):
             clock[0] += seconds
             advance(25)
@@ -211,7 +211,7 @@ def test_epoch_lines_break_between_figures(monkeypatch: pytest.MonkeyPatch, widt
     buffer = io.StringIO()
     terminal = Console(file=buffer, force_terminal=True, width=width, color_system=None)
     monkeypatch.setattr(notes, "_console", terminal)
-    with owned_output(quiet=False):
+    with command_line_notes(quiet=False):
         EPOCHS.info("%s", line)
         LOG.info("a/path/that/is/left/whole" * 5)
     *epochs, path = buffer.getvalue().splitlines()

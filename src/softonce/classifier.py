@@ -97,13 +97,13 @@ class Classifier:
             MissingExtraError: if the engine is not installed.
         """
         config = PredictConfig(
-            _checked_path(path),
+            _require_path(path),
             device=device,
             engine=engine,
             precision=precision,
             threads=threads,
             trust=trust,
-            model=_spelled(model),
+            model=_spelling_of(model),
         )
         with visible_notes():
             opened = open_as_asked(config.artefact, config)
@@ -348,7 +348,7 @@ def _needs(extra: str) -> Iterator[None]:
         raise MissingExtraError.of(error.name or str(error), extra) from error
 
 
-def _spelled(model: str | Callable[..., nn.Module] | None) -> str | None:
+def _spelling_of(model: str | Callable[..., nn.Module] | None) -> str | None:
     if model is None or isinstance(model, str):
         return model
     with _needs("train"):
@@ -356,7 +356,7 @@ def _spelled(model: str | Callable[..., nn.Module] | None) -> str | None:
     return spelling_of(model)
 
 
-def _checked_path(path: object) -> Path:
+def _require_path(path: object) -> Path:
     if not isinstance(path, str | Path):
         raise ArgumentError(
             f"expected the path of a run or a model file, found {type(path).__name__}: "

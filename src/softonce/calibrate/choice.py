@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from softonce import inference
-from softonce.calibrate.temperature import checked, fit_temperature, likely_temperatures
+from softonce.calibrate.temperature import fit_temperature, likely_temperatures, validate_pair
 from softonce.metrics.intervals import MIN_OF_EACH, Z, rarer_kind
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def calibrate(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Calibrati
         Cross-fitting: Stone 1974, Cross-Validatory Choice and Assessment of Statistical
         Predictions.
     """
-    logits, target = checked(logits, target)
+    logits, target = validate_pair(logits, target)
     fitted = fit_temperature(logits, target)
     interval = likely_temperatures(logits, target, fitted, excess=EXCLUDES_ONE)
     gain, gain_interval = _cross_fit(logits, target, seed)

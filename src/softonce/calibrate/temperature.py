@@ -54,7 +54,7 @@ def fit_temperature(logits: Logits, target: ClassIndex) -> float:
     Source:
         Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
-    logits, target = checked(logits, target)
+    logits, target = validate_pair(logits, target)
     nll_at_one = derivatives(logits, target, 1.0)[0]
     temperature = 1.0 / _least(logits, target, 1.0 / MAX_TEMPERATURE, 1.0 / MIN_TEMPERATURE)
     nll = derivatives(logits, target, 1.0 / temperature)[0]
@@ -80,7 +80,7 @@ def likely_temperatures(
         Venzon and Moolgavkar 1988, A Method for Computing Profile-Likelihood-Based Confidence
         Intervals; of one parameter, the profile is the likelihood itself.
     """
-    logits, target = checked(logits, target)
+    logits, target = validate_pair(logits, target)
     most = derivatives(logits, target, 1.0 / fitted)[0] + excess
     hot, cold = (
         1.0 / _crossing(logits, target, start, most)
@@ -106,7 +106,7 @@ def _crossing(logits: Tensor, target: Tensor, inverse: float, most: float) -> fl
     return inverse
 
 
-def checked(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def validate_pair(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits and target on the CPU.
 
     Raises:

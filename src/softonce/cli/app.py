@@ -13,7 +13,7 @@ from softonce import __version__
 from softonce.cli.commands import COMMANDS, FIND, USE
 from softonce.cli.help import build_formatter, format_end, format_examples
 from softonce.cli.usage import describe_usage_error
-from softonce.console import owned_output, print_error, visible_notes
+from softonce.console import command_line_notes, print_error, visible_notes
 from softonce.errors import MissingExtraError, SoftonceError
 from softonce.formats import FORMATS
 
@@ -72,7 +72,7 @@ def main(tokens: list[str] | None = None) -> int:
     tokens = sys.argv[1:] if tokens is None else tokens
     is_quiet = "--quiet" in tokens or "-q" in tokens
     is_watched = tokens[:1] == ["watch"]  # what it runs is somebody else's program
-    output = visible_notes() if is_watched else owned_output(quiet=is_quiet)
+    output = visible_notes() if is_watched else command_line_notes(quiet=is_quiet)
     with output:
         try:
             return _run_verb(_normalize(tokens))

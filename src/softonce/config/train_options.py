@@ -108,7 +108,7 @@ class TrainOptions(TypedDict, total=False):
     quiet: bool
 
 
-def asked_of(given: TrainConfig | Data | None, options: TrainOptions) -> TrainConfig:
+def merge_options(given: TrainConfig | Data | None, options: TrainOptions) -> TrainConfig:
     """Return what a call asks for; `config`, a TOML file, gives what the call does not."""
     args = () if given is None else (given,)
     config = config_of(TrainConfig, *args, **options)

@@ -7,9 +7,9 @@ from softonce.console.bars import progress
 from softonce.console.notes import (
     EPOCHS,
     LOG,
-    collected_notes,
+    collect_notes,
+    command_line_notes,
     is_first_process,
-    owned_output,
     print_error,
     visible_notes,
 )
@@ -17,9 +17,9 @@ from softonce.console.notes import (
 __all__ = [
     "EPOCHS",
     "LOG",
-    "collected_notes",
+    "collect_notes",
+    "command_line_notes",
     "is_first_process",
-    "owned_output",
     "print_error",
     "progress",
     "visible_notes",

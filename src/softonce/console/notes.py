@@ -2,7 +2,7 @@
 
 The root logger is never configured here. A function of the public interface runs inside
 `visible_notes`: if neither the application nor the command line has a handler for "softonce", the
-notes go to standard error while it runs. The command line runs inside `owned_output`.
+notes go to standard error while it runs. The command line runs inside `command_line_notes`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def visible_notes(*, quiet: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def owned_output(*, quiet: bool) -> Iterator[None]:
+def command_line_notes(*, quiet: bool) -> Iterator[None]:
     """Print notes to standard error as the command line does, whatever the program has set up."""
     handlers, level, propagate = LOG.handlers, LOG.level, LOG.propagate
     LOG.handlers = [NoteHandler() if is_first_process() else logging.NullHandler()]
@@ -165,11 +165,11 @@ class _Collector(logging.Filter):
 
 
 @contextmanager
-def collected_notes() -> Iterator[list[str]]:
+def collect_notes() -> Iterator[list[str]]:
     """Collect the notes of the block for the report, whether or not they are printed.
 
     Example:
-        >>> with visible_notes(quiet=True), collected_notes() as notes:
+        >>> with visible_notes(quiet=True), collect_notes() as notes:
         ...     LOG.info("5 classes")
         >>> notes
         ['5 classes']

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softonce.console import LOG
-from softonce.data.images import shown
+from softonce.data.images import decode_for_display
 from softonce.data.likeness import agree, find_alike, shrink
 from softonce.errors import ImageError
 
@@ -81,7 +81,7 @@ def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
         parts: the splits by name, train first.
     """
     pictures = _Pictures(parts)
-    keys = pictures.joined("digests").view("V16")[:, 0]
+    keys = pictures.join_column("digests").view("V16")[:, 0]
     _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
     places: dict[int, list[int]] = defaultdict(list)
     for row in np.flatnonzero(counts[number] > 1).tolist():
@@ -101,8 +101,8 @@ def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
     """
     pictures = _Pictures(parts)
     shrunk = cache(pictures.shrink)  # the frames of a film are in many pairs each
-    digests = pictures.joined("digests")
-    candidates = list(islice(find_alike(pictures.joined("looks")), MAX_CANDIDATES + 1))
+    digests = pictures.join_column("digests")
+    candidates = list(islice(find_alike(pictures.join_column("looks")), MAX_CANDIDATES + 1))
     if len(candidates) > MAX_CANDIDATES:
         LOG.warning(
             "more than %d pairs of pictures look alike, as the frames of a film do: only %d are "
@@ -132,7 +132,7 @@ class _Pictures:
         self._parts = list(parts.items())
         self._starts = np.cumsum([0, *map(len, parts.values())])
 
-    def joined(self, column: str) -> npt.NDArray[np.uint8]:
+    def join_column(self, column: str) -> npt.NDArray[np.uint8]:
         """Return a column of all scans."""
         return np.concatenate([getattr(part, column) for _, part in self._parts])
 
@@ -145,7 +145,7 @@ class _Pictures:
         """Return what is compared of a picture; None if it is gone since it was scanned."""
         _, samples, index = self._find(row)
         try:
-            return shrink(shown(samples.open(index)))
+            return shrink(decode_for_display(samples.open(index)))
         except ImageError:  # whoever reads it next will say so
             return None
 

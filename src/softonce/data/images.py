@@ -202,7 +202,7 @@ def decode(image: Picture, mode: Mode) -> Picture:
         raise ImageError(_reason(error)) from error
 
 
-def shown(image: Picture) -> Image.Image:
+def decode_for_display(image: Picture) -> Image.Image:
     """Decode an opened picture for the eye: of channels that are no colours, the first in grey.
 
     Raises:

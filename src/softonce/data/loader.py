@@ -119,7 +119,7 @@ class Loader(Sized):
         try:
             pixels = self.scan.pixels[rows]
         except ImageError as error:
-            raise _gone(str(error)) from error
+            raise _unreadable_now(str(error)) from error
         target = torch.from_numpy(self.scan.samples.target[rows])
         if self.augmentation is None:
             return torch.from_numpy(pixels), target
@@ -144,7 +144,7 @@ class Loader(Sized):
         self._parts_to_do[:] = [(epoch, part) for part in parts]
         for pixels, target, errors in self._pool:
             if errors:
-                raise _gone(errors[0])
+                raise _unreadable_now(errors[0])
             yield pixels, target
 
     @cached_property
@@ -196,7 +196,7 @@ class Loader(Sized):
         return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def _gone(error: str) -> DataError:
+def _unreadable_now(error: str) -> DataError:
     return DataError(
         f"expected a readable image, found {error}; it was readable before: put the file back and "
         "go on with --resume"

@@ -61,11 +61,11 @@ def collect_logits(
 
     Many processes compute a share each; every image counts once, and all get the same logits.
     """
-    own = raise_on_all_ranks(lambda: _own_logits(engine, loader, label))
+    own = raise_on_all_ranks(lambda: _compute_own_logits(engine, loader, label))
     return gather_rows(own, loader.counts()), torch.from_numpy(loader.scan.samples.target)
 
 
-def _own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
+def _compute_own_logits(engine: Engine, loader: Loader, label: str) -> Tensor:
     logits = [torch.empty(0, len(loader.scan.samples.classes))]
     with progress(label, len(loader.scan)) as advance, closing(loader.batches()) as batches:
         for pixels, target in batches:

@@ -267,19 +267,19 @@ def _check_head(features: Tensor, linear_weight: Tensor, linear_bias: Tensor | N
     if features.dim() not in (1, 2) or linear_weight.dim() < 2:
         raise ArgumentError(
             f"expected features of shape (D,) or (N, D) and a linear_weight of shape (C, D) or "
-            f"(C, ..., D), {_found(features, linear_weight)}: "
+            f"(C, ..., D), {_describe_shapes(features, linear_weight)}: "
             "put the features of each image into one row"
         )
     if features.shape[-1] != linear_weight.shape[-1]:
         raise ArgumentError(
             "expected features and linear_weight to end in the same number of features, "
-            f"{_found(features, linear_weight)}: "
+            f"{_describe_shapes(features, linear_weight)}: "
             "pass the weight as a Linear layer holds it, one row for each class"
         )
     if features.dim() == 1 and linear_weight.dim() > 2:
         raise ArgumentError(
             "expected a batch of features (N, D) for a linear_weight with positions, "
-            f"{_found(features, linear_weight)}: pass features.unsqueeze(0)"
+            f"{_describe_shapes(features, linear_weight)}: pass features.unsqueeze(0)"
         )
     check_floating("features", features)
     check_floating("linear_weight", linear_weight)
@@ -295,5 +295,5 @@ def _check_head(features: Tensor, linear_weight: Tensor, linear_bias: Tensor | N
         )
 
 
-def _found(features: Tensor, linear_weight: Tensor) -> str:
+def _describe_shapes(features: Tensor, linear_weight: Tensor) -> str:
     return f"found features {tuple(features.shape)} and linear_weight {tuple(linear_weight.shape)}"

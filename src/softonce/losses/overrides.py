@@ -22,7 +22,7 @@ def takes_input(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return function(*args, **(_renamed(kwargs, name) if "input" in kwargs else kwargs))
+        return function(*args, **(_rename_input(kwargs, name) if "input" in kwargs else kwargs))
 
     return call
 
@@ -37,7 +37,7 @@ def overridable(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        named = _renamed(kwargs, name) if "input" in kwargs else kwargs
+        named = _rename_input(kwargs, name) if "input" in kwargs else kwargs
         if has_torch_function((*args, *named.values())):
             tensors = [x for x in (*args, *named.values()) if isinstance(x, Tensor)]
             result: R = handle_torch_function(call, tensors, *args, **named)
@@ -52,7 +52,7 @@ def _scores(function: Callable[P, R]) -> str:
     return next(name for name in inspect.signature(function).parameters if name != "self")
 
 
-def _renamed(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+def _rename_input(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
     if name in kwargs:
         return kwargs
     return {name if key == "input" else key: value for key, value in kwargs.items()}

@@ -170,7 +170,7 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
         if name and any(True for _ in module.parameters(recurse=False))
     ]
     try:
-        with undisturbed(body):
+        with preserve_state(body):
             out = body.eval()(make_noise(body, _NUM_PROBES, shape))
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -190,7 +190,7 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
 
 
 @contextmanager
-def undisturbed(body: nn.Module) -> Iterator[None]:
+def preserve_state(body: nn.Module) -> Iterator[None]:
     """Run a network without gradients; then its modes and the CPU's random state are as before."""
     was_training = [(module, module.training) for module in body.modules()]
     try:
@@ -249,7 +249,7 @@ def strip_normaliser_(body: nn.Module, shape: tuple[int, ...]) -> str:
         >>> strip_normaliser_(body, (3, 2, 2)), body[2]
         ('2', Identity())
     """
-    with undisturbed(body):
+    with preserve_state(body):
         name = find_normaliser(body.eval(), make_noise(body, _NUM_PROBES, shape))
     if name is None:
         raise ArgumentError(

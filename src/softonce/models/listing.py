@@ -59,7 +59,7 @@ def find_rows(pattern: str = "") -> list[Row]:
     if colon:
         names += _matching(prefix, wanted)
     else:
-        names += [name for source in SOURCES for name in _tried(source, pattern)]
+        names += [name for source in SOURCES for name in _match_if_installed(source, pattern)]
     if not names and colon:
         listing = f"softonce models '{prefix}:*'"
         known = SOURCES[prefix].names()
@@ -83,7 +83,7 @@ def count_elsewhere() -> dict[str, int | None]:
     return {prefix: count for prefix, count in counts.items() if prefix != "hf"}
 
 
-def _tried(prefix: str, pattern: str) -> Iterable[str]:
+def _match_if_installed(prefix: str, pattern: str) -> Iterable[str]:
     try:
         return _matching(prefix, pattern) if pattern else []
     except MissingExtraError:
@@ -97,14 +97,14 @@ def _matching(prefix: str, pattern: str) -> list[str]:
 
 def _row(name: str, *, is_counted: bool) -> Row:
     found = find_source(name)
-    facts = _registered(name) if found is None else found[0].facts(found[1])
+    facts = _find_registered(name) if found is None else found[0].facts(found[1])
     values = dataclasses.asdict(facts)
     if facts.num_params is None and is_counted:
         values["num_params"] = _count(name)
     return Row(name=name, **values)
 
 
-def _registered(name: str) -> Facts:
+def _find_registered(name: str) -> Facts:
     records = list_weights(name)
     if not records:
         return Facts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softonce.console import LOG
-from softonce.data.images import shown
+from softonce.data.images import decode_for_display
 from softonce.errors import ImageError
 from softonce.prediction.table import describe_decision, number
 
@@ -52,7 +52,7 @@ def draw_answers(
     for answer in answers:
         if answer.record["error"] is None:
             try:
-                image = shown(answer.item.open())
+                image = decode_for_display(answer.item.open())
             except ImageError as error:  # it could be read a moment ago
                 LOG.warning("no picture of %s: %s", answer.item.path, error)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from softonce.data.images import open_image, shown
+from softonce.data.images import decode_for_display, open_image
 from softonce.data.storage import read_bytes
 from softonce.drawing import resize_to_show
 
@@ -26,7 +26,7 @@ def thumbnail(picture: Picture, side: int = SIDE) -> bytes:
     Raises:
         ImageError: if the picture cannot be decoded.
     """
-    opened = shown(picture)
+    opened = decode_for_display(picture)
     image = resize_to_show(opened, least=_LEAST_SIDE, most=side)
     file = io.BytesIO()
     if max(opened.size) <= _PNG_SIDE:

@@ -115,7 +115,7 @@ def curve(
         axes.set(xlabel=lines.x_name, title=label)
         axes.locator_params(axis="x", integer=True)
         if cuts_outlier and (outlier := lines.outlier()) is not None:
-            _cut_off(axes, outlier, lines)
+            _clip_axis(axes, outlier, lines)
         if as_percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         if floor is not None:
@@ -126,7 +126,7 @@ def curve(
     return _svg(draw, name=name, title=f"{label} over training", size=(3.2, 2.6))
 
 
-def _cut_off(axes: Axes, outlier: tuple[int, float], lines: Lines) -> None:
+def _clip_axis(axes: Axes, outlier: tuple[int, float], lines: Lines) -> None:
     """End the axis above the other points, and write the value that lies beyond.
 
     Before its statistics have settled, batch normalisation may cost val many nats in the first

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from softonce.data.images import shown, to_square
+from softonce.data.images import decode_for_display, to_square
 from softonce.drawing import resize_to_show
 from softonce.errors import ImageError, StorageError
 from softonce.inference import probs
@@ -157,7 +157,7 @@ def _read(evaluation: Evaluation, sample: int) -> _Picture | None:
     engine = evaluation.engine
     try:
         image = evaluation.scan.samples.open(sample)
-        thumbnail = resize_to_show(shown(image), least=_LEAST, most=_MOST)
+        thumbnail = resize_to_show(decode_for_display(image), least=_LEAST, most=_MOST)
         square = None if engine is None else to_square(image, engine.metadata.preprocessing)
     except _UNREADABLE:
         return None

@@ -45,7 +45,7 @@ def write_run_report(
             "data": metadata.training["data"],
             "images": f"{len(splits.train)} train, {len(splits.val)} val"
             + (f", {len(splits.test)} test" if splits.test else ""),
-            **_best(metadata.training),
+            **_describe_choice(metadata.training),
         },
         selection=_selection(evaluation, metadata),
         history=history,
@@ -62,7 +62,7 @@ def write_run_report(
     return run.report
 
 
-def _best(training: dict[str, Any]) -> dict[str, str]:
+def _describe_choice(training: dict[str, Any]) -> dict[str, str]:
     """Return what was chosen: an epoch, or how strongly the head of a linear probe is regularised.
 
     Beside a probe stands what the nearest neighbours say.
@@ -123,11 +123,11 @@ def _first_batch(path: Path) -> FirstBatch | None:
 
 def write_evaluation_report(evaluation: Evaluation, title: str, path: Path) -> None:
     """Write the page of a single evaluation."""
-    report = replace(_build_report(evaluation, title), selection=_known_images(evaluation))
+    report = replace(_build_report(evaluation, title), selection=_describe_known_images(evaluation))
     write_report(report, path)
 
 
-def _known_images(evaluation: Evaluation) -> str:
+def _describe_known_images(evaluation: Evaluation) -> str:
     """Return a sentence if the network's training has met these images, or may have."""
     if evaluation.num_trained_on:
         known, all_images = evaluation.num_trained_on, evaluation.figures.n

@@ -12,7 +12,7 @@ from softonce.checker.kinds import Kind
 from softonce.checker.runtime.output import read_output
 from softonce.console import LOG
 from softonce.errors import ConfigError
-from softonce.models.adapted import find_normaliser, make_noise, undisturbed
+from softonce.models.adapted import find_normaliser, make_noise, preserve_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def check_contract(network: Network, name: str, shape: tuple[int, int, int]) -> 
     Raises:
         ConfigError: if it puts out anything but logits; the message has the module that does so.
     """
-    with undisturbed(network):
+    with preserve_state(network):
         images = make_noise(network, _NUM_IMAGES, shape)
         for training in (False, True):
             network.train(training)

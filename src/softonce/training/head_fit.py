@@ -91,17 +91,17 @@ class FeatureRows:
 
     @cached_property
     def _held(self) -> list[tuple[Tensor, Tensor]] | None:
-        size = len(self._own) * self.features.shape[1] * self.dtype.itemsize
+        size = len(self._own_rows) * self.features.shape[1] * self.dtype.itemsize
         return list(self._read()) if size <= _HELD_BYTES else None
 
     @cached_property
-    def _own(self) -> npt.NDArray[np.int64]:
+    def _own_rows(self) -> npt.NDArray[np.int64]:
         return np.array_split(self.rows, world_size())[rank()]
 
     def _read(self) -> Iterator[tuple[Tensor, Tensor]]:
         step = max(1, _BLOCK_BYTES // (self.dtype.itemsize * self.features.shape[1]))
-        for start in range(0, len(self._own), step):
-            rows = self._own[start : start + step]
+        for start in range(0, len(self._own_rows), step):
+            rows = self._own_rows[start : start + step]
             block = torch.from_numpy(self.features[rows]).to(self.device, self.dtype)
             yield block, torch.from_numpy(self.target[rows]).to(self.device)
 

@@ -98,7 +98,7 @@ def _train_epoch(job: Job, stop: StopRequest, advance: Callable[..., None]) -> d
     job.layers.begin_epoch(job.step.model, where.epoch)
     start, num_images = time.monotonic(), 0
     with closing(job.train.batches(where.epoch, start=where.batch)) as batches:
-        for pixels, target in in_section("data", job.watch.timed(each_together(batches))):
+        for pixels, target in in_section("data", job.watch.time_waits(each_together(batches))):
             job.note(_step(job, pixels, target))
             num = job.train.num_images(where.batch)
             where.batch += 1
@@ -228,12 +228,12 @@ def _finish_epoch(job: Job, trained: dict[str, float]) -> None:
         100 * trained["top1"],
         found.nll,
         100 * found.top1,
-        _selected(job, values),
+        _format_criterion(job, values),
         _more_of_epoch(trained),
     )
 
 
-def _selected(job: Job, values: Mapping[str, float]) -> str:
+def _format_criterion(job: Job, values: Mapping[str, float]) -> str:
     """Return what the epoch is chosen by, if the line does not have it already."""
     by = job.plan.select_by
     return "" if by in ("top1", "nll") else f" {LABELS[by]} {values[FIELDS[by]]:.2%}"

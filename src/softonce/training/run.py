@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 import torch
 
-from softonce.config.train_options import TrainOptions, asked_of
-from softonce.console import LOG, collected_notes, visible_notes
+from softonce.config.train_options import TrainOptions, merge_options
+from softonce.console import LOG, collect_notes, visible_notes
 from softonce.data.scan_file import ScanFile
 from softonce.data.sources.columns import Columns
 from softonce.data.splits import Listed, Splits, list_splits, read_splits
@@ -108,7 +108,7 @@ def train(
     check_sinks(sinks)
     if "model" in options and not isinstance(options["model"], str):
         options["model"] = spelling_of(options["model"])
-    asked = asked_of(config, options)
+    asked = merge_options(config, options)
     if asks_for_folds(asked):
         with visible_notes(quiet=asked.quiet):
             return train_folds(asked, lambda part: _train(part, loss, sinks))
@@ -119,7 +119,7 @@ def _train(config: TrainConfig, loss: LossFunction | None, sinks: Sequence[Sink]
     with (
         visible_notes(quiet=config.quiet),
         process_group(pick_device(config.device)),
-        collected_notes() as notes,
+        collect_notes() as notes,
         own_output(config) as settled,
     ):
         start = raise_on_all_ranks(lambda: find_start(settled))

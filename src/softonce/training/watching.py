@@ -61,7 +61,7 @@ class Watch:
     waited: float = 0.0
     since: float = field(default_factory=time.monotonic)
 
-    def timed(self, batches: Iterable[Item]) -> Iterator[Item]:
+    def time_waits(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Pass batches on, and say when the step mostly waits for them."""
         iterator = iter(batches)
         next_batch = next(iterator, None)  # the first one starts the workers: it does not count

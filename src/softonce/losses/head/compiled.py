@@ -64,10 +64,10 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kept = problem.objective.kept_rows()
     if kept is None or len(kept) == 0:
         found, (_, sums) = problem.value(tensors, needs)
-        return _single(found), *_fill([None] * 3 if sums is None else sums.scaled_(), features)
+        return _single(found), *_fill([None] * 3 if sums is None else sums.scale_(), features)
     part = replace(problem, objective=problem.objective.rows(kept))
     found, (_, sums) = part.value((features.index_select(0, kept), weight, bias), needs)
-    parts = [None] * 3 if sums is None else sums.scaled_()
+    parts = [None] * 3 if sums is None else sums.scale_()
     parts[0] = _widen(parts[0], kept, features)
     return _single(problem.objective.widen(found, kept)), *_fill(parts, features)
 

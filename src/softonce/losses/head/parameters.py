@@ -150,7 +150,7 @@ class Gradients(NamedTuple):
             total = dlogits.sum(0, dtype=self.bias.dtype)
             self.bias[classes] = total if not rows.start else self.bias[classes] + total
 
-    def scaled_(self, upstream: Tensor | None = None) -> list[Tensor | None]:
+    def scale_(self, upstream: Tensor | None = None) -> list[Tensor | None]:
         """Return the sums times what is upstream, nearly always 1: on a CPU that costs nothing."""
         factors = [f for f in (self.scale, upstream) if f is not None and not is_one(f)]
         sums: list[Tensor | None] = [self.features, self.weight, self.bias]
@@ -160,7 +160,7 @@ class Gradients(NamedTuple):
         return sums
 
 
-def largest_factor(of_rows: Tensor) -> Tensor:
+def find_largest_factor(of_rows: Tensor) -> Tensor:
     """Return the largest factor, by which half precision has them divided; 1 if there is none.
 
     So the largest is 1, which rounds nowhere, and none is above what half precision can hold.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from softonce.losses.head import class_blocks
-from softonce.losses.head.parameters import Gradients, Head, largest_factor
+from softonce.losses.head.parameters import Gradients, Head, find_largest_factor
 from softonce.losses.head.predictions import Predictions
 from softonce.losses.head.row_chunks import RowChunks
 from softonce.losses.kernels.products import product_dtype
@@ -79,9 +79,9 @@ class HeadProblem:
         """Scale the gradient that is there, or make it."""
         rows, gradients = self.value(tensors, needs)[1] if kept is None else kept
         if gradients is not None:
-            sums = gradients.scaled_(upstream[0])
+            sums = gradients.scale_(upstream[0])
         else:
-            sums = self._gradients(tensors, needs, rows, upstream).scaled_()
+            sums = self._gradients(tensors, needs, rows, upstream).scale_()
         return [
             None if part is None else part.to(tensor.dtype)
             for part, tensor in zip(sums, tensors, strict=True)
@@ -99,7 +99,7 @@ class HeadProblem:
         gradients = Gradients.empty(head, needs)
         of_loss, of_lse = self.objective.upstream_of_rows(upstream, rows.loss)
         if head.dtype in HALF_DTYPES:
-            unit = largest_factor(of_loss)
+            unit = find_largest_factor(of_loss)
             of_loss, gradients = of_loss / unit, gradients._replace(scale=unit)
             of_lse = None if of_lse is None else of_lse / unit
         self._loop(head).differentiate(rows, gradients, of_loss, of_lse)

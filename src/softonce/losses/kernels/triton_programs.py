@@ -187,7 +187,7 @@ def _sweep(logits, masses, place, shape, span, block, stages: tl.constexpr):
         rest += tl.sum(e, 2)
         if (masses.probs is not None) or (masses.spread is not None):
             a = tl.where(is_other, block_mass(masses, place, classes, mask, block), 0)
-            moment += _fallen(whole, largest, base) + tl.sum(_times(a, d), 2)
+            moment += _shift_moment(whole, largest, base) + tl.sum(_times(a, d), 2)
             whole = whole - tl.sum(-a, 2)
         largest = new
     return Sums(largest, rest, tops, whole, moment)
@@ -200,7 +200,7 @@ def _merge(sums):
     base = tl.where(largest == _NONE, 0, largest)[:, None]
     is_top = sums.largest == largest[:, None]
     below = (sums.rest + tl.where(is_top, 0, sums.tops)) * tl.exp(sums.largest - base)
-    moment = sums.moment + _fallen(sums.whole, sums.largest, base)
+    moment = sums.moment + _shift_moment(sums.whole, sums.largest, base)
     tops = tl.sum(tl.where(is_top, sums.tops, 0), 1)
     return Sums(largest, tl.sum(below, 1), tops, tl.sum(sums.whole, 1), tl.sum(moment, 1))
 
@@ -219,7 +219,7 @@ def _finish(sums, logits, masses, place, block):
         others = sums.rest * tl.where(sums.largest == _NONE, 1, _exp(sums.largest - top))
     total = others + tl.exp(gap)
     log_sum = tl.where(gap == 0, _log1p(others), tl.log(total))
-    moment = sums.moment + _fallen(sums.whole, sums.largest, top) + _times(own, gap)
+    moment = sums.moment + _shift_moment(sums.whole, sums.largest, top) + _times(own, gap)
     whole = sums.whole + own
     return Known(
         whole * log_sum - moment, top, total, others, own, whole, _exp(gap) / total
@@ -244,7 +244,7 @@ def _store_rows(rows, place, known):
 
 
 @triton.jit
-def _fallen(whole, largest, risen):
+def _shift_moment(whole, largest, risen):
     """Return what the moment gains when the largest logit rises, and all z - m fall."""
     return tl.where(largest == _NONE, 0, whole * (largest - risen))
 

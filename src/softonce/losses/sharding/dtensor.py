@@ -79,11 +79,11 @@ def distributed_linear_cross_entropy(
         _check_placed_alike(linear_bias, linear_weight)
     start, stop = _own_range(linear_weight.shape[0], mesh, dim)
     arguments = Arguments(
-        features=_replicated(features, mesh),
+        features=_replicate(features, mesh),
         local_weight=_divided(linear_weight, mesh, dim),
-        target=_replicated(target, mesh),
+        target=_replicate(target, mesh),
         linear_bias=None if linear_bias is None else _divided(linear_bias, mesh, dim),
-        weight=None if weight is None else _replicated(weight, mesh),
+        weight=None if weight is None else _replicate(weight, mesh),
         class_start=start,
         class_stop=stop,
         options=options,
@@ -115,7 +115,7 @@ def distributed_cross_entropy(
     classes = 0 if logits.dim() == 1 else 1
     mesh, dim = logits.device_mesh, _dim_of_classes(logits, classes)
     local = _divided(logits, mesh, dim, classes)
-    wanted = _replicated(target, mesh)
+    wanted = _replicate(target, mesh)
     shape = row_shape(logits.shape)
     has_probs = wanted.shape == logits.shape or wanted.is_floating_point()
     if not has_probs:
@@ -127,7 +127,7 @@ def distributed_cross_entropy(
         local_weight=None,
         target=_as_rows(wanted, classes) if has_probs else wanted.reshape(-1),
         linear_bias=None,
-        weight=None if weight is None else _replicated(weight, mesh),
+        weight=None if weight is None else _replicate(weight, mesh),
         class_start=start,
         class_stop=stop,
         options=options,
@@ -199,7 +199,7 @@ def _local(tensor: Any) -> Tensor:
     return local
 
 
-def _replicated(tensor: Any, mesh: DeviceMesh) -> Tensor:
+def _replicate(tensor: Any, mesh: DeviceMesh) -> Tensor:
     """Return the whole on every rank; its gradient is whole and equal on all."""
     from torch.distributed.tensor import Replicate
 

@@ -13,7 +13,7 @@ import torch
 from torch.autograd import Function
 
 from softonce.errors import ArgumentError
-from softonce.losses.head.parameters import Head, largest_factor
+from softonce.losses.head.parameters import Head, find_largest_factor
 from softonce.losses.kernels.products import product_dtype
 from softonce.losses.overrides import overridable
 from softonce.losses.row_maths import is_in_autocast
@@ -184,7 +184,7 @@ class _ShardedLoss(Function):
         with torch.autocast(features.device.type, enabled=False):
             rows = run(plan, head, gradients, pred=pred)
         ctx.plan = plan
-        sums = () if gradients is None else gradients.scaled_()
+        sums = () if gradients is None else gradients.scale_()
         ctx.save_for_backward(features, weight, bias, *plan.given, *sums)
         if pred is not None:
             pred = plan.spread_out(pred - NO_CLASS, len(features)) + NO_CLASS
@@ -252,9 +252,9 @@ def _differentiate_rows(
     """Return the largest upstream gradient, and the gradients over it: half does not underflow."""
     gradients = head.places(ctx.needs_input_grad[:3])
     upstream = plan.select(upstream.reshape(-1))
-    unit = largest_factor(upstream) if head.dtype != upstream.dtype else upstream.new_ones(())
+    unit = find_largest_factor(upstream) if head.dtype != upstream.dtype else upstream.new_ones(())
     run(plan, head, gradients, upstream / unit)
-    return unit, gradients.scaled_()
+    return unit, gradients.scale_()
 
 
 class _FirstOrder(Function):

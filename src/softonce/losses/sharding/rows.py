@@ -94,7 +94,7 @@ class Sums(Protocol):
     def add_(self, head: Any, dlogits: Tensor, rows: slice, /) -> None:
         """Add what the gradient of some rows of logits says."""
 
-    def scaled_(self) -> list[Tensor | None]:
+    def scale_(self) -> list[Tensor | None]:
         """Return the gradients in the order of the tensors of a loss."""
 
 
@@ -131,7 +131,7 @@ class GivenGradients:
         """Write that of some rows."""
         self.dlogits[rows] = dlogits
 
-    def scaled_(self) -> list[Tensor | None]:
+    def scale_(self) -> list[Tensor | None]:
         """Return it in the order of the tensors of a loss."""
         return [self.dlogits, None, None]
 
@@ -149,7 +149,7 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
         classes = as_batch(target)
         classes = classes[:, shards.own] if classes.shape[1] == num_classes else classes
     else:
-        classes, counted = _counted_target(target, num_classes, options.ignore_index)
+        classes, counted = _select_counted(target, num_classes, options.ignore_index)
         index = classes.safe.squeeze(1)
         total = total.new_tensor(len(index)) if weight is None else weight[index].sum()
     mass = Mass.of(classes, num_classes, weight, options.label_smoothing, dtype)
@@ -166,7 +166,7 @@ def set_up_rows(arguments: Arguments, shards: Shards) -> ShardedRows:
     )
 
 
-def _counted_target(
+def _select_counted(
     target: Tensor, num_classes: int, ignore_index: int
 ) -> tuple[IndexTarget, Tensor | None]:
     """Return the class indices of the rows that count, and these rows; None if all do."""

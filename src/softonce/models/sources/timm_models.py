@@ -55,13 +55,13 @@ class TimmSource:
             )
         except (RuntimeError, OSError) as error:
             if asked.weights is None:
-                raise _refused(name, error) from error
+                raise _build_error(name, error) from error
             raise WeightsError(
                 f"expected the published weights of timm:{name}, found: "
                 f"{' '.join(str(error).split())[:200]}; pass --weights none, or a file"
             ) from error
         except (TypeError, ValueError, AssertionError) as error:
-            raise _refused(name, error) from error
+            raise _build_error(name, error) from error
         heads = body.pretrained_cfg["classifier"]
         return AdaptedNetwork(
             body,
@@ -100,7 +100,7 @@ class TimmSource:
         return timm, timm.get_pretrained_cfg(name)
 
 
-def _refused(name: str, error: Exception) -> ArgumentError:
+def _build_error(name: str, error: Exception) -> ArgumentError:
     return ArgumentError(
         f"expected options and a size that timm:{name} can be built with, found: "
         f"{' '.join(str(error).split())[:200]}; leave them out, or choose another network"

@@ -54,7 +54,7 @@ class TorchvisionSource:
             preprocessing=_preprocessing(self._records(name), asked),
         )
         if asked.weights is not None:
-            network.classes = fit_(network, self._published(name, asked.weights), ()).classes
+            network.classes = fit_(network, self._load_published(name, asked.weights), ()).classes
         return network
 
     def names(self) -> list[str]:
@@ -89,7 +89,7 @@ class TorchvisionSource:
         records = list(kind)
         return [*records, kind.DEFAULT] if records else []
 
-    def _published(self, name: str, weights: str) -> StateDict:
+    def _load_published(self, name: str, weights: str) -> StateDict:
         records = {each.name: each for each in self._records(name)}
         if weights != "DEFAULT" and weights not in records:
             raise UnknownNameError.of(f"weights of torchvision:{name}", weights, records)

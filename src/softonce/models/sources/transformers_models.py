@@ -129,7 +129,7 @@ def _preprocessing(name: str, config: Any, size: int | None) -> Preprocessing:
     found = _processor(name)
     crop = found.get("crop_size") if found.get("do_center_crop") else None
     own = _side(crop) or _side(found.get("size")) or _side(getattr(config, "image_size", None))
-    shortest = _shortest(found.get("size"))
+    shortest = _shortest_edge(found.get("size"))
     side, before = own or 224, max(shortest or 0, own or 224)
     size = size or side
     interpolation: Any = _PILLOW_FILTERS.get(found.get("resample", 2), "bilinear")
@@ -166,7 +166,7 @@ def _side(value: Any) -> int | None:
     return int(value) if value else None
 
 
-def _shortest(value: Any) -> int | None:
+def _shortest_edge(value: Any) -> int | None:
     if isinstance(value, dict):
         value = value.get("shortest_edge")
         return int(value) if value else None
