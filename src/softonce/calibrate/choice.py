@@ -110,22 +110,43 @@ def _kept(logits: Tensor, target: Tensor) -> float:
     return near if (near > 1) == (fitted > 1) else 1.0
 
 
+def cross_fitted_temperatures(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Tensor:
+    """Return the temperature (N,) that would be kept of each sample if it were not there.
+
+    Each fifth of the samples has the temperature of the other four, so that figures at these
+    temperatures are those of samples without a part in the fit.
+
+    Args:
+        logits: N rows of C unnormalised class scores.
+        target: N class indices.
+        seed: of the folds.
+
+    Source:
+        Stone 1974, Cross-Validatory Choice and Assessment of Statistical Predictions.
+    """
+    n = len(target)
+    found = torch.ones(n, dtype=torch.float64)
+    if n < 2:
+        return found
+    fold = np.random.default_rng(seed).permutation(n) % min(NUM_FOLDS, n)
+    for index in range(fold.max() + 1):
+        held_out = torch.from_numpy(fold == index)
+        found[held_out] = _kept(logits[~held_out], target[~held_out])
+    return found
+
+
 def _cross_fit(logits: Tensor, target: Tensor, seed: int) -> tuple[float, tuple[float, float]]:
     """Return the mean fall of the NLL on samples without a part in the fit, and its interval."""
     n = len(target)
     if n < 2:
         return 0.0, (0.0, 0.0)
-    fold = np.random.default_rng(seed).permutation(n) % min(NUM_FOLDS, n)
-    falls = torch.empty(n, dtype=torch.float64)
-    for index in range(fold.max() + 1):
-        held_out = torch.from_numpy(fold == index)
-        temperature = _kept(logits[~held_out], target[~held_out])
-        rows, own = logits[held_out].double(), target[held_out]
-        falls[held_out] = _nll(rows, own, 1.0) - _nll(rows, own, temperature)
+    temperatures = cross_fitted_temperatures(logits, target, seed=seed)
+    rows = logits.double()
+    falls = _nll(rows, target) - _nll(rows / temperatures[:, None], target)
     mean, half = falls.mean().item(), Z * falls.std().item() / math.sqrt(n)
     return mean, (mean - half, mean + half)
 
 
-def _nll(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
-    log_probs = inference.log_probs(logits, temperature=temperature)
+def _nll(logits: Tensor, target: Tensor) -> Tensor:
+    log_probs = inference.log_probs(logits)
     return -log_probs.gather(1, target.long()[:, None])[:, 0]
