@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from softonce.data.samples import Samples
     from softonce.preprocessing import Mode, Preprocessing
 
-FORMAT = 2
+FORMAT = 3
 _AT_A_TIME = 256
 
 

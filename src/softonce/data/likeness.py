@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 HASH_BYTES = 8
 
 MAX_BITS = 4
-"""Differing bits of a candidate. Of 120 photographs, saved as JPEG of quality 50 or 90, as a
-palette, halved or doubled, all differ by no more; of 300 CIFAR-10 pictures all at quality 90, 88 %
-at quality 50, 57 % at half of their 32 pixels. With more bits the bands would be too short to leave
-few candidates among a million pictures."""
+"""Differing bits of a candidate. Of 100 photographs, saved as JPEG of quality 50 to 95, halved,
+doubled or at 0.7 of their size, 99 % differ by no more; of 300 CIFAR-10 pictures all at quality 95,
+94 % at quality 50, 98 % at half of their 32 pixels. With more bits the bands would be too short to
+leave few candidates among a million pictures. Pillow's box filter, whose edges are whole pixels,
+finds 83 % of the photographs at 0.7 of their size, and 64 % of CIFAR-10's halves."""
 
 _MIN_STEP = 3
 """Of 255: smaller steps between neighbours count as none. In an even sky they are noise, which
@@ -57,7 +58,7 @@ def look_of(image: Picture) -> bytes:
     """Return the difference hash of a decoded picture, 8 bytes; zeros if it has no colours."""
     if isinstance(image, Bands):
         return bytes(HASH_BYTES)
-    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
+    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR), np.int16)
     return np.packbits(grey[:, 1:] > grey[:, :-1] + _MIN_STEP).tobytes()
 
 

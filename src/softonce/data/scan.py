@@ -51,7 +51,9 @@ SMALL_BYTES = 4 * 2**30
 MANY_FILES = 10_000
 """From so many files on, which take seconds, it is said what they are read for."""
 
-_DRAFT_SIDE = 32
+_DRAFT_SIDE = 64
+"""A JPEG is decoded at the smallest of a half, a quarter and an eighth that has such sides. With 32
+copies of 5 % of 100 photographs are missed; 64 takes 15 % more time."""
 _NUM_NAMED = 20
 _MANY_ENOUGH_TO_STAND_OUT = 20
 
@@ -91,6 +93,15 @@ class Scan:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def units(self) -> npt.NDArray[np.uint8]:
+        """(N, 16) uint8, a hash of what never parts: the group of each picture, or its bytes."""
+        return self.digests if self.samples.groups is None else self.samples.groups
+
+    def with_units(self, units: npt.NDArray[np.uint8]) -> Scan:
+        """Return the split with other groups."""
+        return replace(self, samples=replace(self.samples, groups=units))
 
     def take(self, indices: npt.NDArray[np.int64]) -> Scan:
         """Return the part at these indices; what was left out of the whole stays named."""
@@ -286,7 +297,7 @@ class _Found(NamedTuple):
 
 
 def _read(samples: Samples, preprocessing: Preprocessing, index: int, *, keep: bool) -> _Found:
-    """Read one file; large JPEGs are decoded at an eighth of the size, which finds cut ones too."""
+    """Read one file; large JPEGs are decoded at a part of the size, which finds cut ones too."""
     digest = b""
     try:
         data = samples.read(index)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from softonce.data.samples import Samples
     from softonce.preprocessing import Mode
 
-FORMAT = 2
+FORMAT = 3
 _AT_A_TIME = 8192  # files whose stamps are taken between two lines of progress
 
 _SECOND = 10**9
