@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from data.pictures import SMALL
+from data.pictures import SMALL, noise
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +20,9 @@ from sklearn.datasets import load_digits, load_sample_images
 from softonce import TrainConfig
 from softonce.data.bands import Bands
 from softonce.data.likeness import MAX_BITS, are_copies, find_alike, look_of
-from softonce.data.splits import list_splits, read_splits
+from softonce.data.scan import Scan
+from softonce.data.sources.columns import Columns
+from softonce.data.splits import Splits, list_splits, read_splits
 
 
 def photographs() -> list[Image.Image]:
@@ -141,3 +145,81 @@ def test_twins_across_splits_and_classes_are_named(tmp_path: Path, size: int) ->
         ({"19.png", "harmless.jpg"}, False, False),
         ({"17.png", "conflict.webp"}, True, False),
     ]
+
+
+@pytest.fixture(scope="module")
+def twinned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return class folders of photographs, every second one with two copies of other forms."""
+    root = tmp_path_factory.mktemp("twinned")
+    with_edges = [image for image in photographs() if any(look_of(image))]  # one is even sky
+    for number, image in enumerate(with_edges):
+        folder = root / "ab"[number % 2]
+        folder.mkdir(exist_ok=True)
+        image.save(folder / f"{number}.png")
+        if number % 4 < 2:
+            image.save(folder / f"{number}.jpg", quality=80)
+            changed(image)["smaller"].save(folder / f"{number}.webp", quality=90)
+    return root
+
+
+def stems(part: Scan) -> set[str]:
+    return {Path(part.samples.where(index)).stem for index in range(len(part))}
+
+
+def split(data: Path, **options: Any) -> Splits:
+    return read_splits(list_splits(data), TrainConfig(data, **options), SMALL)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_are_on_one_side_of_every_split(twinned: Path, seed: int) -> None:
+    every = {}
+    for options in ({"val_fraction": 0.4}, *({"val_fold": f"{fold}/3"} for fold in (1, 2, 3))):
+        found = split(twinned, seed=seed, **options)
+        assert not stems(found.train) & stems(found.val)
+        assert not any(double.is_leak for double in found.doubles)
+        assert len(found.doubles) >= len(stems(found.train) | stems(found.val)) // 2
+        every[str(options)] = stems(found.val)
+    first, *folds = every.values()
+    assert first
+    assert sum(map(len, folds)) == len(set().union(*folds))
+
+
+def test_only_a_copy_moves_a_picture(twinned: Path, tmp_path: Path) -> None:
+    before = stems(split(twinned, val_fold="1/2").val)
+    more = Path(shutil.copytree(twinned, tmp_path / "more"))
+    for number in range(12):
+        noise(60, 50, seed=number).save(more / "a" / f"new-{number}.png")
+    for path in list(more.glob("b/*.png"))[::3]:
+        shutil.copy(path, path.with_name(f"{path.stem}.copied.png"))  # the same bytes
+    after = {stem.partition(".")[0] for stem in stems(split(more, val_fold="1/2").val)}
+    assert {stem for stem in after if not stem.startswith("new-")} == before
+
+
+def test_groups_of_a_table_and_copies_are_kept_together(twinned: Path) -> None:
+    files = sorted(twinned.rglob("*.png"))
+    rows = [
+        f"{file.relative_to(twinned)},{file.parent.name},{index % 9}"
+        for index, file in enumerate(files)
+    ]
+    rows += [
+        f"{file.relative_to(twinned)},{file.parent.name},lone {index}"
+        for index, file in enumerate(sorted(twinned.rglob("*.jpg")))
+    ]
+    table = twinned / "table.csv"
+    table.write_text("\n".join(["path,label,patient", *rows]))
+    config = TrainConfig(table, group_col="patient", val_fraction=0.4)
+    found = read_splits(list_splits(table, Columns.of(config)), config, SMALL)
+    table.unlink()
+    patient = {str(file): index % 9 for index, file in enumerate(files)}
+    sides = [
+        {
+            patient[path]
+            for index in range(len(part))
+            if (path := part.samples.where(index)) in patient
+        }
+        for part in (found.train, found.val)
+    ]
+    assert sides[0]
+    assert sides[1]
+    assert not sides[0] & sides[1]
+    assert not stems(found.train) & stems(found.val)

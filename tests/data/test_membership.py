@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from softonce.data.membership import (
     are_among,
     choose_fold,
     choose_val,
+    keep_together,
     pack_marks,
     positions,
 )
@@ -83,6 +85,22 @@ def test_copies_stay_together_whatever_their_class() -> None:
     digests, target = pictures([40, 40])
     is_val = val_of(np.concatenate([digests, digests]), np.concatenate([target, 1 - target]))
     assert np.array_equal(is_val[:80], is_val[80:])
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30), st.randoms())
+def test_what_hangs_together_by_pairs_is_one_unit(
+    pairs: list[tuple[int, int]], random: Random
+) -> None:
+    units = digests_of([f"picture {index // 2}" for index in range(20)])  # two of each already
+    sets = [{index, index ^ 1} for index in range(0, 20, 2)]
+    for pair in pairs:
+        touched = [each for each in sets if each & set(pair)]
+        sets = [each for each in sets if each not in touched] + [set().union(*touched)]
+    found = keep_together(units, pairs)
+    for each in sets:
+        assert {found[index].tobytes() for index in each} == {min(units[i].tobytes() for i in each)}
+    random.shuffle(pairs)
+    assert np.array_equal(keep_together(units, pairs), found)
 
 
 def test_another_seed_is_another_split() -> None:

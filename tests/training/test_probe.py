@@ -22,6 +22,7 @@ from softonce.cli.app import main
 from softonce.engines import open_engine
 from softonce.errors import ConfigError
 from softonce.training import loop, probe
+from softonce.training.features import SplitFeatures
 from softonce.training.head_fit import (
     SHARPNESS,
     FeatureRows,
@@ -187,6 +188,26 @@ def test_without_val_of_its_own_train_chooses_by_cross_validation(
     assert "chose the regularisation" not in made.report.read_text()  # val had no part in it
     for row in trained[-3:]:
         assert row["cv_nll"] > row["loss"]  # of images that were not learned from
+
+
+@pytest.mark.parametrize("num_units", [40, 7, 3])
+def test_the_folds_of_a_probe_part_no_unit_and_are_alike_in_classes(num_units: int) -> None:
+    features, _ = problem(120)
+    unit = np.arange(120) % num_units
+    target = unit % 4
+    hashes = np.random.default_rng(0).integers(0, 256, (num_units, 16), np.uint8)
+    fits = probe.Probe(
+        features=SplitFeatures(features, features), target=target, val_target=target,
+        units=hashes[unit], objective=Objective(), classes=tuple("abcd"), device=CPU, seed=0,
+        is_crossed=True,
+    )  # fmt: skip
+    held = [left_out for _, left_out in fits._folds]
+    assert sorted(np.concatenate(held)) == list(range(120))
+    assert len(held) == min(5, num_units)
+    for learned, left_out in fits._folds:
+        assert not set(unit[learned.rows]) & set(unit[left_out])
+        if num_units == 40:  # ten units of each class for five folds
+            assert np.bincount(target[left_out]).tolist() == [6] * 4
 
 
 def test_a_probe_that_was_stopped_goes_on_bit_for_bit(

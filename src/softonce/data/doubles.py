@@ -1,7 +1,8 @@
 """The same picture twice: in two classes, in train and in what judges it, or where it does no harm.
 
 Files of the same bytes are found by their digests; re-encoded and resized copies by how they look,
-and each of these is compared as a picture before it is called a copy.
+and each of these is compared as a picture before it is called a copy. Copies are on one side of
+every split that is made here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from softonce.console import LOG
 from softonce.data.images import decode_for_display
 from softonce.data.likeness import agree, find_alike, shrink
+from softonce.data.membership import keep_together
 from softonce.errors import ImageError
 
 if TYPE_CHECKING:
@@ -74,34 +76,65 @@ class Double:
         return "in train and another split" if self.is_leak else "twice"
 
 
-def find_doubles(parts: Mapping[str, Scan]) -> list[Double]:
-    """Return the pairs of files of the same bytes; of many copies each is paired with the first.
+@dataclass(frozen=True)
+class Copies:
+    """The pairs of the same picture among the pictures of all parts, one part after the other.
 
     Args:
-        parts: the splits by name, train first.
+        parts: by name, train first.
+        identical: pairs of rows whose bytes are the same; of many copies each with the first.
+        alike: pairs of which one is re-encoded or resized.
+    """
+
+    parts: Mapping[str, Scan]
+    identical: tuple[tuple[int, int], ...]
+    alike: tuple[tuple[int, int], ...]
+
+    def list_doubles(self, is_val: npt.NDArray[np.bool_] | None = None) -> tuple[Double, ...]:
+        """Return the pairs with their files.
+
+        Args:
+            is_val: which pictures of the first part are val by now.
+        """
+        pictures, found = _Pictures(self.parts, is_val), []
+        for pairs, is_identical in ((self.identical, True), (self.alike, False)):
+            for pair in pairs:
+                one, other = sorted(pair, key=pictures.is_val)  # train first
+                ends = (*pictures.describe(one), *pictures.describe(other))
+                found.append(Double(*ends, is_identical))
+        return tuple(found)
+
+    def group_first_part(self) -> Scan:
+        """Return the first part; copies in it belong together, as the images of a group do."""
+        first = next(iter(self.parts.values()))
+        pairs = (*self.identical, *self.alike)
+        own = [pair for pair in pairs if max(pair) < len(first)]
+        return first.with_units(keep_together(first.units, own))
+
+
+def find_copies(parts: Mapping[str, Scan]) -> Copies:
+    """Return the pairs of the same picture, in one part or in two.
+
+    Args:
+        parts: by name, train first.
     """
     pictures = _Pictures(parts)
-    keys = pictures.join_column("digests").view("V16")[:, 0]
-    _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    digests = pictures.join_column("digests")
+    return Copies(parts, _find_identical(digests), _find_alike(pictures, digests))
+
+
+def _find_identical(digests: npt.NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:
+    _, number, counts = np.unique(
+        digests.view("V16")[:, 0], return_inverse=True, return_counts=True
+    )
     places: dict[int, list[int]] = defaultdict(list)
     for row in np.flatnonzero(counts[number] > 1).tolist():
         places[int(number[row])].append(row)
-    return [
-        Double(*pictures.describe(rows[0]), *pictures.describe(other))
-        for rows in places.values()
-        for other in rows[1:]
-    ]
+    return tuple((rows[0], other) for rows in places.values() for other in rows[1:])
 
 
-def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
-    """Return the pairs of pictures of which one is re-encoded or resized.
-
-    Args:
-        parts: the splits by name, train first.
-    """
-    pictures = _Pictures(parts)
+def _find_alike(pictures: _Pictures, digests: npt.NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:
     shrunk = cache(pictures.shrink)  # the frames of a film are in many pairs each
-    digests = pictures.join_column("digests")
     candidates = list(islice(find_alike(pictures.join_column("looks")), MAX_CANDIDATES + 1))
     if len(candidates) > MAX_CANDIDATES:
         LOG.warning(
@@ -116,30 +149,38 @@ def find_twins(parts: Mapping[str, Scan]) -> list[Double]:
             continue  # found by their bytes
         own, its = shrunk(one), shrunk(other)
         if own is not None and its is not None and agree(own, its):
-            ends = (*pictures.describe(one), *pictures.describe(other))
-            found.append(Double(*ends, is_identical=False))
-    return found
+            found.append((one, other))
+    return tuple(found)
 
 
 class _Pictures:
-    """The pictures of all splits in one row, one split after the other.
+    """The pictures of all parts in one row, one part after the other.
 
     Args:
-        parts: the splits by name.
+        parts: by name.
+        is_val: which pictures of the first part are val by now.
     """
 
-    def __init__(self, parts: Mapping[str, Scan]) -> None:
+    def __init__(
+        self, parts: Mapping[str, Scan], is_val: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         self._parts = list(parts.items())
         self._starts = np.cumsum([0, *map(len, parts.values())])
+        self._is_val = is_val
 
     def join_column(self, column: str) -> npt.NDArray[np.uint8]:
         """Return a column of all scans."""
         return np.concatenate([getattr(part, column) for _, part in self._parts])
 
+    def is_val(self, row: int) -> bool:
+        """Return whether a picture of the first part is val by now."""
+        return self._is_val is not None and row < len(self._is_val) and bool(self._is_val[row])
+
     def describe(self, row: int) -> tuple[str, str, str]:
         """Return path, class and split of a picture."""
         split, samples, index = self._find(row)
-        return samples.where(index), samples.classes[samples.target[index]], split
+        label = samples.classes[samples.target[index]]
+        return samples.where(index), label, "val" if self.is_val(row) else split
 
     def shrink(self, row: int) -> npt.NDArray[np.float64] | None:
         """Return what is compared of a picture; None if it is gone since it was scanned."""

@@ -2,8 +2,10 @@
 
 A split by order or by listing changes for every picture when one is added, and pictures that were
 trained on are scored as unseen ones. Here a picture's place is a function of the seed and of the
-hash of its bytes: other files come and go, names and folders change, and it stays where it was. A
-trained classifier carries the hashes of what it was trained on.
+hash of its bytes: other files come and go, names and folders change, and it stays where it was.
+Copies of a picture, and images of a group, have one place together: the one of the least hash among
+them, so that a picture can move only if a copy of it comes. A trained classifier carries the hashes
+of what it was trained on.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from softonce.errors import ArtefactError, DataError
 from softonce.randomness import uniforms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     Mask = npt.NDArray[np.bool_]
@@ -36,6 +40,34 @@ def positions(digests: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.float
     """
     keys = np.ascontiguousarray(digests[:, :8]).view("<u8").reshape(-1)
     return uniforms(seed, -1, keys, num_draws=1)[:, 0]
+
+
+def keep_together(
+    units: npt.NDArray[np.uint8], pairs: Iterable[tuple[int, int]]
+) -> npt.NDArray[np.uint8]:
+    """Return the units, of which all that hang together by pairs are one: the least of them.
+
+    Args:
+        units: (N, 16) uint8, hashes of what each picture belongs to.
+        pairs: rows of two pictures that may not part.
+    """
+    above: dict[bytes, bytes] = {}
+
+    def root(unit: bytes) -> bytes:
+        while unit in above:
+            above[unit] = above.get(above[unit], above[unit])  # half the way for the next
+            unit = above[unit]
+        return unit
+
+    for pair in pairs:
+        low, high = sorted(root(units[row].tobytes()) for row in pair)
+        if low != high:
+            above[high] = low
+    if not above:
+        return units
+    _, first, number = np.unique(units.view("V16")[:, 0], return_index=True, return_inverse=True)
+    roots = b"".join(root(unit.tobytes()) for unit in units[first])
+    return np.frombuffer(roots, np.uint8).reshape(-1, 16)[number]
 
 
 def choose_val(

@@ -5,8 +5,7 @@ Without val/, train is read whole, and its pictures' contents decide which of th
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from softonce.config.fields import preprocessing_from
 from softonce.config.train import ALL, fold_of
 from softonce.console import LOG
 from softonce.data.cache import default_folder
-from softonce.data.doubles import Double, find_doubles, find_twins
+from softonce.data.doubles import Double, find_copies
 from softonce.data.excluded import Excluded
 from softonce.data.membership import choose_fold, choose_val
 from softonce.data.samples import Samples, list_samples, read_class_order
@@ -30,6 +29,8 @@ from softonce.preprocessing import MAX_PIXELS
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from softonce.config import TrainConfig
     from softonce.data.scan_file import ScanFile
@@ -156,6 +157,11 @@ def read_splits(
     Raises:
         DataError: if too many files cannot be read.
     """
+    if listed.val is not None and config.val_fold is not None:
+        raise DataError(
+            f"expected DATA without val/ for folds, found one in {listed.place}: they are parts of "
+            "all images; move those of val/ to train/"
+        )
     preprocessing = preprocessing_from(config, default)
     read = partial(
         scan,
@@ -166,27 +172,27 @@ def read_splits(
     )
     boxes = config.augment not in ("none", "pad-crop")
     train = read(listed.train, complete=True, label="reading train", squares=not boxes)
-    if listed.val is None:
-        train, val = _split_off_val(listed, train, config)
-        if val.pictures is not None:  # from the cache, for boxes; evaluation sees squares
-            val = read(val.samples, label="reading val")
-    elif config.val_fold is not None:
-        raise DataError(
-            f"expected DATA without val/ for folds, found one in {listed.place}: they are parts of "
-            "all images; move those of val/ to train/"
-        )
-    else:
-        val = read(listed.val, label="reading val")
-    test = None if listed.test is None else read(listed.test, label="reading test")
+    val, test = (
+        None if part is None else read(part, label=f"reading {name}")
+        for name, part in (("val", listed.val), ("test", listed.test))
+    )
     if kept is not None:
         kept.say()
-    for other in (val, test):
-        if other is not None:
-            _warn_of_shared_groups(train, other)
-    parts = {"train": train} | ({} if config.val_fold == ALL else {"val": val})
-    if test is not None:
-        parts["test"] = test
-    doubles = (*find_doubles(parts), *find_twins(parts))
+    found = {"train": train, "val": val, "test": test}
+    parts = {name: part for name, part in found.items() if part is not None}
+    for other in filter(None, (val, test)):
+        _warn_of_shared_groups(train, other)
+    copies = find_copies(parts)
+    is_val = None
+    if val is None:
+        train = copies.group_first_part()
+        is_val = _choose_val(listed, train, config)
+        val = replace(train.take(np.flatnonzero(is_val)), bad_files=())
+        if config.val_fold != ALL:
+            train = train.take(np.flatnonzero(~is_val))
+        if val.pictures is not None:  # from the cache, for boxes; evaluation sees squares
+            val = read(val.samples, label="reading val")
+    doubles = copies.list_doubles(None if config.val_fold == ALL else is_val)
     _warn_of_doubles(doubles)
     return Splits(listed, train, val, test, doubles)
 
@@ -215,12 +221,12 @@ def _warn_of_doubles(doubles: Sequence[Double]) -> None:
         LOG.info("%s twice in one class of one split", format_count(num, "picture"))
 
 
-def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Scan, Scan]:
-    groups = train.samples.groups
-    units, target = train.digests if groups is None else groups, train.samples.target
+def _choose_val(listed: Listed, train: Scan, config: TrainConfig) -> npt.NDArray[np.bool_]:
+    """Return which images of train are val, and say how many."""
+    target = train.samples.target
     if config.val_fold is None or config.val_fold == ALL:
         is_val = choose_val(
-            units,
+            train.units,
             target,
             num_classes=len(listed.classes),
             fraction=config.val_fraction,
@@ -229,13 +235,12 @@ def _split_off_val(listed: Listed, train: Scan, config: TrainConfig) -> tuple[Sc
         what = "split off train" if config.val_fold is None else "are watched, and trained on too"
     else:
         fold = fold_of(config.val_fold)
-        is_val = choose_fold(units, target, classes=listed.classes, fold=fold, seed=config.seed)
+        is_val = choose_fold(
+            train.units, target, classes=listed.classes, fold=fold, seed=config.seed
+        )
         what = f"are fold {fold[0]} of {fold[1]}, and not trained on"
     LOG.info("no val/ in %s: %d of %d images %s", listed.place, is_val.sum(), len(train), what)
-    val = train.take(np.flatnonzero(is_val))
-    if config.val_fold == ALL:
-        return train, dataclasses.replace(val, bad_files=())
-    return train.take(np.flatnonzero(~is_val)), dataclasses.replace(val, bad_files=())
+    return is_val
 
 
 def _warn_of_shared_groups(train: Scan, other: Scan) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from softonce.config import TrainConfig
 from softonce.console import LOG
+from softonce.data.doubles import find_copies
 from softonce.data.membership import are_among, choose_val
 from softonce.data.samples import join_samples, list_samples
 from softonce.data.sources import open_source
@@ -151,7 +152,7 @@ def _split_off(readable: Scan, split: str) -> npt.NDArray[np.bool_]:
     """Return which images a run with the default options would take as train or val."""
     default = TrainConfig()
     is_val = choose_val(
-        readable.digests,
+        find_copies({"train": readable}).group_first_part().units,
         readable.samples.target,
         num_classes=len(readable.samples.classes),
         fraction=default.val_fraction,

@@ -164,6 +164,7 @@ def _probe(
         features=features,
         target=splits.train.samples.target,
         val_target=splits.val.samples.target,
+        units=splits.train.units,
         objective=objective,
         classes=splits.listed.classes,
         device=device,

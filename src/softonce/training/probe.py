@@ -123,6 +123,7 @@ class Probe:
         features: of train and val.
         target: classes of train.
         val_target: classes of val.
+        units: (N, 16) uint8, hashes of what each image of train belongs to.
         objective: the loss.
         classes: their names, in index order.
         device: where to compute.
@@ -133,6 +134,7 @@ class Probe:
     features: SplitFeatures
     target: npt.NDArray[np.int64]
     val_target: npt.NDArray[np.int64]
+    units: npt.NDArray[np.uint8]
     objective: Objective
     classes: tuple[str, ...]
     device: torch.device
@@ -171,12 +173,16 @@ class Probe:
 
     @cached_property
     def _folds(self) -> list[tuple[FeatureRows, npt.NDArray[np.int64]]]:
-        """The rows to learn from and those left out, of each fold: alike in classes."""
-        order = permutation(self.seed, 0, len(self.target))
-        order = order[np.argsort(self.target[order], kind="stable")]
+        """The rows to learn from and those left out, of each fold: alike in classes, by units."""
+        _, first, unit = np.unique(
+            self.units.view("V16")[:, 0], return_index=True, return_inverse=True
+        )
+        order = permutation(self.seed, 0, len(first))
+        order = order[np.argsort(self.target[first[order]], kind="stable")]
         num = min(NUM_FOLDS, len(order))
-        fold = np.empty_like(order)
-        fold[order] = np.arange(len(order)) % num
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order)) % num
+        fold = place[unit]
         return [
             (self._rows(np.flatnonzero(fold != k)), np.flatnonzero(fold == k)) for k in range(num)
         ]
