@@ -65,7 +65,7 @@ def test_waiting_for_images_is_said(photos: Path, tmp_path: Path, monkeypatch, c
     monkeypatch.setattr(watching, "STARVED_SECONDS", 0.1)
     monkeypatch.setattr(Samples, "open", slow)
     train(small(photos, tmp_path / "run", epochs=1, augment="resized-crop"))
-    assert "of the time goes by waiting for images: raise --workers (now 0)" in caplog.text
+    assert "of the time is spent waiting for images: raise --workers (now 0)" in caplog.text
 
 
 def test_a_sound_run_says_none_of_this(photos: Path, tmp_path: Path, caplog) -> None:
