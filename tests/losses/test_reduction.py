@@ -118,9 +118,7 @@ def test_a_head_of_integers_is_refused():
 
 
 def test_probabilities_of_another_shape_are_refused_with_both_shapes():
-    message = (
-        r"shape \(4, 3\) if it is class probabilities, found torch.float32 of shape \(4, 4\)"
-    )
+    message = r"shape \(4, 3\) if it is class probabilities, found torch.float32 of shape \(4, 4\)"
     for loss_of in (cross_entropy, partial(linear_cross_entropy, FEATURES)):
         with pytest.raises(ArgumentError, match=message):
             loss_of(LOGITS if loss_of is cross_entropy else HEAD, torch.zeros(4, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,13 @@ def write_report(report: Report, path: Path) -> None:
     Raises:
         StorageError: if the page cannot be written.
     """
+    page = _read_template().render(_context(report))
+    # A file name that is not UTF-8 holds lone surrogates: they are shown as escapes.
+    write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+@cache
+def _read_template() -> jinja2.Template:
     template = resources.files("softonce").joinpath("templates", "report.html.j2")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -158,9 +166,7 @@ def write_report(report: Report, path: Path) -> None:
         "counted": format_count,
         "data_uri": _data_uri,
     }
-    page = environment.from_string(template.read_text(encoding="utf-8")).render(_context(report))
-    # A file name that is no UTF-8 holds lone surrogates: they are shown as escapes.
-    write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return environment.from_string(template.read_text(encoding="utf-8"))
 
 
 def _context(report: Report) -> dict[str, Any]:
