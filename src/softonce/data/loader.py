@@ -23,6 +23,7 @@ from softonce.data.augment import (
 )
 from softonce.data.images import decode, fit_image, to_array
 from softonce.errors import DataError, ImageError, StorageError
+from softonce.machine import usable_cores
 from softonce.randomness import permutation
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Loader(Sized):
         """How many processes decode."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cores = usable_cores()
         return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
