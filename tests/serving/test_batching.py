@@ -121,6 +121,25 @@ def test_pictures_gather_while_a_batch_is_computed() -> None:
     assert engine.batches == [[1], [2, 3, 4, 5], [6, 7]]
 
 
+def test_a_large_request_delays_no_small_one() -> None:
+    engine = Engine()
+    engine.go.clear()
+
+    async def talk(batcher: Batcher) -> None:
+        asked = [asyncio.create_task(ask(batcher, 1))]
+        while not engine.batches:
+            await asyncio.sleep(0.001)
+        asked.append(asyncio.create_task(ask(batcher, *range(20, 29))))
+        await asyncio.sleep(0.01)
+        asked.append(asyncio.create_task(ask(batcher, 50, 51)))
+        await asyncio.sleep(0.01)
+        engine.go.set()
+        assert await asyncio.gather(*asked) == [[1], list(range(20, 29)), [50, 51]]
+
+    run(engine, talk)
+    assert engine.batches[1] == [20, 50, 21, 51]
+
+
 def test_everybody_gets_their_own_answer() -> None:
     engine, draw = Engine(), random.Random(0)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from serving.service_beside import FakeEngine, noise, raw, running
 
-from softonce.serving.service import FORMATS
+from softonce.serving.decoding import FORMATS
 
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 

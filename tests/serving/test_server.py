@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ from serving.service_beside import FakeEngine, noise, options, raw, running
 
 from softonce.errors import ConfigError
 from softonce.serving.auth import read_token
-from softonce.serving.server import MAX_HEAD, listening
+from softonce.serving.connection import MAX_HEAD
+from softonce.serving.server import allow_files, listening
 
 BESIDE = Path(__file__).with_name("service_beside.py")
 HEADERS = {"Content-Type": "image/jpeg"}
@@ -114,13 +116,18 @@ def test_a_head_without_end_is_refused() -> None:
         assert raw(client, b"x" * (3 * MAX_HEAD)).status_code == 422  # a body may be longer
 
 
-def test_more_connections_than_allowed_are_a_503() -> None:
-    with running(FakeEngine(), max_connections=3) as client, ExitStack() as others:
-        address = (client.base_url.host, client.base_url.port)
-        for _ in range(3):
-            others.enter_context(socket.create_connection(address))
-        time.sleep(0.1)
-        assert client.get("/healthz").status_code == 503
+def test_as_many_files_may_be_open_as_there_may_be_connections() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        allow_files(400)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, before[1])
+        allow_files(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
+        with pytest.raises(ConfigError, match="lower --max-connections, or raise the limit"):
+            allow_files(before[1] + 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # the end

@@ -62,7 +62,7 @@ class ServeConfig:
     max_images: Annotated[int, Parameter(group=LIMITS)] = 64
     """Most images in a request."""
     max_connections: Annotated[int, Parameter(group=LIMITS)] = 1000
-    """Most open connections, idle ones included; further ones get status 503."""
+    """Most open connections; further ones take the place of idle ones, or get status 503."""
     body_seconds: Annotated[float, Parameter(group=LIMITS)] = 30.0
     """Seconds within which a body must arrive."""
     timeout: Annotated[float, Parameter(group=LIMITS)] = 30.0

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 
-from softonce.data.images import open_image, to_square
+from softonce.data.images import to_square
 from softonce.decisions import decide
 from softonce.errors import ImageError
 from softonce.inference import Candidate, array_probs, top_predictions
-from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,18 +64,6 @@ class Predictor:
     """
 
     engine: Engine
-
-    def read(
-        self, data: bytes, *, formats: tuple[str, ...] | None = None, max_pixels: int = MAX_PIXELS
-    ) -> Pixels | Unreadable:
-        """Return the pixels of a picture's file.
-
-        Args:
-            data: the bytes of the file.
-            formats: those of Pillow's that are taken; all, and NumPy arrays, if it is None.
-            max_pixels: a picture of more is unreadable.
-        """
-        return self.prepare(partial(open_image, data, formats=formats, max_pixels=max_pixels))
 
     def prepare(self, open_picture: Callable[[], Picture]) -> Pixels | Unreadable:
         """Return the pixels of a picture that is opened here, so that its `ImageError` is caught.

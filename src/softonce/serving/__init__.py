@@ -1,5 +1,6 @@
 """The service: pictures over HTTP become predictions.
 
-bodies (bytes -> pictures) -> batching (pictures -> logits, many at once) -> app (routes, records);
-the page is in `web/`. Serving an exported file imports no torch.
+connection, crowd (who may talk, how long) -> bodies (bytes -> uploads) -> decoding (uploads ->
+squares, in turns) -> batching (squares -> logits, many at once) -> app (routes, records); the page
+is in `web/`. Serving an exported file imports no torch.
 """

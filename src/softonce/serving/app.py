@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from softonce import __version__
 from softonce.serving import schema
@@ -17,7 +18,7 @@ from softonce.serving.auth import check_token
 from softonce.serving.frame import Frame
 from softonce.serving.metrics import CONTENT_TYPE
 from softonce.serving.pages import page_routes
-from softonce.serving.problems import ProblemError
+from softonce.serving.problems import CLIENT_LEFT, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ MAX_TOP_K = 1000
 TopK = Annotated[
     int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name for each image.")
 ]
-_PROBLEMS = {HTTPException, ProblemError, RequestValidationError, Exception}
+_PROBLEMS = {ClientDisconnect, HTTPException, ProblemError, RequestValidationError, Exception}
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
@@ -54,6 +55,7 @@ def create_app(service: Service, token: str | None = None) -> ASGIApp:
         version=__version__,
         description="Images become calibrated predictions.",
         lifespan=lifespan,
+        redirect_slashes=False,  # its Location would be made of the client's Host
         docs_url=None,  # FastAPI's own page loads its script from elsewhere
         redoc_url=None,
         exception_handlers=dict.fromkeys(_PROBLEMS, _answer_problem),
@@ -134,6 +136,9 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     """Return what went wrong as a problem; of our own mistakes the log has the trace."""
     if isinstance(error, ProblemError):
         return error.response()
+    if isinstance(error, ClientDisconnect):  # nobody reads it, but it is counted
+        detail = "expected a client that waits for its answer, found none"
+        return ProblemError(CLIENT_LEFT, detail).response()
     if isinstance(error, RequestValidationError):
         first: dict[str, Any] = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,4 +1,4 @@
-"""Pictures that arrive together are answered together: one queue, one thread that computes.
+"""Pictures that arrive together are answered together: one thread computes, requests take turns.
 
 Everything but the computation itself happens in the event loop, so nothing here needs a lock.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ import numpy as np
 
 from softonce.errors import SoftonceError
 from softonce.plurals import format_count
+from softonce.serving.fairness import FairQueue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class Batcher:
         self.max_batch, self.max_wait, self.max_queue = max_batch, max_wait, max_queue
         self.num_admitted = 0
         self._num_reading = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting = FairQueue[_Waiting]()
         self._changed = asyncio.Event()
         self._seconds_each = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -124,10 +124,14 @@ class Batcher:
             self._changed.set()
 
     async def logits(self, pictures: Sequence[Picture]) -> list[Row]:
-        """Return the logits of each picture, in order; they may be computed in several batches."""
-        loop = asyncio.get_running_loop()
+        """Return the logits of each picture, in order; they may be computed in several batches.
+
+        A batch takes as many pictures of every request, so that a large one delays no small one.
+        """
+        loop, request = asyncio.get_running_loop(), object()
         waiting = [_Waiting(picture, loop.time(), loop.create_future()) for picture in pictures]
-        self._waiting.extend(waiting)
+        for one in waiting:
+            self._waiting.push(request, one, cost=1)
         self._changed.set()
         return await asyncio.gather(*(one.answer for one in waiting))
 
@@ -147,12 +151,12 @@ class Batcher:
                         one.answer.set_result(row)
 
     async def _next_batch(self) -> list[_Waiting]:
-        """Wait for pictures and take the oldest; who has given up meanwhile is passed over."""
+        """Wait for pictures and take those in turn; who has given up meanwhile is passed over."""
         batch: list[_Waiting] = []
         while not batch:
             await self._until_worthwhile()
             while self._waiting and len(batch) < self.max_batch:
-                one = self._waiting.popleft()
+                one = self._waiting.pop()
                 if not one.answer.done():
                     batch.append(one)
         return batch
@@ -162,7 +166,7 @@ class Batcher:
         while not self._waiting:
             self._changed.clear()
             await self._changed.wait()
-        leaves = self._waiting[0].since + self.max_wait
+        leaves = min(one.since for one in self._waiting) + self.max_wait
         while self._num_reading and len(self._waiting) < self.max_batch and loop.time() < leaves:
             self._changed.clear()
             with suppress(TimeoutError):

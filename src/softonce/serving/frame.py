@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from softonce.serving.connection import connection_of
 from softonce.serving.pages import POLICY
+from softonce.serving.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -20,6 +22,9 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _CLOSE = (b"connection", b"close")
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""What is answered however many connections there are."""
 
 
 class Frame:
@@ -40,18 +45,30 @@ class Frame:
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 500
+        connection = connection_of(scope)
 
         async def send_framed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                lost = None if connection is None else connection.lost_status
+                status = lost or message["status"]
                 message["headers"] = [*message["headers"], *_HEADERS]
                 if self.service.is_stopping:
                     message["headers"].append(_CLOSE)
             await send(message)
 
+        is_refused = connection and connection.in_reserve and scope["path"] not in PROBES
         try:
-            await self.app(scope, receive, send_framed)
+            await (_no_place() if is_refused else self.app)(scope, receive, send_framed)
         finally:
             route = scope["path"] if scope["path"] in self.paths else "other"
             self.service.metrics.request(route, status, time.perf_counter() - start)
+
+
+def _no_place() -> ASGIApp:
+    return ProblemError(
+        503,
+        f"expected one of {', '.join(PROBES)} while as many connections are open as are allowed, "
+        "found another request: try again in 1 s",
+        headers={"Retry-After": "1", "Connection": "close"},
+    ).response()

@@ -52,20 +52,26 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS,
         )
-        ProcessCollector(registry=self.registry)
-
-    def show_queue(self, size: Callable[[], int]) -> None:
-        """Let the gauge of the queue read its length when it is asked for."""
-        gauge = Gauge(
-            "softonce_queue_images",
-            "Images that are being read, wait or are computed.",
+        self._ended = Counter(
+            "softonce_connections_ended",
+            "Connections that the service ended: idle, shed (for a new one), head (never whole), "
+            "full (no place), stuck (its answer was not taken).",
+            ("reason",),
             registry=self.registry,
         )
-        gauge.set_function(size)
+        ProcessCollector(registry=self.registry)
+
+    def show(self, name: str, meaning: str, read: Callable[[], int]) -> None:
+        """Add a gauge that is read when it is asked for."""
+        Gauge(name, meaning, registry=self.registry).set_function(read)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
         self._requests.labels(route, status).observe(seconds)
+
+    def ended(self, reason: str) -> None:
+        """Count a connection that the service ended by itself."""
+        self._ended.labels(reason).inc()
 
     def images(self, outcome: str, count: int) -> None:
         """Count images: `predicted`, or `unreadable`."""

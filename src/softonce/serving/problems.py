@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEDIA_TYPE = "application/problem+json"
+CLIENT_LEFT = 499
+"""Counted for a client that did not wait for its answer, as nginx has made usual."""
 
 
 class ProblemError(SoftonceError):
@@ -39,16 +41,24 @@ class ProblemError(SoftonceError):
 
     def response(self) -> Response:
         """Return the answer."""
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            **self.members,
-        }
         return Response(
-            json.dumps(body, ensure_ascii=False),
+            _body(self.status, self.detail, self.members),
             status_code=self.status,
             headers=dict(self.headers or {}),
             media_type=MEDIA_TYPE,
         )
+
+
+def raw_problem(status: int, detail: str, headers: Mapping[str, str]) -> bytes:
+    """Return an answer as it goes over the wire, for what never becomes a request."""
+    body = _body(status, detail, {}).encode()
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-type: {MEDIA_TYPE}"]
+    lines += [f"content-length: {len(body)}", "connection: close"]
+    lines += [f"{name.lower()}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _body(status: int, detail: str, members: Mapping[str, Any]) -> str:
+    title = "Client Closed Request" if status == CLIENT_LEFT else HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+    return json.dumps(body, ensure_ascii=False)

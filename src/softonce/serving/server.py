@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.config import STARTUP_FAILURE
 
 from softonce.console import LOG
 from softonce.errors import ConfigError
 from softonce.serving.app import create_app
 from softonce.serving.auth import read_token
+from softonce.serving.connection import HEAD_SECONDS, Connection, Deadlines
+from softonce.serving.crowd import RESERVE
 from softonce.serving.service import Service
 
 if TYPE_CHECKING:
@@ -28,10 +32,8 @@ if TYPE_CHECKING:
 LINGER = 0.5
 """Seconds between the signal and the end of listening: who talks is told to come elsewhere."""
 
-IDLE = 65
-"""Seconds that a connection may say nothing: more than the minute of most proxies."""
-
-MAX_HEAD = 64 * 2**10
+_SPARE_FILES = 128
+"""Open files beside the connections: the listener, the model, libraries, pipes."""
 
 
 def serve(engine: Engine, config: ServeConfig) -> int:
@@ -47,6 +49,7 @@ def serve(engine: Engine, config: ServeConfig) -> int:
     """
     token = read_token(config.token_file)
     with listening(config.host, config.port) as listener:
+        allow_files(config.max_connections + RESERVE + _SPARE_FILES)
         warm_up(engine, config.max_batch)
         server = build_server(engine, config, token)
         _run(server, listener)
@@ -75,18 +78,33 @@ def build_server(engine: Engine, config: ServeConfig, token: str | None = None) 
     service = Service(engine, config)
     settings = uvicorn.Config(
         create_app(service, token),
-        http=LimitedProtocol,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
         log_level="error",
         access_log=False,
         server_header=False,
-        limit_concurrency=config.max_connections,
-        timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=int(config.timeout + config.body_seconds) + 1,
     )
     return Server(settings, service)
+
+
+def allow_files(number: int) -> None:
+    """Let the process open so many files: usual is 1,024, and a connection is one.
+
+    Raises:
+        ConfigError: if the system does not allow so many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise ConfigError(
+            f"expected room for {number:,} open files, found a limit of {hard:,}: lower "
+            "--max-connections, or raise the limit with ulimit -n"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 def warm_up(engine: Engine, max_batch: int) -> None:
@@ -123,34 +141,6 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{name}:{port}"
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    """A connection whose requests have heads of bounded length, that begin in bounded time."""
-
-    _head = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the client as long for the first request as for the next."""
-        super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(IDLE, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on, unless a head has no end."""
-        self._head += len(data)
-        super().data_received(data)
-        if self._head > MAX_HEAD and not self.transport.is_closing():
-            self.send_400_response(f"expected a head of at most {MAX_HEAD} bytes")
-
-    def on_body(self, body: bytes) -> None:
-        """Read on; what belongs to a body is limited elsewhere."""
-        self._head = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Begin to count anew."""
-        self._head = 0
-        super().on_message_complete()
-
-
 class Server(uvicorn.Server):
     """One that lingers before it stops listening, and leaves the exit status to us."""
 
@@ -159,11 +149,35 @@ class Server(uvicorn.Server):
         self._service, self.signal = service, 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where, once it answers and hears signals."""
-        await super().startup(sockets)
+        """Listen, and say where, once it answers and hears signals."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        loop, config = asyncio.get_running_loop(), self.config
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=listener,
+                ssl=config.ssl,
+                ssl_handshake_timeout=HEAD_SECONDS if config.ssl else None,
+                backlog=config.backlog,
+            )
+            for listener in sockets or []
+        ]
+        self.started = True
         engine, file = self._service.engine, self._service.config.file
         for listener in sockets or []:
             LOG.info("serving %s (%s) at %s", file, engine.name, address_of(listener))
+
+    def _connection(self) -> Connection:
+        options, service = self._service.config, self._service
+        return Connection(
+            service.crowd,
+            Deadlines(body=options.body_seconds, answer=options.timeout),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from softonce.prediction.predictor import Predictor, Unreadable
 from softonce.serving.batching import Batcher, QueueFullError
 from softonce.serving.bodies import FORM_TYPE, JSON_TYPE, Upload, uploads_of
+from softonce.serving.crowd import Crowd
+from softonce.serving.decoding import FORMATS, Decoder
 from softonce.serving.intake import Intake
 from softonce.serving.metrics import Metrics
 from softonce.serving.problems import ProblemError
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from softonce.config import ServeConfig
     from softonce.engines import Engine
     from softonce.prediction.predictor import Record
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
-"""What is decoded for strangers; some of Pillow's other formats start programs, as EPS does."""
-
-Found = TypeVar("Found")
 
 
 class Service:
@@ -46,9 +41,17 @@ class Service:
             max_queue=config.max_queue,
             watch=self.metrics.batch,
         )
-        self.metrics.show_queue(lambda: self.batcher.num_admitted)
+        self.crowd = Crowd(config.max_connections, self.metrics)
+        self.metrics.show(
+            "softonce_queue_images",
+            "Images that are being read, wait or are computed.",
+            lambda: self.batcher.num_admitted,
+        )
+        self.metrics.show(
+            "softonce_connections", "Connections that are open.", lambda: self.crowd.size
+        )
         self.is_stopping = False
-        self._readers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="reader")
+        self._decoder = Decoder(config.max_pixels)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -57,7 +60,7 @@ class Service:
     async def stop(self) -> None:
         """Answer what has been taken, then end."""
         await self.batcher.stop()
-        self._readers.shutdown()
+        self._decoder.shutdown()
 
     def describe(self) -> dict[str, Any]:
         """Return what the model says of itself, and the limits."""
@@ -95,15 +98,14 @@ class Service:
     async def _uploads(self, body: bytes, content_type: str) -> list[Upload]:
         read = partial(uploads_of, body, content_type, max_images=self.config.max_images)
         if content_type.lower().startswith((FORM_TYPE, JSON_TYPE)):  # a raw image takes no time
-            return await self._in_thread(read)
+            return await self._decoder.run(read, len(body))
         return read()
 
     async def _records(self, uploads: list[Upload], top_k: int) -> list[Record]:
-        read = partial(self.predictor.read, formats=FORMATS, max_pixels=self.config.max_pixels)
         with self.batcher.admitted(len(uploads)):
             with self.batcher.reading():
-                work = (self._in_thread(partial(read, upload.data)) for upload in uploads)
-                prepared = await asyncio.gather(*work)
+                preprocessing = self.engine.metadata.preprocessing
+                prepared = await self._decoder.squares(uploads, preprocessing)
             pictures = [each for each in prepared if not isinstance(each, Unreadable)]
             rows = await self.batcher.logits(pictures) if pictures else []
         self.metrics.images("predicted", len(pictures))
@@ -118,6 +120,3 @@ class Service:
                 predictions=records,
             )
         return records
-
-    async def _in_thread(self, work: partial[Found]) -> Found:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
