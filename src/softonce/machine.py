@@ -1,4 +1,4 @@
-"""What this process may use of the machine: a container's share, where there is one.
+"""What this process may use of the machine: a container's share, if there is one.
 
 `os.cpu_count` and the free pages are those of the whole machine; what a container may use stands
 in the files of its control group, of version 1 or 2. Needs no torch.

@@ -30,6 +30,7 @@ _CAPTION_LETTERS = 26  # in a line above a picture of two inches
 _MAX_CELL_NUMBERS = 15
 """Up to so many classes the cells of a confusion matrix have room for their numbers."""
 _MAX_TICKS = 40
+"""More class names would overlap."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _SECONDS = 1.5
 """After so many seconds no further pair is timed."""
 _ROUNDS = (3, 9)
 _FEW = 2
+"""A batch of one has code paths of its own, and is not what a run computes."""
 
 
 def bfloat16_pays(

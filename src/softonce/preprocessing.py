@@ -20,7 +20,9 @@ MAX_PIXELS = 89_478_485
 limit)."""
 
 MAX_CHANNELS = 256
+"""Above every satellite and microscope; a foreign record cannot ask for more memory."""
 MAX_SIDE = 2**14
+"""In pixels: a foreign record cannot ask for more memory."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

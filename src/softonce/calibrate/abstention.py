@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+"""The chance, over validation sets, with which a threshold that is offered keeps its promise."""
 
 
 class CoveragePoint(NamedTuple):

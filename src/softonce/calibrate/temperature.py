@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Logits
 
 MIN_TEMPERATURE = 0.05
+"""Below it nothing is gained: a network without a mistake would ask for 0."""
 MAX_TEMPERATURE = 20.0
+"""Above it probabilities are all but uniform: logits that say nothing would ask for infinity."""
 _ELEMENTS_AT_ONCE = 1 << 22
+"""Logits are widened to float64 in blocks of 32 MiB, so that a large set needs no second copy."""
 _MAX_STEPS = 100
+"""Bisection ends at the resolution of float64 after some fifty halvings; more would be an error."""
 _PRECISION = 1e-10
 """Relative, of an inverse temperature: Newton's steps are quadratic, so that it costs one more."""
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEST_EVERY = 5
+"""Every fifth picture is a test picture."""
 NUM_SHOWN = 5
+"""Predictions that the demo prints: one of each of the first digits."""
 TILE = 32  # pixels: 13 x 20 tiles of a photograph, as large as the pictures of CIFAR
 PHOTOGRAPHS = {"temple": "china.jpg", "flower": "flower.jpg"}
 _TRAIN_OPTIONS = (

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from softonce.prediction.table import Emit
 
 _MAX_CLASSES = 20
+"""Class names that one line can hold; the number of the others follows."""
 _PIPE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe, which have no width."""
 _NAMES_WIDTH = 160  # timm's longest names, and three numbers beside them
 _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     Advance: TypeAlias = Callable[..., None]
 
 PLAIN_LINE_SECONDS = 10.0
+"""Without a terminal a line stays: one in ten seconds fills no log."""
 NOTEBOOK_SECONDS = 0.2  # a message to the browser for each step would slow training down
 _BAR_WIDTH = 24
+"""In characters; the figures beside it need the rest of 80 columns."""
 
 
 @contextmanager

@@ -35,7 +35,9 @@ _AUTO_DRAWS = slice(8, 11)
 _ERASE_AREA = (0.02, 0.4)
 _ERASE_RATIO = (0.3, 1 / 0.3)
 _ERASE_TRIES = 100
+"""Boxes that are drawn until one fits, ten times torchvision's; then the picture stays whole."""
 _ORIENTATION = 0x0112
+"""The tag of EXIF that says how the camera was held."""
 
 
 @dataclass(frozen=True, kw_only=True)

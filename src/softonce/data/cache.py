@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 _AT_A_TIME = 256
+"""Pictures that are decoded and wait to be written: 40 MB at 224 pixels."""
 
 
 @dataclass(frozen=True, eq=False)

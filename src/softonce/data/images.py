@@ -60,6 +60,7 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 _ORIENTATION = 0x0112
+"""The tag of EXIF that says how the camera was held."""
 
 
 class _NoWarnings:

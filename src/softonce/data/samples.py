@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _NUM_SHOWN = 8
+"""Names that an error lists; more would hide what to do."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softonce.preprocessing import Interpolation
 
 NUM_STRENGTHS = 31
+"""As in the paper, and in torchvision."""
 Operation: TypeAlias = "Callable[[Image.Image, float, Image.Resampling], Image.Image]"
 
 

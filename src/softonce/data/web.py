@@ -16,6 +16,7 @@ TOTAL_SECONDS = 120.0
 """How long a file may take as a whole; a server that sends a byte now and then is given up."""
 
 _CHUNK_BYTES = 1 << 16
+"""Read in pieces, between which size and time are looked at."""
 _AGENT = "softonce (+https://pypi.org/project/softonce)"  # some sites refuse urllib's own
 
 

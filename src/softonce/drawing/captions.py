@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PAPER, INK, MUTED = "#ffffff", "#1c1b19", "#6f6b64"
 _GAP = 10
+"""Pixels between pictures."""
 
 
 def resize_to_show(image: Image.Image, *, least: int, most: int) -> Image.Image:

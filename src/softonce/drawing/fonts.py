@@ -13,6 +13,7 @@ from softonce.console import LOG
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _ANY_SIZE = 16
+"""Whether a font has the letters does not depend on its size."""
 _NO_CHARACTER = "\U0010ffff"  # no font has it: it is drawn as every missing letter is
 _ELLIPSIS = "..."
 

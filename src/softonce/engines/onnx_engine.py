@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softonce.engines.graph_engine import Outputs
 
 _ERRORS_ALONE = 3
+"""ONNX Runtime's level at which warnings about its own optimisations are not printed."""
 
 
 def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:

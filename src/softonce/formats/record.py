@@ -45,7 +45,7 @@ class Format:
     """A format of model files: how they are called, written, run, and read without being run.
 
     The functions import what they need when they are called, so that the record costs nothing
-    where the packages are not installed.
+    if the packages are not installed.
 
     Args:
         name: as `--to` takes it.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Column: TypeAlias = NDArray[Any]
 
 NUM_BINS = 15
+"""As in Guo et al. 2017, so that figures compare."""
 
 
 class ReliabilityBin(TypedDict):

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     Column: TypeAlias = NDArray[Any]
 
 MAX_CONFUSION_CLASSES = 1000
+"""A matrix of 1,000 classes has a million counts; of more, only the confused pairs are kept."""
 NUM_CONFUSED_PAIRS = 30
+"""More than a reader looks at."""
 NUM_TOP = 5
+"""Top-5, as ImageNet has been measured since 2010."""
 
 ClassFigures = TypedDict(
     "ClassFigures",

@@ -1,4 +1,15 @@
-"""Networks that take images and give logits, and the weights to fill them with."""
+"""Networks that take images and give logits, and the weights to fill them with.
+
+Every network is a `Network`: images -> features -> logits, one Linear head, and nothing after that.
+Our own builders (`resnet`, `cifar`) are in the registry; those of other libraries and of the caller
+are adapters (`sources`, `adapted`), whose head is found by running the network once on noise: it is
+the module that made the output. Whether it really ends in logits is verified before
+the first step of training (`softonce.training.contract`), which this room knows nothing about.
+
+Weights go through four steps: a record or a file (`weights`, `download`), tensors without running
+any code (`weight_files`), the network within what a trainer has saved (`alignment`), and names,
+head and stem made to fit (`state_dicts`). What is left out is named.
+"""
 
 from softonce.models.blocks import BasicBlock, Bottleneck
 from softonce.models.cifar import (

@@ -19,6 +19,7 @@ PRETRAINED = ("encoder_q.", "base_encoder.", "online_encoder.", "backbone.")
 _CLASSIFIER = re.compile(r"head\.fc\.(weight|bias)")
 _PROJECTION = re.compile(r"(?:fc|head|projector|predictor)\..+")
 _SHOWN = 3
+"""Names of tensors that a note lists."""
 
 
 def align(

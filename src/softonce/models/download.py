@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DOWNLOAD_BYTES = 2 << 30
+"""Above every published file of weights of these networks."""
 TIMEOUT_SECONDS = 30.0
+"""Without a byte; not for the whole file."""
 # Within this the server has answered, or nobody is connected. It is a limit of its own because
 # looking up a name has none: a machine without a network can wait for minutes there.
 ANSWER_SECONDS = 8.0
 CHUNK_BYTES = 1 << 20
+"""Between two of these progress is drawn and the size is looked at."""
 
 
 def cache_folder() -> Path:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_FILE_BYTES = 16 << 30
+"""Above every published image classifier; what is larger is some other file."""
 
 # Of several, the first one is taken: an average of the weights is what its author evaluated.
 # The teacher of DINO is such an average.

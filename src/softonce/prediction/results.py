@@ -42,6 +42,7 @@ _NUM_NEXT = 2
 """Further classes in a row of the table, however many are known: it stays on one line."""
 
 _SHOWN_SIDE = 224
+"""Pixels of a picture in a notebook."""
 _CELL_STYLE = "text-align:left;vertical-align:middle;padding:.2em .8em .2em 0"
 
 

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from softonce.data.bands import Picture
 
 SIDE = 224
+"""Pixels of the longer side."""
 _LEAST_SIDE = 64
 """Smaller pictures are enlarged, so that they can be seen."""
 _PNG_SIDE = 64
 """So small a picture is kept as it is: of a digit or an icon every pixel is looked at."""
 _JPEG_QUALITY = 85
+"""A thumbnail has some 10 kB; blocks cannot be seen."""
 
 
 def thumbnail(picture: Picture, side: int = SIDE) -> bytes:

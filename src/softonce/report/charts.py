@@ -32,6 +32,7 @@ _VARIABLES = {
 }
 _SQUASHING = 3.0  # from here on all other points would share less than a third of the axis
 _MAX_POINTS = 300
+"""More points than pixels would only make the page larger."""
 _OF = {"train": TRAIN, "val": VAL}
 _PALETTE = Palette(INK, MUTED, first=VAL, second=TRAIN, paper="none")
 _STYLE = style_of(_PALETTE) | {"svg.fonttype": "none", "svg.hashsalt": "softonce"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from softonce.preprocessing import Preprocessing
 
 NUM_MISTAKES = 24
+"""Pictures in the gallery of the worst mistakes: 24 of 10 kB each."""
 _UNREADABLE = (ImageError, StorageError)  # it has gone since it was evaluated
 NUM_PAIRS, NUM_OF_PAIR = 6, 4
 _LEAST, _MOST = 80, 176  # pixels of a side: half a phone's column, and a column of a wide page

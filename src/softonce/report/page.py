@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from softonce.metrics.summary import ConfusedPair
 
 MAX_MATRIX_CLASSES = 40
+"""A matrix of more classes is wider than a screen; the most confused pairs are listed."""
 NUM_WEAKEST = 20
+"""Classes that are listed if there are more than that."""
 MAX_LIST = 200
+"""Files that a list on the page names; the lists in the run folder have all."""
 MAX_CLASS_ROWS = 1000
+"""Classes whose number of images is listed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from softonce.run_folder import RunFolder
 
 KEEP = 2
+"""The state before the last is kept, should the last be damaged."""
 
 
 @dataclass

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NORMALISED = Kind.P | Kind.BP | Kind.LOGP | Kind.BLOGP
 
 _NUM_IMAGES = 4
+"""Rows that must all sum to 1 before an output is taken for probabilities."""
 # Rows of float32 probabilities sum to 1 within a few units in the last place; bfloat16 is not used.
 _CLOSE = 1e-4
 # By how much the head is enlarged to see whether its output is held in a range: a sigmoid of such

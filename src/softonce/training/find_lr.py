@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
 LR_RANGE = {"adamw": (1e-6, 1.0)}
 LR_STEPS = 100
+"""Steps of a trial, or one epoch if that is shorter: fastai takes 100, too."""
 MIN_LR_STEPS = 50
 """Of fewer, a decade of rates has less than eight, and the smoothed loss lags behind by ten."""
 
 _SMOOTHING = 0.9
+"""Weight of the average so far: the loss of one batch is noisy, and ten steps are a tenth of a
+trial."""
 _DIVERGED = 4  # times the least loss: no rate above can be the best
 _CERTAIN = 2  # standard errors
 _WARM_UP = 0.2  # share of a trial's steps, as recipes warm up before their largest rate

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softonce.shapes import ClassIndex, Images, Probs
 
 MAX_PICTURES = 16
+"""Four by four can be looked at."""
 _LEAST, _MOST = 112, 224  # pixels of a side: a name is readable from the first on, four fit a page
 _LEAST_SHARE = 0.005  # a smaller share of a mixed picture would read "0 %"
 

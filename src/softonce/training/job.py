@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from softonce.training.step import TrainStep
 
 MAX_SAVING_SHARE = 0.05
+"""A state is saved less often than asked for if that would take more of the time."""
 
 
 @dataclass

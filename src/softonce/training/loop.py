@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from softonce.training.probe import Probe
 
 _DETAIL_EVERY = 10
+"""Steps between two figures beside the bar: each waits for the device."""
 
 
 def fit(job: Job) -> None:

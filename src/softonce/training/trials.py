@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 NEARLY = 0.95
+"""The smallest batch within 5 % of the best speed is taken: it makes more steps, in less memory."""
 
 
 def measure_open(config: TrainConfig, build: Build, begin: Callable[[], object]) -> Plan:

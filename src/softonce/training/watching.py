@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 PLATEAU_EPOCHS = 3
+"""Epochs in a row at the floor; a single one can be chance."""
 UNPREDICTED_EPOCHS = 5
+"""A class may come late: in the first epochs a network often knows one class only."""
 DIVERGED = 2.0
+"""A loss of twice that of guessing is no noise."""
 STARVED_SHARE = 0.4
+"""Below it more workers would change little."""
 STARVED_SECONDS = 2.0
+"""Shorter epochs are mostly the start of the workers."""
 
 
 def watch_floor(plateau: int, num_classes: int, loss: float, top1: float) -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEAD = 16
+"""Bytes in which every format that is told apart has its signature."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _EXPORT = "export the network that it belongs to (torch.onnx.export, torch.export.save)"
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from softonce.checker.tags import Shape
 
 MAX_BYTES = 2**31
+"""What one protobuf message can hold; larger models keep their tensors outside of it."""
 MAX_BYTES_INFERRED = 2**28
+"""Above it shapes are not inferred: onnx's own inference copies the model several times."""
 _SOFTMAX_ON_LAST = 13
 """From this opset on softmax is over the last axis if none is given."""
 
@@ -72,6 +74,7 @@ _WHOLE_NUMBERS = frozenset({2, 3, 4, 5, 6, 7, 9, 12, 13})
 """Of the element types those that a cast cuts to: integers and bool."""
 _AXES_AT = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1}
 MAX_AXES = 16
+"""A constant is read only if it can be a list of axes or of a shape."""
 
 
 def read(path: Path) -> ModelFile:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DOMAIN = "ai.onnx.ml"
 OPERATIONS = {"Normalizer": "l1_normalize", "ZipMap": "identity"}
 _CLOSE = 1e-4
+"""Coefficients are written in float32; mirrored ones differ by rounding only."""
 _LINKS = {"SOFTMAX": Kind.P, "LOGISTIC": Kind.BP, "PROBIT": Kind.BP}
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from softonce.checker.tags import Shape
 
 MAX_BYTES = 2**28
+"""The XML holds no weights: 256 MiB is a thousand times that of a large network."""
 MAX_DEPTH = 32
+"""Bodies of loops within bodies of loops; real networks have two."""
 
 OPERATIONS = {
     **dict.fromkeys(("Result", "FakeQuantize", "FakeConvert"), "identity"),

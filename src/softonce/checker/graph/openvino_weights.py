@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_ENTRIES = 16
+"""A constant is read only if it can be a list of axes or of a shape."""
 _LETTERS = {
     "i64": "q", "i32": "i", "i16": "h", "i8": "b", "u64": "Q", "u32": "I", "u16": "H", "u8": "B",
     "f64": "d", "f32": "f", "f16": "e", "boolean": "?",

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from softonce.checker.tags import Shape
 
 MAX_JSON_BYTES = 2**28
+"""A graph of a million nodes is smaller; what is larger is not unpacked."""
 MAX_RECORD_BYTES = 2**24
+"""Our own record of an artefact with 100,000 class names has 2 MB."""
 _OLD_NAME = "serialized_exported_program.json"
 _WEIGHTS = ("parameter", "buffer", "tensor_constant")
 _BOUNDS = {"clamp": ("min", "max"), "hardtanh": ("min_val", "max_val")}

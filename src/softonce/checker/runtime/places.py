@@ -30,6 +30,7 @@ _ACTIVATIONS = torch.nn.modules.activation.__file__
 _LIBRARIES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), _TORCH, _CHECKER})
 _TYPED_IN = ("<stdin>", "<ipython")
 _MAX_FRAMES = 64
+"""Frames that are looked through for the user's line; torch's own are far fewer."""
 _MADE: weakref.WeakKeyDictionary[torch.nn.Module, Place] = weakref.WeakKeyDictionary()
 """Activation layers, and the lines that made them."""
 _home = [str(Path.cwd())]

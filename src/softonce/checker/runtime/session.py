@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 EVENTS_IN_A_WINDOW = 20_000
+"""Calls after which a look ends even without a loss, so that a loop that only predicts runs at full
+speed."""
 LOOKS_IN_A_WINDOW = 3
+"""Losses that one window sees: the first one names the line, and the others confirm it."""
 WINDOWS = 20
 """How often a change to eval mode is looked at, for a few losses each time."""
 EVENTS_WITHOUT_A_STEP = 500_000

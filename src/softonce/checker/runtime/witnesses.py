@@ -15,10 +15,15 @@ from softonce.checker.runtime.events import KEEPS
 from softonce.checker.tags import Scores
 
 MAX_ROWS = 4096
+"""Rows whose values are looked at: to sum more would be felt in a step of a segmentation."""
 MAX_NODES = 64
+"""Nodes of autograd's graph that are walked from the loss; what normalises is near."""
 TOLERANCE = 1e-3
+"""How far the sum of a row of float32 probabilities may be from 1."""
 LOW_PRECISION_TOLERANCE = 2e-2
+"""The same for half precision: a thousand bfloat16 entries of 8 bits each."""
 _ALMOST_ONE = 0.999
+"""Rows whose largest entry is above it are one-hot targets, not answers of a network."""
 
 
 class Values(NamedTuple):

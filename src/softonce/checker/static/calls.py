@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
 
 MAX_PATH = 8
+"""Calls that a finding names between the place where scores are made and where they go wrong."""
 Args = list[Value]
 Kwargs = dict[str, Value]
 

@@ -24,6 +24,7 @@ from softonce.checker.static.values import (
 )
 
 MAX_CHOICES = 8
+"""A value of more possibilities is unknown: each doubles the work of what uses it."""
 _TRUE = (Instance, Layer, Chain, Backbone, Function)
 
 

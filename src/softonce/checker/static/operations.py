@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from softonce.checker.static.frame import Frame
 
 EPSILON = 1e-3
+"""What is added up to this size is there against log(0) and division by 0."""
 _RAW = Kind.LOGITS | Kind.NONNEG | Kind.BOUNDED | Kind.OTHER
 _PAIR_OPS = frozenset({"add", "sub", "mul", "div", "matmul"})
 _SPLITTING = frozenset({"split", "chunk", "unbind"})

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_PARENTS = 8
+"""Packages within packages that a file may lie in."""
 LIBRARIES = frozenset(
     {
         "torch", "torchvision", "numpy", "builtins", "transformers", "keras", "tensorflow",

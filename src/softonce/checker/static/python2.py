@@ -13,6 +13,7 @@ _RAISE = re.compile(r"^([ \t]*raise[ \t]+[\w.]+),[ \t]*([^\n#]+)$", re.MULTILINE
 _COMMENT = re.compile(r"[ \t]+#[^'\"]*$")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 MAX_LINES_OF_A_PRINT = 40
+"""Lines that a print statement may go on for; a missing bracket would swallow the file."""
 
 
 def as_python3(text: str) -> str:

@@ -33,6 +33,7 @@ Args = list[Value]
 Kwargs = dict[str, Value]
 
 MAX_ITEMS = 16
+"""Entries of a list that are made one by one; longer ones are a list of unknown length."""
 _DICTS = frozenset({"OrderedDict", "defaultdict", "Munch"})
 
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from softonce.checker.static.heap import Changes
 
 MAX_UNROLLED = 24
+"""A loop over more known items is run as one of unknown length."""
 MAX_EAGER_LINES = 20
+"""A longer assignment at a file's top, such as a table, is evaluated when its name is read."""
 
 
 def execute(run: Run, frame: Frame, body: list[ast.stmt]) -> bool:

@@ -28,7 +28,9 @@ MAX_IDX_BYTES = 4 * 2**30
 
 _SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 _CHUNK = 1 << 20
+"""A compressed file is unpacked in pieces, so that it cannot be larger than its header says."""
 _UNSIGNED_BYTES = 8
+"""The code of uint8 in the third byte of the magic number."""
 
 # The classes of a data set are known by the digest of its training labels.
 _CLASSES = {

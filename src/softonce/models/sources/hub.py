@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 _SECONDS = 3.0
+"""Whether a hub can be reached is asked before every run: without a network nobody waits longer."""
 
 
 def why_unreachable(repo: str, url: str | None = None) -> str | None:
