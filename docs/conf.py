@@ -1,5 +1,6 @@
 """Sphinx: the English site is built from `docs/`, the Korean pages from `docs/ko/` into `ko/`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from generate import generate  # noqa: E402 - it lies beside this file
 
 project = "softonce"
 version = release = softonce.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
-extensions += ["korean_search", "mathml"]  # of this folder
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["sphinx_copybutton"]
+extensions += ["korean_search", "mathml", "page_head"]  # of this folder
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["ko", "*.py", "__pycache__"]
 html_math_renderer = "mathml"
+smartquotes = False  # it would make a dash of the two hyphens of a flag
+
+# The button copies commands without the prompt and the output below it.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
 
 default_role = "code"  # a single backtick in a docstring is code, as in Markdown
 
@@ -29,15 +36,12 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_custom_sections = [("Source", "returns_style")]
 
-# The Korean pages link to the English ones through the inventory of their build.
-intersphinx_mapping = {"en": ("..", str(HERE.parent / "build/site/objects.inv"))}
-intersphinx_disabled_reftypes = ["*"]
-
 html_theme = "furo"
 html_title = "softonce"
 html_static_path = [str(HERE / "_static")]
 templates_path = [str(HERE / "_templates")]
 html_css_files = ["site.css"]
+html_favicon = str(HERE / "_static/favicon.svg")
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
@@ -50,18 +54,21 @@ html_sidebars = {
     "**": [
         "sidebar/brand.html",
         "languages.html",
+        "versions.html",
         "sidebar/search.html",
         "sidebar/scroll-start.html",
         "sidebar/navigation.html",
         "sidebar/scroll-end.html",
     ]
 }
-TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground", "glossary"]
+TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground"]
+TRANSLATED += ["cheat_sheet", "notebooks", "glossary"]
 
 
 def setup(app):
     """Generate pages for the English build; let the Korean one read Korean pages alone."""
     app.connect("config-inited", _set_language)
+    app.connect("source-read", _link_to_english)
     app.connect("html-page-context", _finish_page, priority=900)
 
 
@@ -70,8 +77,14 @@ def _set_language(_app, config):
         config.html_title = "softonce 문서"
         config.exclude_patterns = []
     else:
-        config.intersphinx_mapping = {}
         generate(HERE / "generated")
+
+
+def _link_to_english(app, _docname, source):
+    """Let a Korean page link to an English one by its file, which a forge shows."""
+    if app.config.language == "ko":
+        link = r"(?<!!)\[([^\]]*)\]\(\.\./([\w/]+)\.md(#[^)]*)?\)"
+        source[0] = re.sub(link, r'<a href="../\2.html\3">\1</a>', source[0])
 
 
 def _finish_page(app, pagename, _template, context, _doctree):
@@ -80,7 +93,8 @@ def _finish_page(app, pagename, _template, context, _doctree):
     for name in ("body", "furo_navigation_tree"):  # what a screen reader and the keyboard need
         text = context.get(name) or ""
         text = text.replace('role="heading"', 'role="heading" aria-level="2"')
-        context[name] = text.replace("<pre>", '<pre tabindex="0">')
+        text = text.replace("<pre>", '<pre tabindex="0">')
+        context[name] = text.replace('class="table-wrapper', 'tabindex="0" class="table-wrapper')
     korean = app.config.language == "ko"
     context["languages"] = [
         ("en", "English", f"{up}../{there}.html" if korean else None),

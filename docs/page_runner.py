@@ -78,7 +78,7 @@ def replayed(page: str, name: str = "page") -> str:
     """
     lines = page.splitlines(keepends=True)
     changes: list[tuple[int, int, str]] = []
-    with _fresh_folder():
+    with fresh_folder():
         cells: Cells = _Kernel() if IN_KERNEL in page else _Namespace(name)
         with cells:
             for block in blocks_of(page):
@@ -165,7 +165,7 @@ def _python(block: Block, cells: Cells) -> Iterator[tuple[int, int, str]]:
     if shown is None:
         if new:
             yield block.stop, block.stop, f"```text\n{_tidy(new)}```\n"
-    elif not _is_same(new, shown.text, varies=block.varies):
+    elif not is_same(new, shown.text, varies=block.varies):
         yield shown.start + 1, shown.stop - 1, _tidy(new)
 
 
@@ -174,7 +174,7 @@ def _console(block: Block) -> Iterator[tuple[int, int, str]]:
     for line in block.text.splitlines():
         if line.startswith("$ "):
             new += f"{line}\n{_tidy(_output_of(line[2:]))}"
-    if not _is_same(new, block.text, varies=block.varies):
+    if not is_same(new, block.text, varies=block.varies):
         yield block.start + 1, block.stop - 1, new
 
 
@@ -206,7 +206,8 @@ def _tidy(text: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_same(new: str, shown: str, *, varies: bool) -> bool:
+def is_same(new: str, shown: str, *, varies: bool) -> bool:
+    """Return whether a run printed what is shown, figures aside if they vary."""
     new, shown = _tidy(new), _tidy(shown)
     if varies:  # a figure may also be longer or shorter, and its column wider
         new, shown = (re.sub(r"[ -]+", " ", _FIGURE.sub("#", text)) for text in (new, shown))
@@ -214,7 +215,7 @@ def _is_same(new: str, shown: str, *, varies: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _fresh_folder() -> Iterator[None]:
+def fresh_folder() -> Iterator[None]:
     """Run in a folder that holds the examples alone, and leave torch's printing as it was."""
     import torch
 
