@@ -32,20 +32,20 @@ function lesson(logits, target, temperature, smoothing) {
 
 const WORDS = {
   en: {
-    row: "A row of logits", class: "class", target: "right class", logit: "logit", probs: "softmax, and twice",
-    push: "push, and the gradient", classes: "classes", temperature: "temperature", smoothing: "label smoothing",
-    once: "cross_entropy(logits)", twice: "cross_entropy(softmax(logits))", gradient: "length of the gradient, twice over once",
+    row: "A row of logits", class: "class", target: "right class", logit: "logit", probs: "after one softmax, and after two",
+    push: "where a step pushes it, and the gradient", classes: "classes", temperature: "temperature", smoothing: "label smoothing",
+    once: "cross_entropy(logits)", twice: "cross_entropy(softmax(logits))", gradient: "length of the gradient, two softmaxes / one",
     onceNote: "one softmax, inside the loss", floor: (f) => `two softmaxes: never below ${f}`,
     floorSmooth: "two softmaxes", gradientNote: (a, b) => `${b} instead of ${a}`, terminal: "The same in a terminal",
     reset: "Start again", draw: "Draw at random", logitOf: (c) => `logit of class ${c}`,
   },
   ko: {
-    row: "logits 한 행", class: "클래스", target: "정답", logit: "logit", probs: "softmax 한 번과 두 번",
-    push: "미는 방향과 기울기", classes: "클래스 수", temperature: "온도", smoothing: "레이블 스무딩",
+    row: "로짓 한 행", class: "클래스", target: "정답", logit: "로짓", probs: "softmax 한 번과 두 번",
+    push: "한 스텝이 미는 방향과 기울기", classes: "클래스 수", temperature: "온도", smoothing: "레이블 스무딩",
     once: "cross_entropy(logits)", twice: "cross_entropy(softmax(logits))", gradient: "기울기의 길이: 두 번 ÷ 한 번",
     onceNote: "softmax는 한 번, 손실 안에서", floor: (f) => `softmax 두 번: ${f} 아래로는 못 내려감`,
     floorSmooth: "softmax 두 번", gradientNote: (a, b) => `${a} 대신 ${b}`, terminal: "터미널에서 똑같이",
-    reset: "처음으로", draw: "무작위로", logitOf: (c) => `클래스 ${c}의 logit`,
+    reset: "처음으로", draw: "무작위로", logitOf: (c) => `클래스 ${c}의 로짓`,
   },
 };
 
@@ -66,6 +66,7 @@ function slider(name, label, low, high, step, value) {
 
 function playground(root) {
   const words = WORDS[document.documentElement.lang] || WORDS.en;
+  const training = trainingPanel(document.documentElement.lang);
   let state = fromHash() || structuredClone(START);
   build();
 
@@ -83,9 +84,10 @@ function playground(root) {
       settings, rows,
       make("div", { class: "results", "aria-live": "polite" },
         card("loss", "once", words.once), card("lossTwice", "twice", words.twice), card("ratio", "", words.gradient)),
-      make("p", {}, `${words.terminal}:`), make("pre", { class: "command", tabindex: "0", "data-name": "command" }),
       make("div", { class: "buttons" },
-        make("button", { type: "button", name: "draw" }, words.draw), make("button", { type: "button", name: "reset" }, words.reset)));
+        make("button", { type: "button", name: "draw" }, words.draw), make("button", { type: "button", name: "reset" }, words.reset)),
+      training.panel,
+      make("p", {}, `${words.terminal}:`), make("pre", { class: "command", tabindex: "0", "data-name": "command" }));
     update();
   }
 
@@ -146,6 +148,7 @@ function playground(root) {
     say("classes", logits.length);
     const options = (temperature === 1 ? "" : ` --temperature ${temperature}`) + (smoothing === 0 ? "" : ` --label-smoothing ${smoothing}`);
     say("command", `softonce explain --logits ${logits.join(",")} --target ${target}${options}`);
+    training.start(state);
     history.replaceState(null, "", `#${[logits.join(","), target, temperature, smoothing].join("/")}`);
   }
 
