@@ -6,11 +6,14 @@ SOFTONCE_BROWSER names.
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import shutil
 import threading
 from functools import partial
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +28,8 @@ import softonce
 
 SITE = Path(__file__).parents[2] / "build/site"
 BROWSER = os.environ.get("SOFTONCE_BROWSER") or shutil.which("chromium")
-LEARNED = ["index", "start", "why_no_softmax", "questions", "playground"]
+LEARNED = ["index", "start", "why_no_softmax", "questions", "playground", "cheat_sheet"]
+LEARNED += ["notebooks", "glossary"]
 
 pytestmark = pytest.mark.site
 in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium; SOFTONCE_BROWSER names one")
@@ -165,6 +169,68 @@ def test_the_playground_s_numbers_are_the_library_s(page, site):
         assert_close(values(page, "logProbs"), logs, rtol=0, atol=1e-6)
 
 
+def descended(logits, target, temperature, smoothing, rate, steps, *, twice):
+    """Return the losses of gradient descent on the logits, and its last logits."""
+    row, losses = logits, []
+    for _ in range(steps):
+        loss, gradient = expected(row, target, temperature, smoothing, twice=twice)
+        losses.append(loss)
+        row = (torch.tensor(row, dtype=torch.float64) - rate * gradient).tolist()
+    return [*losses, expected(row, target, temperature, smoothing, twice=twice)[0]], row
+
+
+@in_browser
+@pytest.mark.parametrize("language", ["", "ko/"])
+def test_the_playground_trains_in_the_library_s_steps(browser, site, language):
+    page = browser.new_page(reduced_motion="reduce")  # all steps at once, in place of an animation
+    draw = random.Random(1)
+    for settings in [([2, 0.5, -1], 0, 1, 0), ([-3, 3], 0, 1, 0), ([0.5, 2, -1, 0], 3, 1.5, 0.1)]:
+        logits, target, temperature, smoothing = settings
+        rate = draw.choice([0.5, 1, 3])
+        row = ",".join(map(str, logits))
+        page.goto(f"{site}/{language}playground.html#{row}/{target}/{temperature}/{smoothing}")
+        page.reload()
+        set_sliders(page, [('[name="rate"]', rate)])
+        page.locator('[name="train"]').click()
+        page.locator('[name="step"]').click()
+        assert value(page, '[data-name="steps"]') == 101
+        for name, twice in (("Once", False), ("Twice", True)):
+            shown = page.locator(f'[data-name="trained{name}"]')
+            losses, last = descended(
+                logits, target, temperature, smoothing, rate, steps=101, twice=twice
+            )
+            trained = json.loads(shown.get_attribute("data-logits"))
+            assert trained == pytest.approx(last, abs=1e-6)
+            assert float(shown.get_attribute("data-value")) == pytest.approx(losses[-1], abs=1e-6)
+            drawn = page.locator(f'[data-name="curve{name}"]').get_attribute("d")
+            assert drawn.count("L") == 101
+    page.close()
+
+
+@in_browser
+def test_training_with_one_softmax_goes_to_0_and_with_two_to_the_floor(browser, site):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{site}/playground.html#2,0.5,-1/0/1/0")
+    set_sliders(page, [('[name="rate"]', 10)])
+    for _ in range(20):
+        page.locator('[name="train"]').click()
+    floor = softonce.floors.double_softmax_floor(3)
+    assert value(page, '[data-name="trainedOnce"]') < 1e-3
+    assert floor < value(page, '[data-name="trainedTwice"]') < floor + 1e-3
+    page.locator('[name="back"]').click()
+    assert value(page, '[data-name="trainedOnce"]') == value(page, '.card [data-name="loss"]')
+    page.close()
+
+
+@in_browser
+def test_the_animation_ends_where_the_steps_do(page, site):
+    page.goto(f"{site}/playground.html#2,0.5,-1/0/1/0")
+    page.locator('[name="train"]').click()
+    page.locator('[data-name="steps"][data-value="100"]').wait_for(timeout=20_000)
+    losses, _ = descended([2, 0.5, -1], 0, 1, 0, 1, steps=100, twice=True)
+    assert value(page, '[data-name="trainedTwice"]') == pytest.approx(losses[-1], abs=1e-6)
+
+
 @in_browser
 def test_the_playground_can_be_used_with_the_keyboard_alone(page, site):
     page.goto(f"{site}/playground.html")
@@ -231,10 +297,58 @@ def test_search_finds_the_page(page, site, path, word, title):
 
 
 @in_browser
+@pytest.mark.parametrize("words", ["double softmax", "two softmaxes", "softmax twice"])
+def test_the_lesson_is_the_first_that_search_finds_by_its_common_name(page, site, words):
+    page.goto(f"{site}/search.html?q={words.replace(' ', '+')}")
+    first = page.locator("#search-results li").first
+    first.wait_for(timeout=10_000)
+    page.wait_for_timeout(500)  # the list is written one by one
+    assert first.locator("a").first.inner_text() == "Why the network has no softmax"
+
+
+@in_browser
+@pytest.mark.parametrize("name", ["why_no_softmax", "guides/check"])
+def test_a_button_copies_the_command_without_its_output(browser, site, name):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{site}/{name}.html")
+    block = page.locator(".highlight", has_text="$ softonce").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    context.close()
+    assert copied.startswith("softonce ")
+    assert all(line.startswith("softonce ") for line in copied.splitlines())
+
+
+def test_flags_keep_their_hyphens():
+    for path in SITE.rglob("*.html"):
+        assert "\N{EN DASH}-" not in path.read_text(encoding="utf-8")
+    page = (SITE / "reference/command_line.html").read_text(encoding="utf-8")
+    assert "[default: --size]" in page
+
+
+@pytest.mark.parametrize("name", [*LEARNED, *(f"ko/{name}" for name in LEARNED), "guides/train"])
+def test_a_page_describes_itself_to_search_engines_and_previews(name):
+    page = (SITE / f"{name}.html").read_text(encoding="utf-8")
+    metadata = dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)"', page))
+    assert 30 <= len(unescape(metadata["description"])) <= 202
+    assert metadata["og:title"] in page.split("</title>")[0]
+    assert metadata["og:locale"] == ("ko_KR" if name.startswith("ko/") else "en_GB")
+
+
+@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "name",
-    [*LEARNED, "ko/playground", "ko/why_no_softmax", "reference/api", "generated/rules/SO101"],
+    [
+        *LEARNED,
+        "ko/playground",
+        "ko/why_no_softmax",
+        "reference/api",
+        "generated/rules/SO101",
+        "generated/benchmarks",
+    ],
 )
 def test_axe_finds_nothing_serious(browser, site, name, scheme):
     page = browser.new_page(color_scheme=scheme)
