@@ -15,6 +15,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+import softonce
+
 RESULTS = Path(__file__).parent / "results"
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 """The widest first, as the kernel names them."""
@@ -120,6 +122,8 @@ def report(
     """
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in packages}
+    if "softonce" in versions:  # an editable install keeps the version of the day it was made
+        versions["softonce"] = softonce.__version__
     record = {
         "benchmark": benchmark,
         "hardware": hardware(),
