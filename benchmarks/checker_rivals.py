@@ -4,8 +4,9 @@
 
 A line of the list is as in checker_corpus.py; DIR holds `owner+name/repo`, clones or bare ones,
 from which the Python files of the labelled commit are taken. PATH is the program torch-preflight,
-which may live in an environment of its own. Of its rules only TG005 counts, a softmax before a
-loss; the mistakes that it is about are counted apart, too. Files that cannot be had are left out.
+which may live in an environment of its own. Of its rules those two count that are about scores
+before a loss; mistakes of their kinds are counted apart, too. Files that cannot be had are left
+out.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from harness import report
 
 from softonce.checker.static import check_paths
 
-TG005 = {"double-softmax", "probs-to-nll"}
-"""The mistakes that torch-preflight has a rule for; softonce has one for each of the list."""
+RULES = "TG005,TG006"
+THEIRS = {"double-softmax", "probs-to-nll", "double-sigmoid", "logits-to-bce", "sigmoid-to-ce"}
+"""The mistakes that these rules are about; softonce has a rule for each kind of the list."""
 
 
 def unpack(entry: dict[str, Any], clones: Path, root: Path) -> Path | None:
@@ -59,9 +61,9 @@ def softonce_finds(entry: dict[str, Any], folder: Path) -> bool:
 
 
 def preflight_finds(entry: dict[str, Any], folder: Path, program: Path) -> bool:
-    """Return whether TG005 reports something in the file or, across files, in the repository."""
+    """Return whether a rule of theirs reports something in the file, or in the repository."""
     target = folder if entry["scope"] == "cross" else folder / entry["path"]
-    command = [program, "check", target, "--select", "TG005", "--format", "json"]
+    command = [program, "check", target, "--select", RULES, "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return bool(json.loads(done.stdout)["diagnostics"])
 
@@ -78,7 +80,7 @@ def main() -> None:
         for line in asked.list.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             folder = unpack(entry, asked.clones, Path(name))
-            kinds = [entry["label"], *(["TG005"] if TG005 & set(entry["rules"]) else [])]
+            kinds = [entry["label"], *(["theirs"] if THEIRS & set(entry["rules"]) else [])]
             if folder is None:
                 files["absent"] += 1
                 continue
@@ -90,12 +92,12 @@ def main() -> None:
     figures = {
         "list": asked.list.stem,
         "files with a mistake": files["bug"],
-        "of these, with a softmax before cross_entropy or nll_loss": files["TG005"],
+        "of these, of a kind that torch-preflight has a rule for": files["theirs"],
         "clean files": files["clean"],
         "files that could not be had": files["absent"],
     }
     found = {
-        who: {"mistakes found": n["bug"], "softmaxes found": n["TG005"], "false alarms": n["clean"]}
+        who: {"mistakes found": n["bug"], "of these kinds": n["theirs"], "false alarms": n["clean"]}
         for who, n in counts.items()
     }
     version = subprocess.run(

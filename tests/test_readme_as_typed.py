@@ -11,20 +11,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from test_readme import README, ROOT, blocks
+from test_readme import GUILTY, README, ROOT, blocks
 
 from softonce.cli.demo import write_photographs
 
 pytestmark = pytest.mark.slow
 
 PER_CLASS = 60  # tiles of a photograph: enough to train on, few enough for minutes
-GUILTY = """\
-import torch
-import torch.nn.functional as F
-net = torch.nn.Linear(4, 3)
-loss = F.cross_entropy(F.softmax(net(torch.randn(8, 4)), 1), torch.randint(3, (8,)))
-loss.backward()
-"""
 EXPECTED_STATUS = {"softonce check .": 1}  # it finds the second softmax of train.py
 
 

@@ -86,6 +86,26 @@ def test_pre_commit_understands_the_hook_and_the_command_exists() -> None:
     build_app().parse_args(words, exit_on_error=False, print_error=False)
 
 
+def snippets() -> dict[str, Any]:
+    """Return the files that the guide of the checker shows, by their names."""
+    guide = (ROOT / "docs/guides/check.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    return {name: yaml.safe_load(text) for name, text in found}
+
+
+def test_the_snippets_of_the_guide_use_what_exists() -> None:
+    shown = snippets()
+    (repository,) = shown[".pre-commit-config.yaml"]["repos"]
+    hooks = load_manifest(ROOT / ".pre-commit-hooks.yaml")
+    assert {hook["id"] for hook in repository["hooks"]} <= {hook["id"] for hook in hooks}
+    *_, action = steps_of(shown[".github/workflows/softonce.yml"])
+    assert set(action["with"]) <= set(ACTION["inputs"])
+    *_, command = shown[".gitlab-ci.yml"]["softonce"]["script"]
+    build_app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    versions = {repository["rev"], action["uses"].split("@")[1]}
+    assert versions == {f"v{softonce.__version__}"}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.stem)
 def test_what_the_forge_reads_is_yaml(path: Path) -> None:
     assert isinstance(read_yaml(path), dict)
