@@ -1,4 +1,5 @@
 from . import artefact as artefact
+from . import auditing as auditing
 from . import calibrate as calibrate
 from . import config as config
 from . import console as console
@@ -18,8 +19,11 @@ from . import preprocessing as preprocessing
 from . import report as report
 from . import serving as serving
 from . import training as training
+from .auditing.result import Audit as Audit
+from .auditing.run import audit as audit
 from .checker.runtime import watch as watch
 from .classifier import Classifier as Classifier
+from .config import AuditConfig as AuditConfig
 from .config import CheckConfig as CheckConfig
 from .config import CompareConfig as CompareConfig
 from .config import DecideConfig as DecideConfig

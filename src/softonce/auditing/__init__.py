@@ -31,3 +31,10 @@ flat network, and is none the less recoverable if one knows of it.
 `reading` and `shapes` make a matrix of files and of JSON, `recognition` says what it means,
 `labelled` what labels say of it, `run` puts the audit together.
 """
+
+from softonce.auditing.answers import Answers as Answers
+from softonce.auditing.findings import Finding as Finding
+from softonce.auditing.recognition import recognize as recognize
+from softonce.auditing.result import Audit as Audit
+from softonce.auditing.run import audit as audit
+from softonce.auditing.undoing import undo_softmax as undo_softmax

@@ -12,6 +12,7 @@ from softonce.plurals import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,27 @@ MAX_NUMBERS = 200_000_000
 
 
 @dataclass(frozen=True)
+class Fields:
+    """Where things are in a file of answers.
+
+    Args:
+        scores: a column, what columns begin with, or a path into JSON; None is guessed.
+        label: a column or key; None is guessed.
+    """
+
+    scores: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """A file of answers, and where things are in it."""
+
+    path: Path
+    fields: Fields
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a classifier has answered.
 
@@ -34,6 +56,7 @@ class Answers:
         place: where they come from, as messages say it.
         target: (N,) class indices, or None without labels.
         claim: what the names of the columns or fields say of the numbers, if anything.
+        file: the file that they were read from, if it was one.
     """
 
     values: NDArray[np.float64]
@@ -41,6 +64,7 @@ class Answers:
     place: str
     target: NDArray[np.int64] | None = None
     claim: Claim | None = None
+    file: AnswerFile | None = None
 
     def __len__(self) -> int:
         return len(self.values)

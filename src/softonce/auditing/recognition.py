@@ -50,6 +50,37 @@ class Recognition:
         return self.softmaxes.verdict in ("more", "either", "squashed")
 
 
+def repaired_numbers(found: Recognition, answers: Answers, temperature: float) -> Values:
+    """Return the answers (N, C) repaired, as numbers of the same kind and scale.
+
+    Further softmaxes are undone, and what a softmax was applied to is divided by the temperature.
+    What cannot be repaired stays as it is: answers that lack classes, a softmax over the answers,
+    and sigmoids, unless they are sigmoids twice or labels say that one class is right.
+
+    Args:
+        found: what the numbers mean.
+        answers: the numbers.
+        temperature: 1 if none is known.
+    """
+    scale, values = found.scale, answers.values
+    if scale.kind == "logits":
+        scaled: Values = values / temperature
+        return scaled
+    is_whole = scale.top_k is None and scale.axis == 1 and scale.kind != "classes"
+    is_shared = scale.kind != "sigmoids" or answers.target is not None
+    if not is_whole or (temperature == 1 and not found.is_undone and scale.kind != "sigmoids"):
+        return values
+    if not is_shared:
+        inner = np.clip(np.log(values) - np.log1p(-values), 0.0, 1.0)
+        return inner if found.is_undone else values
+    logs = _normalized(found.undone / temperature)
+    if scale.kind == "log-probabilities":
+        in_unit: Values = logs / scale.unit
+        return in_unit
+    repaired: Values = np.exp(logs) * scale.factor
+    return repaired
+
+
 def recognize(answers: Answers) -> Recognition:
     """Tell what the numbers of all answers together mean.
 
@@ -124,6 +155,12 @@ def _share_the_rest(shares: Values, known: Values) -> Values:
     is_unseen = np.isnan(shares) | (shares == 0)
     rest = np.maximum(1 - np.nansum(shares, axis=1), 0) / np.maximum(is_unseen.sum(axis=1), 1)
     found: Values = np.where(is_unseen, np.maximum(rest, _UNSEEN)[:, None], known)
+    return found
+
+
+def shares_of(values: Values, scale: Scale) -> Values:
+    """Return the probabilities (N, C) that numbers of a known scale stand for."""
+    found: Values = np.exp(_normalized(_logarithms(values, scale)))
     return found
 
 

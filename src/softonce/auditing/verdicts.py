@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from softonce.auditing.crowding import IMPROBABLE
 from softonce.auditing.findings import Finding
 from softonce.plurals import format_count
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 _NUMERALS = {1: "two softmaxes", 2: "three softmaxes", 3: "four softmaxes"}
+
+_RARE = round(1 / IMPROBABLE)
 
 _COARSE = 0.1
 """A unit of the last decimal of more than this part of 1 / C hides how likely most classes are."""
@@ -117,7 +120,7 @@ def _of_softmaxes(found: Softmaxes, n: int, num_classes: int) -> Iterator[Findin
     crowd, extra = found.crowd, found.extra
     at_bound = (
         f"{crowd.near} of the {crowd.within} answers within {crowd.window:g} of the bound lie in "
-        f"its last fifth; chance does that once in {1 / max(crowd.chance, 1e-99):.0e} files"
+        f"its last fifth; chance does that in less than one of {_RARE:,} files"
     )
     undone = "--write FILE undoes it: q = log p + (1 - sum of log p) / C"
     if found.verdict == "more":
@@ -156,7 +159,7 @@ def _of_softmaxes(found: Softmaxes, n: int, num_classes: int) -> Iterator[Findin
 
 def _of_precision(found: Recognition, num_classes: int) -> Iterator[Finding]:
     precision, scale = found.scale.precision, found.scale
-    words = f"the numbers are given to {precision.name}"
+    words = f"the precision of the numbers: {precision.name}"
     unit = 2 * precision.absolute / scale.factor
     is_coarse = scale.kind in ("probabilities", "sigmoids") and unit > _COARSE / num_classes
     evidence = "every number is one of that precision"

@@ -77,6 +77,19 @@ COMMANDS = {
         USE,
         "docs/guides/evaluate.md",
     ),
+    "audit": Command(
+        "Tell what a classifier's numbers mean, from its answers, and repair them.",
+        "TARGET [DATA] [OPTIONS]",
+        (
+            ("softonce audit answers.csv --write fixed.csv", "a column a class; labels if known"),
+            (
+                "softonce audit http://127.0.0.1:8000/v1/predict photos",
+                "a service, or a model file",
+            ),
+        ),
+        USE,
+        "docs/guides/audit.md",
+    ),
     "decide": Command(
         "Store which answers a classifier withholds, and which sets of classes it gives.",
         "ARTEFACT DATA [OPTIONS]",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.artefact import Metadata
+    from softonce.auditing.result import Audit
     from softonce.decisions import Decisions
     from softonce.evaluation import Comparison, Evaluation
     from softonce.exporting.parity import Parity
@@ -36,6 +37,14 @@ _ANY_WIDTH = 100_000  # a path in a pipe is never cut
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of a split with their intervals, before and after the temperature."""
     _console().print(set_apart(evaluation.table()))
+
+
+def print_audit(audit: Audit) -> None:
+    """Print what an audit found, with the evidence, and the figures if there are labels."""
+    console = _console()
+    console.print(set_apart(audit.table()))
+    if (figures := audit.figures_table()) is not None:
+        console.print(figures)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -27,7 +27,7 @@ def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
         ArtefactError: if it is damaged, or carries no record of softonce.
         MissingExtraError: if ONNX Runtime is not installed.
     """
-    session = _session(path, threads)
+    session = start_session(path, threads)
     about = session.get_modelmeta().custom_metadata_map
     names = [output.name for output in session.get_outputs()]
 
@@ -38,7 +38,13 @@ def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
     return GraphEngine("onnxruntime", metadata, about.get("softonce_precision", "fp32"), run)
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def start_session(path: Path, threads: int | None) -> Any:
+    """Return what runs an ONNX file, ours or another.
+
+    Raises:
+        ArtefactError: if it cannot be run.
+        MissingExtraError: if ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
-from softonce.files import write_text
 from softonce.floors import double_softmax_floor
 from softonce.metrics.table import interval_notes
 from softonce.plurals import format_count
 from softonce.report import charts
+from softonce.report.rendering import format_decimal, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,24 +148,7 @@ def write_report(report: Report, path: Path) -> None:
     Raises:
         StorageError: if the page cannot be written.
     """
-    page = _read_template().render(_context(report))
-    # A file name that is not UTF-8 holds lone surrogates: they are shown as escapes.
-    write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
-
-
-@cache
-def _read_template() -> jinja2.Template:
-    template = resources.files("softonce").joinpath("templates", "report.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "decimal": _decimal,
-        "counted": format_count,
-        "data_uri": _data_uri,
-    }
-    return environment.from_string(template.read_text(encoding="utf-8"))
+    write_page(path, "report.html.j2", _context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -240,10 +218,10 @@ def _spread(counts: Sequence[int]) -> str:
 
 
 def _diagrams(report: Report) -> list[str]:
-    after = f"temperature {report.temperature:.3g}, ECE {_decimal(report.figures.ece)}"
+    after = f"temperature {report.temperature:.3g}, ECE {format_decimal(report.figures.ece)}"
     drawn = [charts.reliability(report.figures.reliability, name="after", title=after)]
     if report.uncalibrated is not None:
-        before = f"temperature 1, ECE {_decimal(report.uncalibrated.ece)}"
+        before = f"temperature 1, ECE {format_decimal(report.uncalibrated.ece)}"
         bins = report.uncalibrated.reliability
         drawn.insert(0, charts.reliability(bins, name="before", title=before))
     if report.coverage:
@@ -261,15 +239,3 @@ def _weakest(per_class: Sequence[ClassFigures]) -> list[ClassFigures]:
     """Return the classes with the lowest F1, the lowest first; those that never occur last."""
     ranked = sorted(per_class, key=lambda row: math.inf if row["f1"] is None else row["f1"])
     return ranked[:MAX_CLASS_ROWS]
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def _decimal(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

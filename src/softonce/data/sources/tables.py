@@ -85,7 +85,7 @@ def _csv(
     lines: Iterator[str], place: str, delimiter: str | None, *, guess_header: bool
 ) -> tuple[Sequence[str], Rows]:
     first = next(lines, "")
-    delimiter = delimiter or max(_DELIMITERS, key=first.count)
+    delimiter = delimiter or guess_delimiter(first)
     try:
         header = next(csv.reader([first], delimiter=delimiter, strict=True), [])
     except csv.Error:  # the header goes on in the next line
@@ -106,6 +106,11 @@ def _csv(
         raise _no_csv(place, error) from error
     reader.fieldnames = found
     return found, _csv_rows(reader, place)
+
+
+def guess_delimiter(line: str) -> str:
+    """Return what parts the cells of the first line of a CSV file."""
+    return max(_DELIMITERS, key=line.count)
 
 
 def _csv_rows(reader: csv.DictReader[str], place: str) -> Rows:
