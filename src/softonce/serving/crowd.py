@@ -58,7 +58,7 @@ class Crowd:
     Example:
         >>> from types import SimpleNamespace
         >>> crowd = Crowd(1, SimpleNamespace(ended=print))
-        >>> guest = SimpleNamespace(shed=lambda: None)
+        >>> guest = object()
         >>> crowd.enter(guest), crowd.size
         (True, 1)
     """
