@@ -141,12 +141,12 @@ def run() -> None:
 
 
 def _merge_toml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Let `--config` and `--resume` of `train` fill options in."""
-    if commands == ("train",):
-        from softonce.config import TrainConfig
+    """Let `--config`, and `--resume` of `train`, fill options in."""
+    if commands in (("train",), ("serve",)):
+        from softonce.config import ServeConfig, TrainConfig
         from softonce.config.toml import merge_toml
 
-        merge_toml(TrainConfig, arguments, app)
+        merge_toml(TrainConfig if commands == ("train",) else ServeConfig, arguments, app)
 
 
 def _refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from cyclopts import Group, Parameter
 
 from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     HARDWARE,
+    OUTPUT,
     Device,
     Engine,
     OptionalPath,
@@ -26,6 +28,11 @@ from softonce.errors import ConfigError
 ADDRESS = Group("Address", sort_key=1)
 BATCHES = Group("Batches", sort_key=2)
 LIMITS = Group("Limits", sort_key=3)
+
+LogFormat: TypeAlias = Literal["text", "json"]
+Origins: TypeAlias = Annotated[
+    tuple[str, ...], Parameter(group=ADDRESS, consume_multiple=True, negative=())
+]
 
 
 @Parameter(name="*")
@@ -49,6 +56,12 @@ class ServeConfig:
     """Port to listen on; 0 picks a free one."""
     token_file: Annotated[OptionalPath, Parameter(group=ADDRESS)] = None
     """File with the bearer token that clients must send. [default: the variable SOFTONCE_TOKEN]"""
+    certfile: Annotated[OptionalPath, Parameter(group=ADDRESS)] = None
+    """Certificate for HTTPS, with its chain, as PEM."""
+    keyfile: Annotated[OptionalPath, Parameter(group=ADDRESS)] = None
+    """Its private key. [default: in the certificate's file]"""
+    cors: Origins = ()
+    """Origins whose pages may ask from a browser, such as https://example.org; * is any."""
     max_batch: Annotated[int, Parameter(group=BATCHES)] = 32
     """Largest batch; 1 turns batching off."""
     max_wait_ms: Annotated[float, Parameter(group=BATCHES)] = 5.0
@@ -80,6 +93,12 @@ class ServeConfig:
     """Function that builds the network, FILE.py:FUNCTION, instead of the one the artefact names."""
     device: Annotated[Device, Parameter(group=HARDWARE)] = "auto"
     """Device that torch computes on."""
+    config: Annotated[OptionalPath, Parameter(group=OUTPUT)] = None
+    """TOML file with any of these options; what the command line says goes before it."""
+    access_log: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False
+    """Print a line for each request; with --log-format json it is printed anyway."""
+    log_format: Annotated[LogFormat, Parameter(group=OUTPUT)] = "text"
+    """Lines for people, or a JSON object a line."""
     quiet: Quiet = False
     """Print only warnings."""
 
@@ -93,8 +112,26 @@ class ServeConfig:
         check_range(self, "threads", 1)
         for name in ("max_wait_ms", "body_seconds", "timeout"):
             check_range(self, name, 0)
+        for origin in self.cors:
+            _check_origin(origin)
         if self.max_images > self.max_queue:
             raise ConfigError(
                 f"expected --max-queue of at least --max-images, found {self.max_queue} below "
                 f"{self.max_images}: the largest request would never fit"
             )
+
+    @property
+    def logs_requests(self) -> bool:
+        """Whether there is a line of log for each request."""
+        return self.access_log or self.log_format == "json"
+
+
+def _check_origin(origin: str) -> None:
+    found = urlsplit(origin)
+    if origin != "*" and (
+        found.scheme not in ("http", "https") or f"{found.scheme}://{found.netloc}" != origin
+    ):
+        raise ConfigError(
+            f"expected an origin such as https://example.org, or *, for --cors, found {origin!r}: "
+            "it has a scheme and a host, no path and no slash at its end"
+        )

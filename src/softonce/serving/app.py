@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from softonce import __version__
@@ -65,7 +66,21 @@ def create_app(service: Service, token: str | None = None) -> ASGIApp:
     app.include_router(_guarded_routes(service, token))
     document = app.openapi()
     schema.add_schemas(document)
-    return Frame(app, service, {*document["paths"], *(page.path for page in pages)})
+    paths = {*document["paths"], *(page.path for page in pages)}
+    return Frame(_with_cors(app, service.config.cors), service, paths)
+
+
+def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """Let pages of these origins ask from their browser, with the token if there is one."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        expose_headers=["Retry-After", "X-Request-ID"],
+    )
 
 
 def _open_routes(service: Service) -> APIRouter:
@@ -146,7 +161,10 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         found = f"{request.method} {request.url.path[:80]}"
         detail = f"expected one of the routes and methods that /docs shows, found {found}"
-        return ProblemError(error.status_code, detail, headers=error.headers).response()
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", ""):
+            headers["Allow"] += ", HEAD"  # which the frame answers
+        return ProblemError(error.status_code, detail, headers=headers).response()
     detail = "expected an answer, found a mistake of the service: its log has the trace"
     return ProblemError(500, detail, headers={"Connection": "close"}).response()
 

@@ -5,8 +5,6 @@ A name that the client gives is a label: no path of a request is ever opened.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
 
 from softonce.plurals import format_count
+from softonce.serving.base64_text import decode_base64
 from softonce.serving.problems import ProblemError
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what it says, we answer
@@ -43,7 +42,9 @@ class EncodedImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    data: str = Field(description="The bytes of the image file, in base64.")
+    data: str = Field(
+        description="The bytes of the image file, in base64; a data URL may stand around it."
+    )
     name: str | None = Field(None, max_length=_MAX_NAME, description="Comes back as `path`.")
 
 
@@ -153,8 +154,8 @@ def _from_json(body: bytes, max_images: int) -> list[Upload]:
 
 def _decode_base64(data: str, index: int) -> bytes:
     try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(data)
+    except ValueError as error:
         raise ProblemError(
             400, f"expected base64 in images.{index}.data, found: {_line(error)}"
         ) from error

@@ -1,13 +1,18 @@
-"""What every answer has: headers that make a browser careful, and its place among the metrics."""
+"""What every request has: an id, headers that make a browser careful, a line of log, a metric."""
 
 from __future__ import annotations
 
+import logging
+import re
+import secrets
 import time
 from typing import TYPE_CHECKING
 
+from softonce.console import LOG
 from softonce.serving.connection import connection_of
+from softonce.serving.logs import ACCESS, describe_request
 from softonce.serving.pages import POLICY
-from softonce.serving.problems import ProblemError
+from softonce.serving.problems import CLIENT_LEFT, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -22,9 +27,11 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _CLOSE = (b"connection", b"close")
+_ID = b"x-request-id"
+_USABLE_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 PROBES = ("/healthz", "/readyz", "/metrics")
-"""What is answered however many connections there are."""
+"""What is answered however many connections there are, and logged only if it fails."""
 
 
 class Frame:
@@ -45,24 +52,53 @@ class Frame:
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 500
-        connection = connection_of(scope)
+        connection, request_id = connection_of(scope), _id_of(scope)
 
         async def send_framed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 lost = None if connection is None else connection.lost_status
                 status = lost or message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS]
+                message["headers"] = [*message["headers"], *_HEADERS, (_ID, request_id.encode())]
                 if self.service.is_stopping:
                     message["headers"].append(_CLOSE)
             await send(message)
 
         is_refused = connection and connection.in_reserve and scope["path"] not in PROBES
         try:
-            await (_no_place() if is_refused else self.app)(scope, receive, send_framed)
+            await (_no_place() if is_refused else self.app)(_as_get(scope), receive, send_framed)
         finally:
-            route = scope["path"] if scope["path"] in self.paths else "other"
-            self.service.metrics.request(route, status, time.perf_counter() - start)
+            self._note(scope, status, time.perf_counter() - start, request_id)
+
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        path = scope["path"]
+        self.service.metrics.request(path if path in self.paths else "other", status, seconds)
+        if status < 400 and path in PROBES:
+            return
+        fields = {
+            "request_id": request_id,
+            "client": (scope.get("client") or ("-",))[0],
+            "method": scope["method"],
+            "path": path,
+            "status": status,
+            "seconds": round(seconds, 6),
+        }
+        if self.service.config.logs_requests:
+            if ACCESS.isEnabledFor(logging.INFO):
+                ACCESS.info("request", extra={"request": fields})
+        elif status == CLIENT_LEFT:
+            LOG.info("a client left: %s", describe_request(fields))
+
+
+def _id_of(scope: Scope) -> str:
+    """Return the id that came with the request, if it can be a header and a word of a log."""
+    found = next((value for name, value in scope["headers"] if name == _ID), b"")
+    return found.decode() if _USABLE_ID.fullmatch(found) else secrets.token_hex(8)
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Let HEAD be answered as GET; the connection knows what was asked, and leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _no_place() -> ASGIApp:

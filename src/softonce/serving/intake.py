@@ -57,6 +57,7 @@ class Intake:
             ) from None
 
     async def _collect(self, request: Request, chunks: list[bytes]) -> None:
+        _check_encoding(request.headers.get("content-encoding", ""))
         declared = request.headers.get("content-length", "")
         length = 0
         if declared.isdecimal() and int(declared) > 2 * self.max_bytes:
@@ -88,4 +89,15 @@ class Intake:
             f"expected a body of at most {self.max_bytes:,} bytes, found a longer one: send fewer "
             "or smaller images",
             headers={"Connection": "close"},
+        )
+
+
+def _check_encoding(coding: str) -> None:
+    """Refuse compressed bodies: pictures are compressed, and a small body could be a large one."""
+    if coding.strip().lower() not in ("", "identity"):
+        raise ProblemError(
+            415,
+            f"expected a body without Content-Encoding, found {coding[:40]!r}: send the images as "
+            "they are, which are compressed already",
+            headers={"Accept-Encoding": "identity"},
         )

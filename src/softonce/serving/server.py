@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
+import ssl
 import sys
 import threading
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from softonce.serving.app import create_app
 from softonce.serving.auth import read_token
 from softonce.serving.connection import HEAD_SECONDS, Connection, Deadlines
 from softonce.serving.crowd import RESERVE
+from softonce.serving.logs import service_logs
 from softonce.serving.service import Service
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def serve(engine: Engine, config: ServeConfig) -> int:
         ConfigError: if the port is taken, or the token cannot be read.
     """
     token = read_token(config.token_file)
-    with listening(config.host, config.port) as listener:
+    check_certificate(config)
+    with service_logs(config), listening(config.host, config.port) as listener:
         allow_files(config.max_connections + RESERVE + _SPARE_FILES)
         warm_up(engine, config.max_batch)
         server = build_server(engine, config, token)
@@ -85,9 +88,29 @@ def build_server(engine: Engine, config: ServeConfig, token: str | None = None) 
         log_level="error",
         access_log=False,
         server_header=False,
+        ssl_certfile=config.certfile,
+        ssl_keyfile=config.keyfile,
         timeout_graceful_shutdown=int(config.timeout + config.body_seconds) + 1,
     )
     return Server(settings, service)
+
+
+def check_certificate(config: ServeConfig) -> None:
+    """Raise a `ConfigError` if TLS is asked for and its files cannot be used."""
+    if config.certfile is None:
+        if config.keyfile is not None:
+            raise ConfigError("expected --certfile beside --keyfile, found none")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            config.certfile, config.keyfile, password=lambda: ""
+        )
+    except (OSError, ValueError) as error:  # the latter for an empty password of an encrypted key
+        files = " and ".join(str(path) for path in (config.certfile, config.keyfile) if path)
+        raise ConfigError(
+            f"expected a certificate and its key, unencrypted, as PEM in {files}, found: "
+            f"{getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def allow_files(number: int) -> None:
@@ -134,11 +157,11 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL to open."""
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}"
+    return f"{scheme}://{name}:{port}"
 
 
 class Server(uvicorn.Server):
@@ -167,7 +190,8 @@ class Server(uvicorn.Server):
         self.started = True
         engine, file = self._service.engine, self._service.config.file
         for listener in sockets or []:
-            LOG.info("serving %s (%s) at %s", file, engine.name, address_of(listener))
+            address = address_of(listener, "https" if self.config.is_ssl else "http")
+            LOG.info("serving %s (%s) at %s", file, engine.name, address)
 
     def _connection(self) -> Connection:
         options, service = self._service.config, self._service
