@@ -36,17 +36,14 @@ class Measured:
     unit: str
     digits: int
 
-    def said(self, language: str) -> str:
+    def describe(self, language: str) -> str:
         """Return the value, or the least and the largest, with the unit."""
-        texts = dict.fromkeys(f"{value:.{self.digits}f}" for value in sorted(self.values))
-        shown = [*texts][:: max(1, len(texts) - 1)]  # both ends
-        if self.unit == "x":
-            return (
-                "~".join(shown) + "배" if language == "ko" else " to ".join(f"{t}x" for t in shown)
-            )
+        texts = [f"{value:.{self.digits}f}" for value in sorted(self.values)]
+        ends = list(dict.fromkeys((texts[0], texts[-1])))
+        english = "x" if self.unit == "x" else f" {self.unit}".rstrip()
         if language == "ko":
-            return "~".join(shown) + {"s": "초"}.get(self.unit, f" {self.unit}".rstrip())
-        return " to ".join(f"{text} {self.unit}".rstrip() for text in shown)
+            return "~".join(ends) + {"x": "배", "s": "초"}.get(self.unit, english)
+        return " to ".join(text + english for text in ends)
 
 
 class Results:
@@ -63,27 +60,28 @@ class Results:
     @cached_property
     def figures(self) -> dict[str, Measured]:
         """Return every figure by its name."""
-        return {name: self._measured(name, spec) for name, spec in self.tables["figure"].items()}
+        return {name: self._find(name, spec) for name, spec in self.tables["figure"].items()}
 
-    def _measured(self, name: str, spec: dict[str, Any]) -> Measured:
-        found: dict[str, float] = {}
+    def _find(self, name: str, spec: dict[str, Any]) -> Measured:
+        conditions = spec.get("if", {})
+        results = {
+            stem: record
+            for stem, record in self.newest.values()
+            if record["benchmark"] == spec["benchmark"]
+            and all(_at(record, where.split("/")) == value for where, value in conditions.items())
+        }
         overs = spec.get("over", [[]] * len(spec["paths"]))
         for path, over in zip(spec["paths"], overs, strict=True):  # names of the same thing
-            for stem, record in self.newest.values():
-                if record["benchmark"] != spec["benchmark"] or not _holds(
-                    record, spec.get("if", {})
-                ):
-                    continue
-                value = _at(record, path)
-                if value is not None:
-                    found[stem] = spec.get("scale", 1) * value / (_at(record, over) if over else 1)
+            values = {stem: _at(record, path) for stem, record in results.items()}
+            found = {
+                stem: spec.get("scale", 1) * value / (_at(results[stem], over) if over else 1)
+                for stem, value in values.items()
+                if value is not None
+            }
             if found:
-                break
-        if not found:
-            sys.exit(f"expected a result for the figure {name} of tables.toml, found none")
-        return Measured(
-            tuple(found.values()), tuple(found), spec.get("unit", ""), spec.get("digits", 2)
-        )
+                unit, digits = spec.get("unit", ""), spec.get("digits", 2)
+                return Measured(tuple(found.values()), tuple(found), unit, digits)
+        sys.exit(f"expected a result for the figure {name} of tables.toml, found none")
 
     def fill(self, text: str, language: str, used: set[str]) -> str:
         """Return the text with its figures; note in `used` the results that they are from."""
@@ -91,16 +89,12 @@ class Results:
         def replace(match: re.Match[str]) -> str:
             figure = self.figures[match[1]]
             used.update(figure.results)
-            return figure.said(language)
+            return figure.describe(language)
 
         return re.sub(r"\{([a-z0-9_]+)\}", replace, text)
 
 
-def _holds(record: dict[str, Any], conditions: dict[str, Any]) -> bool:
-    return all(_at(record, where.split("/")) == value for where, value in conditions.items())
-
-
-def _at(record: Any, path: list[str | int]) -> Any:
+def _at(record: Any, path: list[Any]) -> Any:
     """Return what lies at a path of keys and indices; None if it ends before."""
     for step in path:
         try:
@@ -173,7 +167,7 @@ def read_results() -> Results:
     return Results(ROOT / "benchmarks/results", tables)
 
 
-def filled(page: str, language: str, results: Results) -> str:
+def fill_page(page: str, language: str, results: Results) -> str:
     """Return a page with all of its tables made anew."""
     return _BLOCK.sub(lambda m: m[1] + tables_of(results, m[2], language) + m[3], page)
 
@@ -186,7 +180,7 @@ def main() -> int:
     for name, language in PAGES.items():
         path = ROOT / name
         before = path.read_text(encoding="utf-8")
-        after = filled(before, language, results)
+        after = fill_page(before, language, results)
         if after != before:
             print(f"{name}: {'written' if write else 'differs from the results'}")
             status = 0 if write else 1

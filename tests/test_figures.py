@@ -20,7 +20,7 @@ pages = pytest.mark.parametrize("name", figures.PAGES)
 @pages
 def test_a_page_says_what_the_results_say(name: str) -> None:
     page = (ROOT / name).read_text(encoding="utf-8")
-    again = figures.filled(page, figures.PAGES[name], RESULTS)
+    again = figures.fill_page(page, figures.PAGES[name], RESULTS)
     assert again == page, "run: python benchmarks/figures.py --write"
 
 
@@ -37,7 +37,7 @@ def test_another_result_makes_another_page() -> None:
     for _, record in changed.newest.values():
         record["ratios"] = {name: 1.1 * ratio for name, ratio in record["ratios"].items()}
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert figures.filled(page, "en", changed) != page
+    assert figures.fill_page(page, "en", changed) != page
 
 
 @pytest.mark.parametrize("table", TABLES)
