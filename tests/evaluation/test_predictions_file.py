@@ -98,3 +98,7 @@ def test_the_command_writes_the_file_and_names_it(photos: Path, tmp_path: Path, 
     rows = read(out)
     assert len(rows) == 15
     assert all(Path(row["path"]).parent.name == row["label"] for row in rows)
+    assert main([str(token) for token in [*command, "--split", "all", "--predictions", out]]) == 0
+    rows = read(out)
+    assert len(rows) == 36 + 15
+    assert all(Path(row["path"]).parent.parent.name == row["split"] for row in rows)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from training.runs import small
 
 from softonce import evaluate, train
 from softonce.artefact import read_artefact, write_artefact
+from softonce.data.membership import are_among
 from softonce.errors import DataError
 from softonce.evaluation import Evaluation
 
@@ -63,6 +67,31 @@ def _copy(photos: Path) -> None:
 
 
 CHANGES = [_add, _rename, _move, _remove, _copy]
+
+
+def test_rows_of_all_images_say_which_were_trained_on(
+    trained: tuple[Path, Path], photos: Path, tmp_path: Path
+) -> None:
+    for folder in (photos / "ants", photos / "bees"):
+        _add_noise(folder / "new.jpg")
+    out = tmp_path / "rows.csv"
+    found = evaluate(trained[1], photos, split="all", predictions=out)
+    with out.open() as file:
+        rows = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    learned = are_among(
+        found.scan.digests, read_artefact(trained[1] / "model.safetensors")[1].trained_on
+    )
+    paths = [found.scan.samples.where(index) for index in range(len(found.scan))]
+    assert len(rows) == 38
+    assert {
+        path: "train" if known else "val" for path, known in zip(paths, learned, strict=True)
+    } == rows
+    assert 0 < sum(split == "val" for split in rows.values()) < 38
+
+
+def _add_noise(path: Path) -> None:
+    pixels = np.random.default_rng(len(path.parts[-2])).integers(0, 256, (32, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
 
 
 @pytest.mark.parametrize("change", CHANGES)

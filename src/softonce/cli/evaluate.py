@@ -22,7 +22,6 @@ def evaluate(config: EvaluateConfig) -> None:
         print_evaluation(evaluation)
     paths = {}
     if config.predictions is not None:
-        evaluation.write_predictions(config.predictions)
         paths["predictions"] = config.predictions
     if config.report is not None:
         from softonce.report.run import write_evaluation_report

@@ -33,7 +33,7 @@ _NUM_SHOWN = 8
 
 @dataclass(frozen=True)
 class Samples:
-    """Names and targets of one split.
+    """Names and targets of one split, or of several.
 
     Args:
         source: what opens them.
@@ -43,6 +43,7 @@ class Samples:
         classes: class names in index order.
         groups: (N, 16) uint8, a hash of what each belongs to, or None.
         max_pixels: larger pictures cannot be read.
+        splits: (N,) the split of each, if they are of several.
     """
 
     source: Source
@@ -52,6 +53,7 @@ class Samples:
     classes: tuple[str, ...]
     groups: npt.NDArray[np.uint8] | None = None
     max_pixels: int = MAX_PIXELS
+    splits: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -88,6 +90,7 @@ class Samples:
             names=self.names.take(indices),
             target=self.target[indices],
             groups=None if self.groups is None else self.groups[indices],
+            splits=None if self.splits is None else self.splits[indices],
         )
 
 

@@ -101,6 +101,10 @@ class Scan:
         """(N, 16) uint8, a hash of what never parts: the group of each picture, or its bytes."""
         return self.digests if self.samples.groups is None else self.samples.groups
 
+    def with_splits(self, splits: npt.NDArray[np.str_]) -> Scan:
+        """Return the same images, of these splits."""
+        return replace(self, samples=replace(self.samples, splits=splits))
+
     def with_units(self, units: npt.NDArray[np.uint8]) -> Scan:
         """Return the split with other groups."""
         return replace(self, samples=replace(self.samples, groups=units))

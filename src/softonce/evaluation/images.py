@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,7 +92,8 @@ def _list_all(source: Source, config: EvaluateConfig, classes: tuple[str, ...] |
     for split in source.splits():
         parts.append(list_samples(source, split, classes, max_pixels=config.max_pixels))
         classes = parts[0].classes
-    return join_samples(parts, config.data)
+    names = np.repeat(source.splits(), [len(part) for part in parts])
+    return replace(join_samples(parts, config.data), splits=names)
 
 
 def _default_split(splits: tuple[str, ...]) -> str:
@@ -117,6 +119,8 @@ def choose_part(
     else:
         known = _find_known(readable, metadata, config.artefact)
         if not is_part or (split == WHOLE and (known.all() or not known.any())):
+            if split == WHOLE and readable.samples.splits is None:
+                readable = readable.with_splits(np.where(known, "train", _unseen(metadata)))
             return split, readable, int(known.sum())
         wanted = known if split == "train" else ~known
     if not wanted.any():
@@ -132,8 +136,13 @@ def choose_part(
             known.sum(),
             len(known),
         )
-        split = "val" if "split" in metadata.training else WHOLE
+        split = _unseen(metadata)
     return split, readable.take(np.flatnonzero(wanted)), int((known & wanted).sum())
+
+
+def _unseen(metadata: Metadata) -> str:
+    """Return what images are that the network was not trained on, in DATA without splits."""
+    return "val" if "split" in metadata.training else WHOLE
 
 
 def _find_known(readable: Scan, metadata: Metadata, artefact: Path) -> npt.NDArray[np.bool_]:

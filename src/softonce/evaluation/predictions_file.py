@@ -46,7 +46,7 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
 
 def _blocks(evaluation: Evaluation) -> Iterator[tuple[dict[str, list[Any]], NDArray[np.float64]]]:
     """Yield the fixed columns and the probabilities (rows, C), some rows at a time."""
-    samples = evaluation.scan.samples
+    samples, splits = evaluation.scan.samples, evaluation.scan.samples.splits
     target, names = torch.from_numpy(samples.target), evaluation.classes
     for start in range(0, len(target), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
@@ -55,7 +55,9 @@ def _blocks(evaluation: Evaluation) -> Iterator[tuple[dict[str, list[Any]], NDAr
         yield (
             {
                 "path": [samples.where(index) for index in range(start, start + len(rows))],
-                "split": [evaluation.split] * len(rows),
+                "split": [evaluation.split] * len(rows)
+                if splits is None
+                else splits[part].tolist(),
                 "label": [names[index] for index in rows.target.tolist()],
                 "pred": [names[index] for index in rows.pred.tolist()],
                 "loss": rows.nll.tolist(),

@@ -43,7 +43,7 @@ def evaluate(config: EvaluateConfig | Data, *data: Data, **options: Any) -> Eval
     Args:
         config: the options of `softonce evaluate`, or the artefact.
         data: the images, if the artefact is given.
-        options: fields of `EvaluateConfig` by name.
+        options: fields of `EvaluateConfig` by name; `json` and `report` belong to the command line.
 
     Raises:
         SoftonceError: if the options, the artefact or the data cannot be used.
@@ -55,7 +55,10 @@ def evaluate(config: EvaluateConfig | Data, *data: Data, **options: Any) -> Eval
     """
     settled = config_of(EvaluateConfig, config, *data, **options)
     with visible_notes(quiet=settled.quiet):
-        return _evaluate(settled)
+        found = _evaluate(settled)
+    if settled.predictions is not None:
+        found.write_predictions(settled.predictions)
+    return found
 
 
 def compare(config: CompareConfig | Data, *paths: Data, **options: Any) -> Comparison:
