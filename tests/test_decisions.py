@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from scipy.stats import binom
 from serving.service_beside import raw, running
 from training.runs import small
@@ -19,11 +20,21 @@ import softonce
 from softonce.artefact import Metadata, read_metadata
 from softonce.calibrate.abstention import binomial_tail, coverage_curve, fit_abstention
 from softonce.calibrate.conformal import NUM_FREE, PENALTY, fit_sets
+from softonce.calibrate.novelty import fit_novelty
 from softonce.cli.app import main
-from softonce.decisions import Abstention, Decisions, decide, in_set, set_scores
+from softonce.decisions import (
+    Abstention,
+    Decisions,
+    Novelty,
+    decide,
+    energies,
+    in_set,
+    set_scores,
+)
 from softonce.engines import open_engine
 from softonce.errors import ArgumentError, ConfigError, DataError
 from softonce.prediction.annotated import caption
+from softonce.prediction.results import Predictions
 from softonce.preprocessing import Preprocessing
 
 METHODS = ("lac", "aps", "raps")
@@ -176,13 +187,42 @@ def test_the_curve_counts_equal_answers_together() -> None:
     assert curve == [(0.9, 0.5, 0.5), (0.7, 0.75, pytest.approx(2 / 3)), (0.5, 1.0, 0.5)]
 
 
+# images unlike those of training
+
+
+def test_energies_are_those_of_the_paper() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 7)) * 30
+    assert energies(logits) == pytest.approx(-logsumexp(logits, axis=1), rel=1e-12)
+    large = np.array([[1e4, 0.0]], np.float32)
+    assert energies(large).tolist() == [-1e4]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_no_more_images_are_marked_than_was_allowed(share: float) -> None:
+    random, marked = np.random.default_rng(0), []
+    for _ in range(200):
+        energy = random.standard_t(3, size=400)
+        rule = fit_novelty(energy[:200], false_alarms=share)
+        marked.append((energy[200:] > rule.limit).mean())
+    half = 4 * math.sqrt(2 * share * (1 - share) / 200 / 200)
+    assert share - 1 / 201 - half < np.mean(marked) < share + half
+
+
+def test_too_few_images_for_a_share_of_false_alarms_are_refused() -> None:
+    energy = np.arange(18.0)
+    with pytest.raises(DataError, match="expected at least 19 images for 0.05 false alarms"):
+        fit_novelty(energy, false_alarms=0.05)
+    rule = fit_novelty(np.arange(19.0), false_alarms=0.05)
+    assert (rule.limit, rule.n) == (18.0, 19)
+
+
 # who follows them
 
 RULE = Abstention(threshold=0.8, accuracy=0.9, confidence=0.95, coverage=0.7, n=300)
 
 
 def test_without_rules_nothing_is_added() -> None:
-    assert decide(Decisions(), np.eye(2), ["a", "b"]) == [{}, {}]
+    assert decide(Decisions(), np.eye(2), np.eye(2), ["a", "b"]) == [{}, {}]
     record = metadata().to_dict()
     assert "decisions" not in record
     assert Metadata.from_dict(record).decisions == Decisions()
@@ -196,7 +236,8 @@ def metadata(**options) -> Metadata:
 
 def test_rules_come_back_from_a_record() -> None:
     sets = fit_sets(*drawn(1, 50), coverage=0.9, method="raps")
-    held = metadata(decisions=Decisions(abstention=RULE, sets=sets))
+    novelty = Novelty(limit=-3.5, false_alarms=0.05, n=50)
+    held = metadata(decisions=Decisions(abstention=RULE, sets=sets, novelty=novelty))
     assert Metadata.from_dict(json.loads(held.to_json())) == held
     assert set(Decisions(abstention=RULE).in_words()) == {"abstention"}
 
@@ -211,6 +252,9 @@ def test_a_damaged_rule_is_refused(record) -> None:
         Decisions.from_dict(record)
 
 
+RULES = {"accuracy": 0.5, "coverage": 0.9, "method": "aps", "false_alarms": 0.1}
+
+
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory, make_photos) -> tuple[Path, Path]:
     """Return (photos, run) of a network whose file holds both rules."""
@@ -219,9 +263,9 @@ def decided(tmp_path_factory: pytest.TempPathFactory, make_photos) -> tuple[Path
     make_photos(root / "photos" / "val", per_class=2)
     make_photos(root / "photos" / "test", per_class=20)
     softonce.train(small(root / "photos", root / "run", epochs=3, lr=0.02))
-    found = softonce.decide(root / "run", root / "photos", accuracy=0.5, coverage=0.9, method="aps")
+    found = softonce.decide(root / "run", root / "photos", **RULES)
     assert found == read_metadata(root / "run" / "model.safetensors").decisions
-    assert (found.abstention.n, found.sets.n) == (60, 60)
+    assert (found.abstention.n, found.sets.n, found.novelty.n) == (60, 60, 60)
     return root / "photos", root / "run"
 
 
@@ -233,8 +277,14 @@ def test_predictions_follow_the_rules(decided, capsys) -> None:
     for row in rows:
         assert row.abstain == (row.prob < rule.abstention.threshold)
         assert row.set[0] == row.pred
+        assert row.unlike == (energies(row.logits[None])[0] > rule.novelty.limit)
         assert row.to_dict()["set"] == list(row.set)
+        assert row.to_dict()["unlike"] == row.unlike
     assert "set: " in repr(rows)
+    marked = [row for row in rows if row.unlike]
+    assert 0 < len(marked) <= 6  # of 60, 10 % false alarms
+    assert "unlike training images" in repr(Predictions(tuple(marked), classes=rows.classes))
+    assert all(", unlike)" in repr(row) for row in marked)
     names = [str(photos / "test" / "ants"), str(run / "config.toml")]
     assert main(["predict", str(run), *names, "--format", "jsonl"]) == 1
     *records, bad = map(json.loads, capsys.readouterr().out.splitlines())
@@ -242,12 +292,14 @@ def test_predictions_follow_the_rules(decided, capsys) -> None:
     for record in records:
         row = by_path[record["path"]]
         assert (record["abstain"], tuple(record["set"])) == (row.abstain, row.set)
-    assert (bad["abstain"], bad["set"]) == (None, None)
+        assert record["unlike"] == row.unlike
+    assert (bad["abstain"], bad["set"], bad["unlike"]) == (None, None, None)
     assert main(["predict", str(run), *names, "--format", "csv", "--top-k", "1"]) == 1
     cells = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(cells[0]) == ["path", "class_1", "prob_1", "abstain", "set", "error"]
+    assert list(cells[0]) == ["path", "class_1", "prob_1", "abstain", "set", "unlike", "error"]
     assert cells[0]["set"].split("|") == records[0]["set"]
     assert cells[0]["abstain"] == str(records[0]["abstain"]).lower()
+    assert cells[0]["unlike"] == str(records[0]["unlike"]).lower()
 
 
 def test_an_evaluation_tells_how_the_rules_do(decided) -> None:
@@ -262,6 +314,8 @@ def test_an_evaluation_tells_how_the_rules_do(decided) -> None:
     text = " ".join(repr(evaluation).split())
     assert "of the images are answered" in text
     assert "(0.9 is promised)" in text
+    assert 0 < found.num_unlike <= 6
+    assert "are marked as unlike those of training (at most 0.1 of images like" in text
 
 
 def test_a_picture_shows_the_decision() -> None:
@@ -294,7 +348,8 @@ def test_the_service_answers_by_them(decided) -> None:
         model = client.get("/v1/model").json()
     assert isinstance(record["abstain"], bool)
     assert record["set"][0] == record["class"]
-    assert set(model["decisions"]) == {"abstention", "sets"}
+    assert isinstance(record["unlike"], bool)
+    assert set(model["decisions"]) == {"abstention", "sets", "novelty"}
 
 
 def test_the_command_prints_stores_and_removes_them(decided, capsys) -> None:
@@ -311,8 +366,18 @@ def test_the_command_prints_stores_and_removes_them(decided, capsys) -> None:
         assert "every answer is given" in capsys.readouterr().out
         assert read_metadata(run / "model.safetensors").decisions == Decisions()
     finally:
-        rules = {"accuracy": 0.5, "coverage": 0.9, "method": "aps"}
-        assert softonce.decide(run, photos, **rules) == before
+        assert softonce.decide(run, photos, **RULES) == before
+
+
+def test_a_table_is_read_by_its_columns(decided, tmp_path: Path) -> None:
+    photos, run = decided
+    files = sorted((photos / "test").rglob("*.jpg"))
+    rows = [f"{file},{file.parent.name},later" for file in files]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["where,what,when", *rows]))
+    before = read_metadata(run / "model.safetensors").decisions
+    columns = {"path_col": "where", "label_col": "what", "max_pixels": 10_000}
+    assert softonce.decide(run, table, split="all", **RULES, **columns) == before
 
 
 def test_images_that_were_trained_on_make_no_promises(decided) -> None:

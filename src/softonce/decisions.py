@@ -1,7 +1,8 @@
-"""What is done with calibrated probabilities: which answers are withheld, which sets are given.
+"""What is done with answers: which are withheld, which sets are given, which images are marked.
 
 A classifier carries these rules in its file; without any, which is the default, every answer is
-given. `softonce decide` makes them, by `calibrate/abstention.py` and `calibrate/conformal.py`.
+given. `softonce decide` makes them, by `calibrate/abstention.py`, `calibrate/conformal.py` and
+`calibrate/novelty.py`.
 """
 
 from __future__ import annotations
@@ -65,27 +66,50 @@ class SetRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Novelty:
+    """Images unlike those of training are marked, by the energy of their logits.
+
+    Args:
+        limit: the largest energy of an image that is not marked.
+        false_alarms: the share of images like those of training that is marked at most.
+        n: images that the limit was found on.
+    """
+
+    limit: float
+    false_alarms: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decisions:
     """The rules of a classifier; each may be missing."""
 
     abstention: Abstention | None = None
     sets: SetRule | None = None
+    novelty: Novelty | None = None
 
     def in_words(self) -> dict[str, str]:
         """Return what each rule does, and did on the images that it was found on."""
         found = {}
         if self.abstention is not None:
-            rule = self.abstention
+            held = self.abstention
             found["abstention"] = (
-                f"answers of at least {rule.threshold:.4f} are given: {rule.coverage:.1%} of "
-                f"{format_count(rule.n, 'image')}; {rule.accuracy:.4g} of these answers are right, "
-                f"with {rule.confidence:.0%} confidence"
+                f"answers of at least {held.threshold:.4f} are given: {held.coverage:.1%} of "
+                f"{format_count(held.n, 'image')}; {held.accuracy:.4g} of these answers are right, "
+                f"with {held.confidence:.0%} confidence"
             )
         if self.sets is not None:
             sets = self.sets
             found["sets"] = (
                 f"{sets.method} with {sets.coverage:.4g} coverage: {sets.mean_size:.2f} classes in "
                 f"a set, on average over {format_count(sets.n, 'image')}"
+            )
+        if self.novelty is not None:
+            rule = self.novelty
+            found["novelty"] = (
+                f"images of an energy above {rule.limit:.4f} are marked as unlike those of "
+                f"training: {rule.false_alarms:.4g} of images like the "
+                f"{format_count(rule.n, 'image')} here, falsely"
             )
         return found
 
@@ -100,7 +124,7 @@ class Decisions:
         Raises:
             ArgumentError: if a field is missing, unknown, or of another kind.
         """
-        kinds = {"abstention": Abstention, "sets": SetRule}
+        kinds = {"abstention": Abstention, "sets": SetRule, "novelty": Novelty}
         if not set(record) <= set(kinds):
             raise ArgumentError(f"expected the decisions {sorted(kinds)}, found {sorted(record)}")
         return cls(**{name: _read_rule(kinds[name], rule) for name, rule in record.items()})
@@ -124,21 +148,27 @@ class Decision(TypedDict, total=False):
 
     abstain: bool
     set: list[str]
+    unlike: bool
 
 
 def decide(
-    decisions: Decisions, probs: NDArray[np.floating], classes: Sequence[str]
+    decisions: Decisions,
+    logits: NDArray[np.floating],
+    probs: NDArray[np.floating],
+    classes: Sequence[str],
 ) -> list[Decision]:
     """Apply the rules to each image.
 
     Args:
         decisions: of the classifier.
-        probs: (N, C) calibrated probabilities.
+        logits: (N, C), the network's own numbers.
+        probs: (N, C) calibrated probabilities, which are made of them.
         classes: the C class names, in index order.
 
     Example:
         >>> rule = Abstention(threshold=0.8, accuracy=0.9, confidence=0.95, coverage=0.7, n=300)
-        >>> decide(Decisions(abstention=rule), np.array([[0.7, 0.3], [0.1, 0.9]]), ["cat", "dog"])
+        >>> probs = np.array([[0.7, 0.3], [0.1, 0.9]])
+        >>> decide(Decisions(abstention=rule), np.log(probs), probs, ["cat", "dog"])
         [{'abstain': True}, {'abstain': False}]
     """
     rows: list[Decision] = [{} for _ in probs]
@@ -149,7 +179,21 @@ def decide(
         order = np.argsort(-probs, axis=1, kind="stable")
         for row, held, ranks in zip(rows, in_set(decisions.sets, probs), order, strict=True):
             row["set"] = [classes[index] for index in ranks.tolist() if held[index]]
+    if decisions.novelty is not None:
+        for row, value in zip(rows, energies(logits).tolist(), strict=True):
+            row["unlike"] = value > decisions.novelty.limit
     return rows
+
+
+def energies(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the energy (N,) of logits (N, C): high if no class has a high logit.
+
+    Source:
+        Liu, Wang, Owens and Li 2020, Energy-based Out-of-distribution Detection, equation 4, at
+        temperature 1.
+    """
+    energy: NDArray[np.float64] = -np.logaddexp.reduce(np.asarray(logits, np.float64), axis=1)
+    return energy
 
 
 def in_set(rule: SetRule, probs: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -76,7 +76,7 @@ def _write_csv(records: _Counted, config: PredictConfig) -> None:
     decided: list[str] = []
     for position, record in enumerate(records):
         if position == 0:
-            decided = [name for name in ("abstain", "set") if name in record]
+            decided = [name for name in ("abstain", "set", "unlike") if name in record]
             writer.writerow(["path", *columns, *decided, "error"])
         cells = [cell for entry in record["top"] for cell in (entry["class"], entry[value])]
         cells += [""] * (len(columns) - len(cells))
@@ -87,7 +87,13 @@ def _decision(record: Record) -> list[str]:
     """Return the cells of what the classifier decides: true or false, and classes with `|`."""
     cells = []
     if "abstain" in record:
-        cells.append("" if record["abstain"] is None else str(record["abstain"]).lower())
+        cells.append(_truth(record["abstain"]))
     if "set" in record:
         cells.append("|".join(record["set"] or []))
+    if "unlike" in record:
+        cells.append(_truth(record["unlike"]))
     return cells
+
+
+def _truth(value: bool | None) -> str:
+    return "" if value is None else str(value).lower()

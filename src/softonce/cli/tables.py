@@ -70,7 +70,7 @@ def print_predictions(records: Iterable[Record], *, emit: Emit) -> None:
             record["path"] or "",
             record["top"],
             record["error"],
-            describe_decision(record.get("abstain"), record.get("set")),
+            describe_decision(record.get("abstain"), record.get("set"), record.get("unlike")),
         )
         for record in records
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from softonce import inference
-from softonce.decisions import in_set
+from softonce.decisions import energies, in_set
 from softonce.metrics.intervals import wilson
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Decided:
         num_right: of these, those whose answer was right.
         num_covered: images whose set holds their class.
         mean_size: classes in a set.
+        num_unlike: images that are marked as unlike those of training.
         n: images.
     """
 
@@ -33,6 +34,7 @@ class Decided:
     num_right: int | None = None
     num_covered: int | None = None
     mean_size: float | None = None
+    num_unlike: int | None = None
     n: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,6 +54,12 @@ class Decided:
                 f"{_share(self.num_covered, self.n)} of the sets hold the class "
                 f"({decisions.sets.coverage:.4g} is promised), with {self.mean_size:.2f} classes "
                 "on average."
+            )
+        if decisions.novelty is not None and self.num_unlike is not None:
+            notes.append(
+                f"{_share(self.num_unlike, self.n)} of the images are marked as unlike those of "
+                f"training (at most {decisions.novelty.false_alarms:.4g} of images like these is "
+                "promised)."
             )
         return notes
 
@@ -76,4 +84,6 @@ def measure_decisions(evaluation: Evaluation, decisions: Decisions) -> Decided:
         held = in_set(decisions.sets, probs)
         found["num_covered"] = int(held[np.arange(len(held)), target.numpy()].sum())
         found["mean_size"] = float(held.sum(axis=1).mean())
+    if decisions.novelty is not None:
+        found["num_unlike"] = int((energies(logits.numpy()) > decisions.novelty.limit).sum())
     return Decided(**found)

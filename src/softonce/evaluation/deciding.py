@@ -11,10 +11,11 @@ from softonce import inference
 from softonce.artefact import read_artefact, write_artefact
 from softonce.calibrate.abstention import fit_abstention
 from softonce.calibrate.conformal import fit_sets
+from softonce.calibrate.novelty import fit_novelty
 from softonce.config import DecideConfig, EvaluateConfig
 from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
-from softonce.decisions import Decisions
+from softonce.decisions import Decisions, energies
 from softonce.errors import ConfigError, DataError
 from softonce.evaluation.run import evaluate
 from softonce.formats import is_artefact
@@ -63,14 +64,14 @@ def decide(config: DecideConfig | Data, *data: Data, **options: Any) -> Decision
 
 
 def _find(config: DecideConfig) -> Decisions:
-    own = ("artefact", "data", "accuracy", "coverage", "method", "off")
+    own = ("artefact", "data", "accuracy", "coverage", "false_alarms", "method", "off")
     shared = {name: value for name, value in vars(config).items() if name not in own}
     evaluation = evaluate(EvaluateConfig((config.artefact, config.data), **shared))
     _check_unseen(evaluation)
     target = torch.from_numpy(evaluation.scan.samples.target)
     logits = evaluation.logits.double()
     probs = inference.probs(logits, temperature=evaluation.temperature)
-    abstention = sets = None
+    abstention = sets = novelty = None
     if config.accuracy is not None:
         confidence, pred = probs.max(dim=1)
         correct = (pred == target).numpy()
@@ -78,7 +79,9 @@ def _find(config: DecideConfig) -> Decisions:
     if config.coverage is not None:
         rows = (probs.numpy(), target.numpy())
         sets = fit_sets(*rows, coverage=config.coverage, method=config.method)
-    return Decisions(abstention=abstention, sets=sets)
+    if config.false_alarms is not None:
+        novelty = fit_novelty(energies(logits.numpy()), false_alarms=config.false_alarms)
+    return Decisions(abstention=abstention, sets=sets, novelty=novelty)
 
 
 def _check_unseen(evaluation: Evaluation) -> None:

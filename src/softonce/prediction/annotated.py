@@ -35,7 +35,7 @@ def caption(record: Record, *, emit: Emit = "probs") -> list[str]:
     """
     first, *others = record["top"]
     rest = ", ".join(_format_entry(entry, emit) for entry in others[:_NUM_NEXT])
-    decision = describe_decision(record.get("abstain"), record.get("set"))
+    decision = describe_decision(record.get("abstain"), record.get("set"), record.get("unlike"))
     return [_format_entry(first, emit), *(line for line in (rest, decision) if line)]
 
 

@@ -39,9 +39,10 @@ Record = TypedDict(
         "error": str | None,
         "abstain": NotRequired[bool | None],
         "set": NotRequired[list[str] | None],
+        "unlike": NotRequired[bool | None],
     },
 )
-"""`abstain` and `set` are there if the classifier decides so; see `softonce.decisions`."""
+"""`abstain`, `set`, `unlike`: if the classifier has such rules; see `softonce.decisions`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Predictor:
         classes, temperature = metadata.classes, metadata.temperature
         ranked = top_predictions(logits, classes, temperature=temperature, top_k=top_k)
         probs = array_probs(logits.astype(np.float64), temperature=temperature)
-        return zip(ranked, decide(metadata.decisions, probs, classes), strict=True)
+        return zip(ranked, decide(metadata.decisions, logits, probs, classes), strict=True)
 
     def _no_prediction(self, path: str | None, reason: str) -> Record:
         record: Record = {
@@ -121,6 +122,8 @@ class Predictor:
             record["abstain"] = None
         if self.engine.metadata.decisions.sets is not None:
             record["set"] = None
+        if self.engine.metadata.decisions.novelty is not None:
+            record["unlike"] = None
         return record
 
 

@@ -57,6 +57,7 @@ class PredictionDict(TypedDict):
     error: str | None
     abstain: NotRequired[bool | None]
     set: NotRequired[list[str] | None]
+    unlike: NotRequired[bool | None]
 
 
 class PredictionsDict(TypedDict):
@@ -84,6 +85,7 @@ class Prediction:
         abstain: whether the answer is withheld; None if the classifier has no threshold.
         set: the classes of a set that holds the right one as often as was asked for; None if the
             classifier makes no sets.
+        unlike: whether it is unlike the images of training; None if the classifier has no limit.
     """
 
     path: str | None
@@ -97,13 +99,14 @@ class Prediction:
     thumbnail: bytes | None = None
     abstain: bool | None = None
     set: tuple[str, ...] | None = None
+    unlike: bool | None = None
 
     def __repr__(self) -> str:
         name = "" if self.path is None else f"{self.path}: "
         if self.prob is None:
             return f"Prediction({name}error: {self.error})"
-        withheld = ", abstains" if self.abstain else ""
-        return f"Prediction({name}{self.pred} {self.prob:.2%}{withheld})"
+        marks = (", abstains" if self.abstain else "") + (", unlike" if self.unlike else "")
+        return f"Prediction({name}{self.pred} {self.prob:.2%}{marks})"
 
     def to_dict(self) -> PredictionDict:
         """Return plain values that JSON can hold."""
@@ -119,6 +122,8 @@ class Prediction:
             record["abstain"] = self.abstain
         if self.set is not None:
             record["set"] = list(self.set)
+        if self.unlike is not None:
+            record["unlike"] = self.unlike
         return record
 
     def small_picture(self, side: int = 128) -> bytes:
@@ -236,7 +241,7 @@ class Predictions(Sequence[Prediction]):
                 _shorten(self._name(position)),
                 row.top[: 1 + _NUM_NEXT],
                 row.error,
-                describe_decision(row.abstain, row.set),
+                describe_decision(row.abstain, row.set, row.unlike),
             )
             for position, row in enumerate(self.rows[:MAX_SHOWN])
         ]
@@ -337,4 +342,5 @@ def _prediction(answer: Answer, temperature: float) -> Prediction:
         thumbnail=answer.thumbnail,
         abstain=record.get("abstain"),
         set=None if (held := record.get("set")) is None else tuple(held),
+        unlike=record.get("unlike"),
     )

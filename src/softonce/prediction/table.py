@@ -44,16 +44,20 @@ def build_table(
     return table
 
 
-def describe_decision(abstain: bool | None, held: Sequence[str] | None) -> str | None:
+def describe_decision(
+    abstain: bool | None, held: Sequence[str] | None, unlike: bool | None
+) -> str | None:
     """Return what a classifier decides of an answer, in words; None if it has no rules.
 
     Example:
-        >>> describe_decision(True, ["ants", "bees"]), describe_decision(None, None)
-        ('abstains; set: ants, bees', None)
+        >>> describe_decision(True, ["ants", "bees"], True), describe_decision(None, None, None)
+        ('abstains; set: ants, bees; unlike training images', None)
     """
     parts = [] if abstain is None else ["abstains" if abstain else "answers"]
     if held is not None:
         parts.append(f"set: {', '.join(held) or 'none'}")
+    if unlike:
+        parts.append("unlike training images")
     return "; ".join(parts) or None
 
 

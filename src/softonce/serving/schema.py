@@ -36,6 +36,11 @@ class RecordBody(BaseModel):
         description="Classes, the most probable one first, of which one is right as often as was "
         "asked for; only of a classifier that makes sets.",
     )
+    unlike: bool | None = Field(
+        None,
+        description="Whether it is unlike the images of training; only of a classifier that marks "
+        "these.",
+    )
 
 
 class PredictionsBody(BaseModel):
@@ -64,7 +69,9 @@ class ModelBody(BaseModel):
     preprocessing: dict[str, Any]
     temperature: float
     training: dict[str, Any]
-    decisions: dict[str, Any] = Field(description="Rules of abstention and of sets, if any.")
+    decisions: dict[str, Any] = Field(
+        description="Rules of abstention, of sets and of novelty, if any."
+    )
     engine: str
     limits: dict[str, float]
 

@@ -75,9 +75,10 @@ function show() {
 }
 
 // What the classifier's own rules make of an answer; nothing if it has none.
-function decision({ abstain, set }) {
+function decision({ abstain, set, unlike }) {
   const withheld = abstain ? " The classifier abstains: it is not sure enough." : "";
-  return withheld + (set ? ` Its set: ${set.join(", ") || "no class"}.` : "");
+  const strange = unlike ? " The image is unlike those of training." : "";
+  return withheld + strange + (set ? ` Its set: ${set.join(", ") || "no class"}.` : "");
 }
 
 function showRecord(card, record, shown) {
