@@ -1,3 +1,4 @@
+from . import adoption as adoption
 from . import artefact as artefact
 from . import auditing as auditing
 from . import calibrate as calibrate
@@ -19,10 +20,13 @@ from . import preprocessing as preprocessing
 from . import report as report
 from . import serving as serving
 from . import training as training
+from .adoption import Adopted as Adopted
+from .adoption import adopt as adopt
 from .auditing.result import Audit as Audit
 from .auditing.run import audit as audit
 from .checker.runtime import watch as watch
 from .classifier import Classifier as Classifier
+from .config import AdoptConfig as AdoptConfig
 from .config import AuditConfig as AuditConfig
 from .config import CheckConfig as CheckConfig
 from .config import CompareConfig as CompareConfig

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from softonce.decisions import Decisions
 from softonce.errors import ArgumentError, ArtefactError
+from softonce.inference import NormalisedBy, Normaliser
 from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-_OPTIONAL: dict[str, Any] = {"packages": {}, "trained_on": "", "decisions": {}}
+_OPTIONAL: dict[str, Any] = {
+    "packages": {}, "trained_on": "", "decisions": {}, "normaliser": "softmax",
+}  # fmt: skip
 """Fields that came later, and what they are in a record that lacks them."""
 
 
@@ -42,6 +45,8 @@ class Metadata:
         trained_on: hashes of the pictures that it was trained on, as `data.membership` packs them;
             empty if nothing is known.
         decisions: which answers are withheld, and which sets of classes are given; none at first.
+        normaliser: what makes probabilities of the logits: `softmax`, or `sigmoid` of a foreign
+            classifier whose classes do not exclude each other.
     """
 
     arch: str
@@ -54,6 +59,12 @@ class Metadata:
     packages: dict[str, str] = field(default_factory=dict)
     trained_on: str = field(default="", repr=False)
     decisions: Decisions = field(default_factory=Decisions)
+    normaliser: Normaliser = "softmax"
+
+    @property
+    def normalised_by(self) -> NormalisedBy:
+        """The keywords of `inference.probs`, which makes the probabilities of its logits."""
+        return {"temperature": self.temperature, "normaliser": self.normaliser}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it stands in the file, without what older versions do not know."""
@@ -63,7 +74,7 @@ class Metadata:
             "preprocessing": self.preprocessing.to_dict(),
             "decisions": self.decisions.to_dict(),
         }
-        return {k: v for k, v in record.items() if v or k not in _OPTIONAL}
+        return {k: v for k, v in record.items() if k not in _OPTIONAL or v != _OPTIONAL[k]}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Metadata:
@@ -120,6 +131,8 @@ def _check_kinds(values: dict[str, Any]) -> None:
     for name, kind in kinds.items():
         if not isinstance(values[name], kind):
             raise ArgumentError(f"expected another kind of {name}, found {values[name]!r:.60}")
+    if values["normaliser"] not in get_args(Normaliser):
+        raise ArgumentError(f"expected softmax or sigmoid, found {values['normaliser']!r:.60}")
     if not all(isinstance(name, str) for name in values["classes"]):
         raise ArgumentError("expected class names as text, found others")
     if not 0 < values["temperature"] < float("inf"):

@@ -7,7 +7,7 @@ probability afterwards (predictions, figures, the fit of the temperature) is nor
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from softonce.shapes import Logits, LogProbs, Probs
+
+Normaliser: TypeAlias = Literal["softmax", "sigmoid"]
+"""What makes probabilities of logits: of classes that exclude each other, or of each by itself."""
+
+
+class NormalisedBy(TypedDict):
+    """How one classifier's logits become probabilities: the keywords of `probs`."""
+
+    temperature: float
+    normaliser: Normaliser
+
 
 Candidate = TypedDict("Candidate", {"index": int, "class": str, "prob": float, "logit": float})
 Ranking = TypedDict("Ranking", {"pred": int, "class": str, "prob": float, "top": list[Candidate]})
@@ -58,15 +69,17 @@ def log_probs(logits: Logits, *, temperature: float = 1.0) -> LogProbs:
     return torch.log_softmax(_scale(logits, temperature), dim=-1)
 
 
-def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
+def probs(logits: Logits, *, temperature: float = 1.0, normaliser: Normaliser = "softmax") -> Probs:
     """Normalise logits, once, to probabilities.
 
     Equals `exp(log_probs(logits, temperature=temperature))`; every row is non-negative and sums
-    to 1.
+    to 1. With `normaliser="sigmoid"` each entry is the probability of its label by itself, and rows
+    sum to anything.
 
     Args:
         logits: N rows of C unnormalised class scores, all finite.
         temperature: positive divisor of the logits.
+        normaliser: `softmax`, or `sigmoid` for labels that do not exclude each other.
 
     Returns:
         Probabilities; float64 for float64 logits, float32 for every other dtype.
@@ -82,7 +95,8 @@ def probs(logits: Logits, *, temperature: float = 1.0) -> Probs:
     """
     import torch
 
-    return torch.softmax(_scale(logits, temperature), dim=-1)
+    scaled = _scale(logits, temperature)
+    return torch.sigmoid(scaled) if normaliser == "sigmoid" else torch.softmax(scaled, dim=-1)
 
 
 def top_predictions(
@@ -91,6 +105,7 @@ def top_predictions(
     *,
     temperature: float = 1.0,
     top_k: int = 5,
+    normaliser: Normaliser = "softmax",
 ) -> list[Ranking]:
     """Name the most probable classes of every row.
 
@@ -104,6 +119,7 @@ def top_predictions(
         classes: the C class names, in index order.
         temperature: positive divisor of the logits.
         top_k: how many classes to name for a row; C if it is larger.
+        normaliser: `softmax`, or `sigmoid` for labels that do not exclude each other.
 
     Returns:
         One record a row, of plain values that JSON can hold. `logit` is the network's own number,
@@ -119,7 +135,7 @@ def top_predictions(
         ('dog', 0.8808, 2.0)
     """
     logits = _as_array(logits)
-    row_probs = array_probs(logits, temperature=temperature)
+    row_probs = array_probs(logits, temperature=temperature, normaliser=normaliser)
     if len(classes) != logits.shape[1]:
         raise ArgumentError(
             f"expected one class name for each of the {logits.shape[1]} columns of logits, "
@@ -168,10 +184,15 @@ def _as_array(logits: NDArray[np.floating] | Tensor) -> NDArray[np.float64]:
     )
 
 
-def array_probs(logits: NDArray[np.float64], *, temperature: float) -> NDArray[np.float64]:
+def array_probs(
+    logits: NDArray[np.float64], *, temperature: float, normaliser: Normaliser = "softmax"
+) -> NDArray[np.float64]:
     """Return what `probs` does, of float64 rows (N, C) and without torch."""
     check_temperature(temperature)
     _check_finite(logits)
+    if normaliser == "sigmoid":
+        halves: NDArray[np.float64] = np.tanh(logits / (2 * temperature)) / 2
+        return halves + 0.5  # sigmoid(z) without an exponential that could overflow
     terms = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
     shares: NDArray[np.float64] = terms / terms.sum(axis=1, keepdims=True)
     return shares

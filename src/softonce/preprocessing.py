@@ -95,6 +95,11 @@ class Preprocessing:
         """Number of channels that the network takes: 3 for RGB, 1 for L."""
         return num_channels(self.mode)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the network takes pixels from 0 to 255 as they are."""
+        return not any(self.mean) and set(self.std) == {1 / 255}
+
     def channel(self, number: int) -> Preprocessing:
         """Return the preprocessing of one channel as a grey picture."""
         mean, std = (self.mean[number],), (self.std[number],)

@@ -17,7 +17,7 @@ CONFIGS = [getattr(configs, name) for name in configs.__all__]
 NEEDED: dict[str, Any] = {
     "artefact": "a.safetensors", "file": "a.onnx", "paths": ("run", "photos"), "data": "photos",
     "output": "a.onnx", "script": "train.py", "logits": (1.0, 2.0), "first": "run-1",
-    "second": "run-2", "target": "a.csv",
+    "second": "run-2", "target": "a.csv", "foreign": "other.onnx",
 }  # fmt: skip
 
 

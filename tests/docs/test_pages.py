@@ -25,7 +25,8 @@ PAGES = [
 KOREAN = sorted((DOCS / "ko").glob("*.md"))
 
 
-TRAINED = ("start", "train", "evaluate", "predict", "export", "serve", "extend")  # by `make docs`
+TRAINED = ("start", "train", "evaluate", "predict", "export", "adopt", "serve", "extend")
+"""Their tests are run by `make docs`."""
 RUN = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.site] if path.stem in TRAINED else [])
     for path in PAGES

@@ -120,6 +120,16 @@ COMMANDS = {
         USE,
         "docs/guides/export.md",
     ),
+    "adopt": Command(
+        "Make a classifier of another program's model file, and compare it.",
+        "MODEL [DATA] [OPTIONS]",
+        (
+            ("softonce adopt other.onnx photos -o own.onnx", "labelled images settle the rest"),
+            ("softonce adopt other.onnx --range 0..1 --classes names.txt", "without images"),
+        ),
+        USE,
+        "docs/guides/adopt.md",
+    ),
     "serve": Command(
         "Answer requests with images over HTTP; with a web page to try it.",
         "FILE [OPTIONS]",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from softonce.adoption import Adopted
     from softonce.artefact import Metadata
     from softonce.auditing.result import Audit
     from softonce.decisions import Decisions
@@ -93,6 +94,20 @@ def print_parity(parity: Parity) -> None:
     table.title, table.title_justify = f"compared on {format_count(parity.n, 'picture')}", "left"
     for label, text in rows.items():
         table.add_row(label, text)
+    _console().print(table)
+
+
+def print_adopted(adopted: Adopted) -> None:
+    """Print what was found in a foreign model file, and how the new one compares with it."""
+    agreement = adopted.agreement
+    kind = "" if agreement.is_real else "made-up "
+    compared = (
+        f"on {agreement.n} {kind}pictures, answers differ by {agreement.probs:.1e} at most "
+        "(temperature 1)"
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for label, text in (adopted.notes | {"compared": compared}).items():
+        table.add_row(Text(label), Text(text))
     _console().print(table)
 
 

@@ -1,5 +1,6 @@
 """What a user can set: one frozen dataclass a verb is flags, TOML, arguments and help at once."""
 
+from softonce.config.adopt import AdoptConfig
 from softonce.config.audit import AuditConfig
 from softonce.config.check import CheckConfig
 from softonce.config.compare import CompareConfig
@@ -17,6 +18,7 @@ from softonce.config.train import TrainConfig
 from softonce.config.watch import WatchConfig
 
 __all__ = [
+    "AdoptConfig",
     "AuditConfig",
     "CheckConfig",
     "CompareConfig",

@@ -304,6 +304,8 @@ def normalize(pixels: Pixels, preprocessing: Preprocessing) -> Images:
         >>> normalize(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), grey).item()
         1.0
     """
+    if preprocessing.is_raw:
+        return pixels.float()
     num, channels, height, width = pixels.shape
     mean = torch.tensor(preprocessing.mean, device=pixels.device)
     std = torch.tensor(preprocessing.std, device=pixels.device)

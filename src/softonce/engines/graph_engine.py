@@ -52,6 +52,28 @@ class GraphEngine:
         return outputs["logits"]
 
 
+def in_batches(
+    run: Callable[[NDArray[np.uint8]], Outputs], size: object
+) -> Callable[[NDArray[np.uint8]], Outputs]:
+    """Return what runs any number of pictures with a graph that takes `size` at once.
+
+    Args:
+        run: runs the graph.
+        size: a number, or anything else if the graph takes any: an adopted one may have shapes
+            that hold its number of pictures.
+    """
+    if not isinstance(size, int) or size < 1:
+        return run
+
+    def run_parts(images: NDArray[np.uint8]) -> Outputs:
+        count = len(images)
+        rest = np.repeat(images[-1:], -count % size, axis=0)
+        parts = [run(part) for part in np.split(np.concatenate([images, rest]), -(-count // size))]
+        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+    return run_parts
+
+
 def as_pictures(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Return pictures that the graph's own preprocessing turns into exactly these pixels.
 

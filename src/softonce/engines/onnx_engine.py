@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
-from softonce.engines.graph_engine import GraphEngine
+from softonce.engines.graph_engine import GraphEngine, in_batches
 from softonce.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from softonce.engines.graph_engine import Outputs
 
-_ERRORS_ALONE = 3
-"""ONNX Runtime's level at which warnings about its own optimisations are not printed."""
+_FATAL = 4
+"""What fails raises with the words that the library would print as well."""
 
 
 def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
@@ -34,8 +34,12 @@ def open_onnx(path: Path, *, threads: int | None = None) -> GraphEngine:
     def run(images: NDArray[np.uint8]) -> Outputs:
         return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
+    batch = session.get_inputs()[0].shape[0]
+
     metadata = Metadata.from_json(about.get("softonce"), path)
-    return GraphEngine("onnxruntime", metadata, about.get("softonce_precision", "fp32"), run)
+    return GraphEngine(
+        "onnxruntime", metadata, about.get("softonce_precision", "fp32"), in_batches(run, batch)
+    )
 
 
 def start_session(path: Path, threads: int | None) -> Any:
@@ -51,7 +55,7 @@ def start_session(path: Path, threads: int | None) -> Any:
         raise MissingExtraError.of("onnxruntime", "export") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = _ERRORS_ALONE
+    options.log_severity_level = _FATAL
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises a class of its own for each failure

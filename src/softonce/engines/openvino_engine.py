@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
-from softonce.engines.graph_engine import GraphEngine
+from softonce.engines.graph_engine import GraphEngine, in_batches
 from softonce.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def open_openvino(path: Path, *, threads: int | None = None) -> GraphEngine:
         found = request.infer({"images": images}, share_inputs=True)
         return {name: found[name] for name in names}
 
-    return GraphEngine("openvino", metadata, precision, run)
+    batch = model.inputs[0].get_partial_shape()[0]
+    size = batch.get_length() if batch.is_static else None
+    return GraphEngine("openvino", metadata, precision, in_batches(run, size))
 
 
 def read_graph(path: Path) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from softonce.exporting.job import ExportJob
-    from softonce.exporting.network import Deployed
+    from softonce.exporting.network import Planes
 
 # It warns four times that torchvision's operators are missing, which none of our networks has.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
@@ -38,7 +38,7 @@ def write(job: ExportJob, path: Path, *, in_float32: bool = False) -> None:
         quantise_onnx(path, job.calibration(), job.metadata.preprocessing, job.record)
 
 
-def write_onnx(network: Deployed, path: Path, record: dict[str, str], *, opset: int) -> None:
+def write_onnx(network: Planes, path: Path, record: dict[str, str], *, opset: int) -> None:
     """Write the network as an ONNX file that carries the record."""
     program = torch.onnx.export(
         to_program(network),

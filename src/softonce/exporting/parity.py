@@ -111,7 +111,7 @@ def probs_of(outputs: Outputs, metadata: Metadata) -> Rows:
     if "probs" in outputs:
         return outputs["probs"]
     logits = torch.from_numpy(outputs["logits"])
-    return inference.probs(logits, temperature=metadata.temperature).numpy()
+    return inference.probs(logits, **metadata.normalised_by).numpy()
 
 
 def _judge(

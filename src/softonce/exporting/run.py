@@ -94,7 +94,7 @@ def _export(config: ExportConfig) -> Exported:
         samples = pick_samples(source, metadata, ("test", "val"), config.samples)
         pictures = read_pictures(samples, metadata.preprocessing)
     form = WRITTEN[config.to]
-    with _folder_beside(config.file) as folder:
+    with folder_beside(config.file) as folder:
         made = folder / config.file.name
         _write(form, _job(config, model, metadata, source), made)
         exported = open_engine(made, name=form.runtimes[0].name, trust=True)
@@ -102,12 +102,12 @@ def _export(config: ExportConfig) -> Exported:
         parity = compare(TorchEngine(model, metadata), exported, pictures)
         is_written = config.force or not parity.failures
         if is_written:
-            _move(form, made, config.file)
+            move_made(form, made, config.file)
     return Exported(config.file, parity, is_written)
 
 
 @contextmanager
-def _folder_beside(file: Path) -> Iterator[Path]:
+def folder_beside(file: Path) -> Iterator[Path]:
     """Give a temporary folder on the disk of the file, whose own folder is made if need be."""
     make_folder(file.parent, purpose="for the exported file")
     try:
@@ -146,7 +146,7 @@ def _write(form: Format, job: ExportJob, path: Path) -> None:
         form.write(job, path)
 
 
-def _move(form: Format, made: Path, file: Path) -> None:
+def move_made(form: Format, made: Path, file: Path) -> None:
     """Put what was made in its place; what lies beside it first, for the file names it."""
     for suffix in (*form.beside, form.suffix):
         with replacing(file.with_suffix(suffix)) as temporary:

@@ -109,10 +109,9 @@ class Predictor:
         self, logits: NDArray[np.float32], top_k: int
     ) -> Iterator[tuple[Ranking, Decision]]:
         metadata = self.engine.metadata
-        classes, temperature = metadata.classes, metadata.temperature
-        ranked = top_predictions(logits, classes, temperature=temperature, top_k=top_k)
-        probs = array_probs(logits.astype(np.float64), temperature=temperature)
-        return zip(ranked, decide(metadata.decisions, logits, probs, classes), strict=True)
+        ranked = top_predictions(logits, metadata.classes, top_k=top_k, **metadata.normalised_by)
+        probs = array_probs(logits.astype(np.float64), **metadata.normalised_by)
+        return zip(ranked, decide(metadata.decisions, logits, probs, metadata.classes), strict=True)
 
     def _no_prediction(self, path: str | None, reason: str) -> Record:
         record: Record = {

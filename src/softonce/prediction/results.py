@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from softonce.artefact import Metadata
     from softonce.drawing import PictureFolder
     from softonce.inference import Candidate
     from softonce.prediction.inputs import Images
@@ -321,15 +322,15 @@ def predict_images(
     if pictures is not None:
         answers = draw_answers(answers, pictures, emit=emit)
     metadata = predictor.engine.metadata
-    rows = tuple(_prediction(answer, metadata.temperature) for answer in answers)
+    rows = tuple(_prediction(answer, metadata) for answer in answers)
     return Predictions(rows, classes=metadata.classes, emit=emit)
 
 
-def _prediction(answer: Answer, temperature: float) -> Prediction:
+def _prediction(answer: Answer, metadata: Metadata) -> Prediction:
     record, logits = answer.record, answer.logits
     probs = None
     if logits is not None:
-        probs = array_probs(logits[None].astype(np.float64), temperature=temperature)[0]
+        probs = array_probs(logits[None].astype(np.float64), **metadata.normalised_by)[0]
     return Prediction(
         path=record["path"],
         pred=record["class"],

@@ -65,12 +65,16 @@ class Graph:
         outputs: shown name -> the value.
         constants: weights and numbers.
         shapes: of the values whose shape the file says.
+        inputs: shown name -> the value, of what a caller gives.
+        entries: of the small constants: their numbers, in order.
     """
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, str]
     constants: Mapping[str, Constant] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    entries: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

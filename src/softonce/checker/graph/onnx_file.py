@@ -20,6 +20,10 @@ MAX_BYTES = 2**31
 """What one protobuf message can hold; larger models keep their tensors outside of it."""
 MAX_BYTES_INFERRED = 2**28
 """Above it shapes are not inferred: onnx's own inference copies the model several times."""
+MAX_FUNCTIONS = 2_000
+"""An exporter writes one for each layer at most."""
+MAX_NODES = 1_000_000
+"""Ten times the nodes of the largest networks that are exported in one file."""
 _SOFTMAX_ON_LAST = 13
 """From this opset on softmax is over the last axis if none is given."""
 
@@ -84,6 +88,18 @@ def read(path: Path) -> ModelFile:
         ArtefactError: if it is no ONNX model.
         MissingExtraError: if the package `onnx` is not installed.
     """
+    model = inlined(parse(path), path.stat().st_size)
+    outputs, findings = walk(graph_of(model))
+    return ModelFile("onnx", outputs, _record(model), findings)
+
+
+def parse(path: Path) -> Any:
+    """Return the model of an ONNX file, as protobuf holds it, without external tensors.
+
+    Raises:
+        ArtefactError: if it is no ONNX model with outputs.
+        MissingExtraError: if the package `onnx` is not installed.
+    """
     try:
         import onnx
     except ImportError as error:
@@ -98,16 +114,17 @@ def read(path: Path) -> ModelFile:
         raise unreadable(path, "an ONNX model", "bytes that are none") from error
     if not model.graph.output:
         raise unreadable(path, "an ONNX model with outputs", "none")
-    model = _prepared(model, path.stat().st_size)
-    outputs, findings = walk(_graph(model))
-    return ModelFile("onnx", outputs, _record(model), findings)
+    return model
 
 
-def _prepared(model: Any, num_bytes: int) -> Any:
-    """Inline the model's own functions, and infer the shapes; do without if that fails."""
+def inlined(model: Any, num_bytes: int) -> Any:
+    """Inline the model's own functions, and infer the shapes; do without if that fails.
+
+    Functions that would become more nodes than any network has stay as they are.
+    """
     from onnx import inliner, shape_inference
 
-    if num_bytes > MAX_BYTES_INFERRED:
+    if num_bytes > MAX_BYTES_INFERRED or num_nodes(model) > MAX_NODES:
         return model
     try:
         if model.functions:
@@ -117,7 +134,31 @@ def _prepared(model: Any, num_bytes: int) -> Any:
         return model
 
 
-def _graph(model: Any) -> Graph:
+def num_nodes(model: Any) -> float:
+    """Return how many nodes the graph has with its functions inlined; inf if they call themselves.
+
+    Ten functions, each of which calls the next one ten times, are a hundred lines and 10**10 nodes.
+    """
+    functions = {(f.domain, f.name): f.node for f in model.functions}
+    if len(functions) > MAX_FUNCTIONS:
+        return math.inf
+    sizes: dict[tuple[str, str], float] = dict.fromkeys(functions, math.inf)
+    for _ in functions:  # a chain of calls is as long as there are functions, at most
+        before = dict(sizes)
+        sizes |= {key: _size_of(nodes, sizes) for key, nodes in functions.items()}
+        if sizes == before:
+            break
+    return _size_of(model.graph.node, sizes)
+
+
+def _size_of(nodes: Any, sizes: Mapping[tuple[str, str], float]) -> float:
+    graphs = (a.g for n in nodes for a in n.attribute if a.HasField("g"))
+    calls = sum(sizes.get((n.domain, n.op_type), 1.0) for n in nodes)
+    return calls + sum(_size_of(graph.node, sizes) for graph in graphs)
+
+
+def graph_of(model: Any) -> Graph:
+    """Return the graph of a parsed model, whose functions are inlined."""
     graph = model.graph
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     constants = {tensor.name: _entries(tensor) for tensor in graph.initializer}
@@ -129,7 +170,8 @@ def _graph(model: Any) -> Graph:
     nodes = [_node(n, opset, constants, shapes) for n in graph.node if n.op_type != "Constant"]
     names = {value.name: value.name for value in graph.output}
     numbers = {name: x[0] if len(x) == 1 else math.nan for name, x in constants.items()}
-    return Graph(tuple(nodes), names, numbers, shapes)
+    given = {value.name: value.name for value in graph.input if value.name not in constants}
+    return Graph(tuple(nodes), names, numbers, shapes, given, constants)
 
 
 def _node(

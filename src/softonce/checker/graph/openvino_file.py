@@ -23,7 +23,7 @@ MAX_DEPTH = 32
 """Bodies of loops within bodies of loops; real networks have two."""
 
 OPERATIONS = {
-    **dict.fromkeys(("Result", "FakeQuantize", "FakeConvert"), "identity"),
+    **dict.fromkeys(("Result", "Identity", "FakeQuantize", "FakeConvert"), "identity"),
     **dict.fromkeys(("Convert", "ConvertLike"), "to"),
     **{op: op.lower() for op in ("SoftMax", "Softmax", "Sigmoid", "Tanh", "ReLU", "Elu", "Selu")},
     **{op: op.lower() for op in ("Gelu", "SoftPlus", "SoftSign", "Mish", "PReLU", "Exp", "Log")},
@@ -153,6 +153,17 @@ def read(path: Path) -> ModelFile:
     Raises:
         ArtefactError: if it is no such file.
     """
+    graph, record = parse(path)
+    outputs, findings = walk(graph)
+    return ModelFile("openvino", outputs, record, findings)
+
+
+def parse(path: Path) -> tuple[Graph, dict[str, Any] | None]:
+    """Return the graph of an OpenVINO IR, and the record that softonce wrote into it, if it did.
+
+    Raises:
+        ArtefactError: if it is no such file.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise unreadable(path, f"an OpenVINO .xml of at most {MAX_BYTES} bytes", "a larger one")
     reader = _Reader()
@@ -172,8 +183,7 @@ def read(path: Path) -> ModelFile:
         raise unreadable(path, "an OpenVINO .xml", "layers of another shape") from error
     if not graph.outputs:
         raise unreadable(path, "an OpenVINO .xml with outputs", "none")
-    outputs, findings = walk(graph)
-    return ModelFile("openvino", outputs, _parsed(reader.record), findings)
+    return graph, _parsed(reader.record)
 
 
 def _graph(reader: _Reader, path: Path) -> Graph:
@@ -192,7 +202,19 @@ def _graph(reader: _Reader, path: Path) -> Graph:
     outputs = {
         _shown(reader, number, sources[number]): _value(sources[number]) for number in results
     }
-    return Graph(tuple(nodes), outputs, numbers, shapes)
+    small = {
+        _value((number, port)): entries[number]
+        for number in data
+        for port in layers[number].ports
+        if number in entries
+    }
+    inputs = {
+        layer.name: _value((number, port))
+        for number, layer in layers.items()
+        for port in layer.ports
+        if layer.kind == "Parameter"
+    }
+    return Graph(tuple(nodes), outputs, numbers, shapes, inputs, small)
 
 
 def _single(entries: tuple[float, ...]) -> float:
