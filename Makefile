@@ -9,7 +9,7 @@ TORCH ?= 2.14.1
 TORCHVISION ?= 0.29.1
 COMPAT := .compat-$(TORCH)
 
-.PHONY: demo test check compat docs prove bench bench-gpu bench-input bench-accuracy clean
+.PHONY: demo test check compat site docs prove bench bench-gpu bench-input bench-accuracy clean
 
 demo: $(DEMO_READY)  ## the main job on handwritten digits and photographs; installs only what users need
 	$(BIN)/softonce demo
@@ -28,9 +28,11 @@ check: $(READY)  ## format, lint, types, import directions, our own contract, th
 compat: $(COMPAT)/.ready  ## losses, models and training on another torch: make compat TORCH=2.14.1 TORCHVISION=0.29.1
 	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -n 2 --dist worksteal tests/losses tests/models tests/training
 
-docs: $(DOCS_READY)  ## the site, in build/site; every block of every page runs, links and browser are checked
+site: $(DOCS_READY)  ## the site in both languages, in build/site
 	$(BIN)/python -m sphinx -W --keep-going -q -a docs build/site
 	$(BIN)/python -m sphinx -W --keep-going -q -a -c docs -D language=ko docs/ko build/site/ko
+
+docs: site  ## the site; every block and notebook runs, links, pictures and browser are checked
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "site or not site" tests/docs tests/serving/test_page.py
 
 prove: $(READY)  ## the long proofs: minutes to an hour

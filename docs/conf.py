@@ -15,7 +15,7 @@ project = "softonce"
 version = release = softonce.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 extensions += ["sphinx_copybutton"]
-extensions += ["korean_search", "mathml", "page_head"]  # of this folder
+extensions += ["contents", "korean_search", "mathml", "page_head"]  # of this folder
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["ko", "*.py", "__pycache__"]
 html_math_renderer = "mathml"
@@ -63,6 +63,7 @@ html_sidebars = {
 }
 TRANSLATED = ["index", "start", "why_no_softmax", "questions", "playground"]
 TRANSLATED += ["cheat_sheet", "notebooks", "glossary"]
+TRANSLATED += ["guides/train", "guides/losses", "guides/check"]
 
 
 def setup(app):
@@ -80,16 +81,17 @@ def _set_language(_app, config):
         generate(HERE / "generated")
 
 
-def _link_to_english(app, _docname, source):
+def _link_to_english(app, docname, source):
     """Let a Korean page link to an English one by its file, which a forge shows."""
     if app.config.language == "ko":
-        link = r"(?<!!)\[([^\]]*)\]\(\.\./([\w/]+)\.md(#[^)]*)?\)"
-        source[0] = re.sub(link, r'<a href="../\2.html\3">\1</a>', source[0])
+        up = "../" * (docname.count("/") + 1)
+        link = rf"(?<!!)\[([^\]]*)\]\({re.escape(up)}(\w[\w/]*)\.md(#[^)]*)?\)"
+        source[0] = re.sub(link, rf'<a href="{up}\2.html\3">\1</a>', source[0])
 
 
 def _finish_page(app, pagename, _template, context, _doctree):
     there = pagename if pagename in TRANSLATED else "index"
-    up = "../" * pagename.count("/")
+    up = "../" * pagename.count("/")  # to the start page of this language
     for name in ("body", "furo_navigation_tree"):  # what a screen reader and the keyboard need
         text = context.get(name) or ""
         text = text.replace('role="heading"', 'role="heading" aria-level="2"')

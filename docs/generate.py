@@ -1,19 +1,17 @@
 """Pages and pictures that are made from what the repository holds, at each build of the site.
 
 The rules come from the checker's catalogue and case files, the command line from the verbs' own
-dataclasses, the benchmarks from their dated result files, the curves from a run of the example.
+dataclasses, the benchmarks from their dated result files.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import scale
+from benchmarks_page import benchmarks_page
 
 from softonce.checker.catalog import RULES
 from softonce.checker.pages import page_of
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-PICTURES = ("curves-light.png", "curves-dark.png")
 
 
 def generate(folder: Path) -> None:
@@ -41,7 +38,6 @@ def generate(folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
     for picture in (ROOT / "benchmarks/results").glob("*.png"):
         shutil.copyfile(picture, folder / picture.name)
-    _draw_curves(folder)
 
 
 def _rule_pages() -> Iterator[tuple[str, str]]:
@@ -61,46 +57,6 @@ def _rule_pages() -> Iterator[tuple[str, str]]:
         yield f"rules/{rule.code}.md", page_of(rule) + "\n"
 
 
-def benchmarks_page(results: Path) -> str:
-    """Return the page of the dated result files, the newest of a benchmark first."""
-    blocks = [
-        "# Benchmarks",
-        "Measured side by side in one run, interleaved. `make bench` measures on your machine.",
-    ]
-    found = [
-        (path, json.loads(path.read_text(encoding="utf-8"))) for path in results.glob("*.json")
-    ]
-    for path, result in sorted(found, key=lambda pair: _name_and_age(pair[0])):
-        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-        blocks.append(f"## {path.stem[:-11]}, {path.stem[-10:]}")
-        blocks.append(
-            f"{result['hardware']}; {versions}. Script: `benchmarks/{result['benchmark']}.py`."
-        )
-        if path.with_suffix(".png").exists():
-            blocks.append(f"![{result['benchmark']}, as bars]({path.stem}.png)")
-        for title in ("ratios", "figures"):
-            rows = [f"| {name} | {value} |" for name, value in _flat(result.get(title, {}))]
-            if rows:
-                blocks.append("\n".join([f"| {title} | |", "|---|---:|", *rows]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _name_and_age(path: Path) -> tuple[str, int]:
-    return path.stem[:-11], -int(path.stem[-10:].replace("-", ""))
-
-
-def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        label = f"{before}{name}".replace("|", "\\|")
-        if isinstance(value, dict):
-            yield from _flat(value, f"{label}: ")
-        else:
-            yield (
-                label,
-                f"{value:,.4g}" if isinstance(value, float) and value < 1000 else str(value),
-            )
-
-
 def command_line_page() -> str:
     """Return every command and option, from the dataclasses that the command line is made of."""
     text = build_app().generate_docs(output_format="markdown")
@@ -116,12 +72,3 @@ def command_line_page() -> str:
         text = text.replace(obvious, "")
     body = text[text.index("```console") : text.index("## Table of Contents")]
     return "# The command line\n\n" + body + text[text.index(f"**{USE}**") :]
-
-
-def _draw_curves(folder: Path) -> None:
-    """Run the example that the lesson shows, unless its pictures are newer than it is."""
-    script = ROOT / "examples/second_softmax.py"
-    pictures = [folder / name for name in PICTURES]
-    fresh = all(p.exists() and p.stat().st_mtime > script.stat().st_mtime for p in pictures)
-    if not fresh:
-        subprocess.run([sys.executable, script, *pictures], check=True, capture_output=True)

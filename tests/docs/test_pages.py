@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 from pathlib import Path
 
 import page_runner
 import pytest
 import scale
-from generate import benchmarks_page
+from benchmarks_page import benchmarks_page
 
 import softonce
 from softonce.checker.catalog import RULES
@@ -22,7 +23,8 @@ PAGES = [
     for path in sorted(DOCS.rglob("*.md"))
     if not {"ko", "generated"} & set(path.relative_to(DOCS).parts)
 ]
-KOREAN = sorted((DOCS / "ko").glob("*.md"))
+KOREAN = sorted((DOCS / "ko").rglob("*.md"))
+SHORT = [path for path in KOREAN if path.parent.name == "guides"]
 
 
 TRAINED = ("start", "train", "evaluate", "predict", "export", "adopt", "serve", "extend")
@@ -39,7 +41,25 @@ def test_every_block_runs_and_prints_what_the_page_shows(path: Path) -> None:
     assert page_runner.replayed(page, path.name) == page
 
 
-@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHORT, ids=lambda path: path.stem)
+def test_a_short_korean_guide_shows_blocks_of_the_english_one(path: Path) -> None:
+    korean, english = (
+        page_runner.blocks_of(page.read_text(encoding="utf-8"))
+        for page in (path, DOCS / "guides" / path.name)
+    )
+    texts = [(block.text, block.output and block.output.text) for block in english]
+    shown = [block for block in korean if block.language in ("python", "console")]
+    assert len(shown) >= 2
+    assert [
+        block.text
+        for block in shown
+        if (block.text, block.output and block.output.text) not in texts
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in KOREAN if path not in SHORT], ids=lambda path: path.stem
+)
 def test_a_korean_page_has_the_code_and_the_output_of_the_english_one(path: Path) -> None:
     korean, english = (
         page_runner.blocks_of(page.read_text(encoding="utf-8")) for page in (path, DOCS / path.name)
@@ -81,7 +101,7 @@ def test_a_korean_page_uses_the_words_of_the_glossary(path: Path) -> None:
     lines = page.splitlines()
     code = {n for block in page_runner.blocks_of(page) for n in range(block.start, block.stop)}
     prose = "\n".join(line for n, line in enumerate(lines) if n not in code)
-    bare = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|\(logits\)", "", prose)
+    bare = re.sub(r"<code>.*?</code>|`[^`]*`|\$[^$]*\$|\]\([^)]*\)|\(logits\)", "", prose)
     assert re.findall(r"\blogits?(?![a-z_])", bare) == []
 
 
@@ -115,10 +135,14 @@ def test_a_command_that_fails_stops_the_page() -> None:
 def test_the_benchmark_page_shows_every_dated_file() -> None:
     results = DOCS.parent / "benchmarks/results"
     page = benchmarks_page(results)
-    shown = re.findall(r"^## (.*), (\d{4}-\d{2}-\d{2})$", page, re.MULTILINE)
-    assert sorted(f"{name}-{date}" for name, date in shown) == sorted(
-        path.stem for path in results.glob("*.json")
-    )
+    for path in results.glob("*.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert f"{result['hardware']}. " in page
+        assert path.stem[-10:] in page
+        for value in result.get("ratios", {}).values():
+            assert f"| {value:.3g} |" in page
+    runs = len(re.findall(r"^(?:### |<summary>\d{4}-)", page, re.MULTILINE))
+    assert runs == len(list(results.glob("*.json")))
 
 
 def test_every_rule_that_a_page_names_exists() -> None:

@@ -324,7 +324,7 @@ def test_a_button_copies_the_command_without_its_output(browser, site, name):
 def test_flags_keep_their_hyphens():
     for path in SITE.rglob("*.html"):
         assert "\N{EN DASH}-" not in path.read_text(encoding="utf-8")
-    page = (SITE / "reference/command_line.html").read_text(encoding="utf-8")
+    page = (SITE / "generated/command_line.html").read_text(encoding="utf-8")
     assert "[default: --size]" in page
 
 
