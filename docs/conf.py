@@ -15,7 +15,7 @@ project = "softonce"
 version = release = softonce.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 extensions += ["sphinx_copybutton"]
-extensions += ["contents", "korean_search", "mathml", "page_head"]  # of this folder
+extensions += ["contents", "korean_search", "korean_words", "mathml", "page_head"]  # of this folder
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["ko", "*.py", "__pycache__"]
 html_math_renderer = "mathml"

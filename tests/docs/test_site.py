@@ -337,6 +337,15 @@ def test_a_page_describes_itself_to_search_engines_and_previews(name):
     assert metadata["og:locale"] == ("ko_KR" if name.startswith("ko/") else "en_GB")
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_korean_page_has_no_word_of_the_theme_in_english(name):
+    page = (SITE / f"ko/{name}.html").read_text(encoding="utf-8")
+    words = re.findall(r">\s*(Next|Previous|Back to top|Contents|Skip to content)\s*<", page)
+    assert words == []
+    assert "Toggle " not in page
+    assert "Made with" not in page
+
+
 @in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
