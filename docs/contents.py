@@ -5,8 +5,8 @@ CONTENTS = {
     "en": {
         "Learn": f"start notebook {LEARN}",
         "Guides": "guides/train guides/evaluate guides/predict guides/decide guides/audit"
-        " guides/export guides/serve guides/data guides/losses guides/check guides/watch"
-        " guides/scale guides/extend guides/*",
+        " guides/adopt guides/export guides/serve guides/data guides/losses guides/check"
+        " guides/watch guides/scale guides/extend guides/*",
         "Reference": "generated/command_line reference/api generated/rules/index"
         " generated/benchmarks comparison*",
     },
