@@ -5,6 +5,8 @@ Source: references/classification/train.py of pytorch/vision, train.py of pytorc
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from cyclopts import App
 
@@ -53,6 +55,7 @@ TIMM = """
 """
 
 
+@cache
 def accepted(config_class: type) -> set[str]:
     """Return every flag of a verb."""
     app = App()
