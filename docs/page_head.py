@@ -44,8 +44,6 @@ SEARCHED = {
 
 def setup(app):
     """Register the events of a page."""
-    if URL:
-        app.config.html_baseurl = f"{URL}/"
     app.connect("config-inited", _configure)
     app.connect("doctree-read", _name_for_search)
     app.connect("source-read", _link_to_colab)
