@@ -104,6 +104,12 @@ def test_classes_that_an_answer_does_not_mention_are_missing(tmp_path: Path) -> 
     assert np.isnan(found.values).sum() == 2
 
 
+def test_empty_cells_are_classes_that_are_not_mentioned(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.csv", "prob_a,prob_b,prob_c,label\n0.9,,0.1,a\n,0.5,0.3,b\n")
+    assert found.values.shape == (2, 3)
+    assert np.isnan(found.values).tolist() == [[False, True, False], [True, False, False]]
+
+
 def test_a_path_into_json_is_followed(tmp_path: Path) -> None:
     line = '{"x": [0.1, 0.2], "y": {"z": [[0.9, 0.1]]}}\n'
     found = read(tmp_path / "a.jsonl", line, scores="y.z[0]")

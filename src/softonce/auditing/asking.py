@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -174,11 +174,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -
         with _ended_after(connection, seconds - (time.monotonic() - start)) as is_late:
             try:
                 connection.request("POST", path, body, dict(headers))
-                return _read(connection.getresponse(), url)
+                data = _read(connection.getresponse(), url)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                if is_late.is_set():
-                    raise TimeoutError("timed out") from error
-                raise
+                if not is_late.is_set():
+                    raise
+                raise TimeoutError from error
+            if is_late.is_set():  # an answer without a length ends where it is cut
+                raise TimeoutError
+            return data
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         late = f"nothing whole within {seconds:g} s" if isinstance(error, TimeoutError) else reason
@@ -196,14 +199,12 @@ def _ended_after(
 ) -> Iterator[threading.Event]:
     """Break a connection off when its time is over, however steadily it drips."""
     is_late = threading.Event()
+    opened = connection.sock  # which is forgotten when an answer without a length begins
 
     def end() -> None:
         is_late.set()
-        if connection.sock is not None:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                connection.sock.close()
+        with suppress(OSError):  # it has ended by itself
+            opened.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(max(seconds, 0.01), end)
     timer.daemon = True

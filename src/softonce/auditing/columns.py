@@ -82,7 +82,9 @@ def find_columns(
         if found is not None:
             return found
     numbers = [
-        name for name in header if plain_name(name) not in _NO_SCORES and _is_number(row.get(name))
+        name
+        for name in header
+        if plain_name(name) not in _NO_SCORES and _may_be_number(row.get(name))
     ]
     if len(numbers) > 1:
         return ScoreColumns(tuple(numbers), tuple(numbers))
@@ -114,7 +116,7 @@ def _of_prefix(header: Sequence[str], row: Mapping[str, Any]) -> ScoreColumns | 
     """Return the largest family of columns such as prob_cat, prob_dog."""
     families: dict[str, list[str]] = {}
     for name in header:
-        if (found := _PREFIX.match(name)) and _is_number(row.get(name)):
+        if (found := _PREFIX.match(name)) and _may_be_number(row.get(name)):
             families.setdefault(found.group(), []).append(name)
     if not families:
         return None
@@ -167,6 +169,11 @@ def _is_list(cell: Any) -> bool:
             parts = re.split(r"[\s,;]+", text.strip("[]"))
             return len(parts) > 1 and all(map(_is_number, parts))
     return isinstance(cell, list | dict) and len(cell) > 1 and not isinstance(cell, str)
+
+
+def _may_be_number(cell: Any) -> bool:
+    """Return whether a cell holds a number, or nothing, as of a class that is not mentioned."""
+    return cell is None or cell == "" or _is_number(cell)
 
 
 def _is_number(cell: Any) -> bool:
