@@ -1,10 +1,10 @@
-"""Draw docs/overview.png, the picture at the head of the READMEs, from real output.
+"""Draw the pictures of the READMEs and of the guide to serving from real output.
 
     softonce demo && python tools/draw_overview.py softonce-demo/run softonce-demo/digits/test
 
-On the left is the report of the run, in the middle the page of `softonce serve` with two images of
-the folder, on the right what `softonce check` prints in a terminal. Needs the extra `docs`, and a
-browser: Debian's chromium, or the one that SOFTONCE_BROWSER names.
+On the left of docs/overview.png is the report of the run, in the middle the page of
+`softonce serve` with two images of the folder, on the right what `softonce check` prints in a
+terminal. Needs the extra `docs`, and a browser: Debian's chromium, or SOFTONCE_BROWSER.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import io
 import os
 import pty
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from check_wheel import GUILTY
 from PIL import Image
@@ -32,12 +33,14 @@ from rich.text import Text
 
 import softonce
 
-PICTURE = Path(__file__).parents[1] / "docs/overview.png"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parents[1] / "docs"
 BROWSER = os.environ.get("SOFTONCE_BROWSER") or shutil.which("chromium")
-PORT = 8765
 HEIGHT = 640  # of a panel, in pixels
-PANEL = (760, 1060)  # the part of a page that is shown, before it is scaled
-COLOURS = 64  # few enough for a small file; antialiased text needs some
+PANEL = {"width": 760, "height": 1060}  # the part of a page that is shown, before it is scaled
+COLOURS = 128  # few enough for a small file; the most different ones, or the rare red is lost
 STYLE = f"""
 body {{ margin: 0; padding: 20px 24px; display: inline-flex; gap: 24px; font: 17px sans-serif; }}
 body {{ background: #fff; color: #1b2430; }}
@@ -49,34 +52,61 @@ pre {{ margin: 18px; color: #dde3ea; font: 15px/1.45 monospace; white-space: pre
 """
 
 
-def picture_of(browser: Browser, address: str, act: Any = None) -> str:
-    """Return the upper part of a page as a data URL, after `act` has used it."""
-    width, height = PANEL
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(address)
-    if act:
-        act(page)
-    data = base64.b64encode(page.screenshot()).decode()
-    page.close()
+def as_figure(screenshot: bytes) -> str:
+    """Return a screenshot as an element of a page."""
+    data = base64.b64encode(screenshot).decode()
     return f'<img src="data:image/png;base64,{data}" alt="">'
 
 
-def page_of_service(browser: Browser, run: Path, images: Path) -> str:
+def save(screenshot: bytes, path: Path) -> None:
+    """Save a screenshot with few colours, and say how large it is."""
+    few = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    few.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
+    print(f"{path}: {few.width} x {few.height} pixels, {path.stat().st_size / 1000:.0f} kB")
+
+
+def report_of(browser: Browser, run: Path) -> bytes:
+    """Return the upper part of the report of a run."""
+    page = browser.new_page(viewport=PANEL)
+    page.goto((run / "report.html").resolve().as_uri())
+    return page.screenshot()
+
+
+def pages_of_service(browser: Browser, run: Path, images: Path) -> dict[str, bytes]:
     """Return the page of a service of the run, with the two images that it is least sure of."""
     predicted = softonce.predict(run, images)
     chosen = [answer.path for answer in sorted(predicted, key=lambda answer: answer.prob)[:2]]
+    looks: dict[str, dict[str, Any]] = {
+        "light": {"viewport": PANEL},
+        "dark": {"viewport": PANEL, "color_scheme": "dark"},
+        "phone": {"viewport": PANEL | {"width": 390}},
+    }
+    shots = {}
+    with serving(run) as address:
+        for name, look in looks.items():
+            page = browser.new_page(**look)
+            page.goto(address)
+            page.locator("input[type=file]").set_input_files(chosen)
+            page.get_by_text(" other classes share ").nth(len(chosen) - 1).wait_for()
+            shots[name] = page.screenshot(full_page=True)
+    return shots
 
-    def choose(page: Any) -> None:
-        page.locator("input[type=file]").set_input_files(chosen)
-        page.get_by_text(" other classes share ").nth(len(chosen) - 1).wait_for()
 
-    command = [sys.executable, "-m", "softonce", "serve", str(run), "--port", str(PORT)]
+@contextlib.contextmanager
+def serving(run: Path) -> Iterator[str]:
+    """Serve a run while the block lasts, at the address that is given."""
+    with socket.socket() as free:  # a port that nobody else uses now
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "softonce", "serve", str(run), "--port", port]
     service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         for line in service.stderr or ():
-            if str(PORT) in line:
+            if port in line:
                 break
-        return picture_of(browser, f"http://127.0.0.1:{PORT}", choose)
+        yield f"http://127.0.0.1:{port}"
     finally:
         service.terminate()
         service.wait(60)
@@ -116,11 +146,10 @@ def main() -> None:
     asked = parser.parse_args()
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        served = pages_of_service(browser, asked.run, asked.images)
         panels = {
-            "softonce train: a report": picture_of(
-                browser, (asked.run / "report.html").resolve().as_uri()
-            ),
-            "softonce serve: a page and an API": page_of_service(browser, asked.run, asked.images),
+            "softonce train: a report": as_figure(report_of(browser, asked.run)),
+            "softonce serve: a page and an API": as_figure(served["light"]),
             "softonce check: a finding": terminal_of_check(),
         }
         figures = "".join(
@@ -129,13 +158,10 @@ def main() -> None:
         )
         page = browser.new_page(viewport={"width": 1800, "height": 900})
         page.set_content(f"<style>{STYLE}</style>{figures}")
-        whole = Image.open(io.BytesIO(page.locator("body").screenshot()))
+        save(page.locator("body").screenshot(), DOCS / "overview.png")
+        for name, screenshot in served.items():
+            save(screenshot, DOCS / f"guides/serve-{name}.png")
         browser.close()
-    few = whole.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    few.save(PICTURE, optimize=True)
-    print(
-        f"{PICTURE}: {whole.width} x {whole.height} pixels, {PICTURE.stat().st_size / 1000:.0f} kB"
-    )
 
 
 if __name__ == "__main__":
