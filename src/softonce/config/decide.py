@@ -45,7 +45,8 @@ class DecideConfig:
     """
 
     artefact: Path
-    """The classifier: a run's folder, or its .safetensors file, in which the rules are kept."""
+    """The classifier, in which the rules are kept: a run's folder, its .safetensors file, or what
+    `softonce adopt` wrote."""
     data: Data
     """Images that it was not trained on, like those that it will meet."""
 

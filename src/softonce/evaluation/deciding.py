@@ -16,6 +16,8 @@ from softonce.config import DecideConfig, EvaluateConfig
 from softonce.config.keywords import config_of
 from softonce.console import LOG, visible_notes
 from softonce.decisions import Decisions, energies
+from softonce.engines import open_engine
+from softonce.engines.graph_record import HOLD_RECORDS, is_adopted, write_record
 from softonce.errors import ConfigError, DataError
 from softonce.evaluation.run import evaluate
 from softonce.formats import is_artefact
@@ -51,15 +53,19 @@ def decide(config: DecideConfig | Data, *data: Data, **options: Any) -> Decision
     """
     settled = config_of(DecideConfig, config, *data, **options)
     path = model_file(settled.artefact)
-    if not is_artefact(path):
+    graph = open_engine(path).metadata if path.suffix.lower() in HOLD_RECORDS else None
+    if not is_artefact(path) and (graph is None or not is_adopted(graph)):
         raise ConfigError(
             f"expected a .safetensors file, found the exported {path}: decide for the run's "
             "model.safetensors, and export it again"
         )
     with visible_notes(quiet=settled.quiet):
         decisions = Decisions() if settled.off else _find(settled)
-        tensors, metadata = read_artefact(path)
-        write_artefact(path, tensors, replace(metadata, decisions=decisions))
+        if graph is not None:
+            write_record(path, replace(graph, decisions=decisions))
+        else:
+            tensors, metadata = read_artefact(path)
+            write_artefact(path, tensors, replace(metadata, decisions=decisions))
     return decisions
 
 

@@ -109,6 +109,7 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
             trust=config.trust,
             model=config.model,
         )
+        _check_exclusive(engine.metadata, config.artefact)
         split, samples, is_part = choose_samples(config, engine.metadata.classes)
     preprocessing = preprocessing_from(config, engine.metadata.preprocessing)
     engine = _with_preprocessing(engine, preprocessing)
@@ -131,6 +132,16 @@ def _evaluate(config: EvaluateConfig) -> Evaluation:
         num_trained_on=num_trained_on,
         val_chose=choices_of_val(training, temperature) if training else (),
     )
+
+
+def _check_exclusive(metadata: Metadata, path: Path) -> None:
+    """Raise a `ConfigError` if labels do not exclude each other: DATA has one class an image."""
+    if metadata.normaliser != "softmax":
+        raise ConfigError(
+            f"expected a classifier whose classes exclude each other, found {path}, whose "
+            f"{len(metadata.classes)} labels have a {metadata.normaliser} each: images with one "
+            "class each cannot measure it; predict and serve give its probabilities"
+        )
 
 
 def _scan_file(config: EvaluateConfig, preprocessing: Preprocessing) -> ScanFile | None:

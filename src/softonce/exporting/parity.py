@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from softonce.artefact import Metadata
+    from softonce.engines.engine import Engine
     from softonce.engines.graph_engine import GraphEngine, Outputs
-    from softonce.engines.torch_engine import TorchEngine
     from softonce.exporting.pictures import Sample
 
     Rows = NDArray[np.float32]
@@ -82,7 +82,7 @@ class Parity:
     failures: tuple[str, ...] = ()
 
 
-def compare(artefact: TorchEngine, exported: GraphEngine, pictures: Iterable[Sample]) -> Parity:
+def compare(artefact: Engine, exported: GraphEngine, pictures: Iterable[Sample]) -> Parity:
     """Let both answer for the pictures: from the same pixels, and from the raw pictures.
 
     Raises:

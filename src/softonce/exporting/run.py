@@ -6,6 +6,7 @@ import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.networks import fold_batch_norm, load
 from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError, StorageError
+from softonce.exporting.graphs import open_graph, write_graph
 from softonce.exporting.job import ExportJob
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import find_source, made_up_pictures, pick_samples, read_pictures
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from softonce.artefact import Metadata
     from softonce.data.sources.source import Source
+    from softonce.engines import Engine
     from softonce.exporting.pictures import Sample
     from softonce.formats import Format
 
@@ -81,7 +84,9 @@ def export(config: ExportConfig | str | Path, **options: Any) -> Exported:
 
 
 def _export(config: ExportConfig) -> Exported:
-    model, metadata = load(config.artefact, device="cpu", trust=config.trust, model=config.model)
+    adopted = open_graph(config)
+    engine: Engine = adopted or _load(config)
+    metadata = engine.metadata
     source = find_source(config, metadata)
     if source is None and config.precision == "int8":
         raise ConfigError(
@@ -96,14 +101,28 @@ def _export(config: ExportConfig) -> Exported:
     form = WRITTEN[config.to]
     with folder_beside(config.file) as folder:
         made = folder / config.file.name
-        _write(form, _job(config, model, metadata, source), made)
+        if isinstance(engine, TorchEngine):
+            _write(form, _job(config, engine.model, metadata, source), made)
+        else:
+            calibration = () if source is None else _calibration(config, metadata, source)
+            write_graph(config, metadata, calibration, made)
         exported = open_engine(made, name=form.runtimes[0].name, trust=True)
         assert isinstance(exported, GraphEngine)  # noqa: S101 - it is no artefact
-        parity = compare(TorchEngine(model, metadata), exported, pictures)
+        parity = compare(engine, exported, pictures)
         is_written = config.force or not parity.failures
         if is_written:
             move_made(form, made, config.file)
     return Exported(config.file, parity, is_written)
+
+
+def _load(config: ExportConfig) -> TorchEngine:
+    return TorchEngine(*load(config.artefact, device="cpu", trust=config.trust, model=config.model))
+
+
+def _calibration(config: ExportConfig, metadata: Metadata, source: Source) -> Iterator[Sample]:
+    """Yield the pictures that int8 is calibrated on."""
+    samples = pick_samples(source, metadata, ("train",), config.samples)
+    return read_pictures(samples, metadata.preprocessing)
 
 
 @contextmanager
@@ -124,18 +143,13 @@ def folder_beside(file: Path) -> Iterator[Path]:
 def _job(
     config: ExportConfig, model: nn.Module, metadata: Metadata, source: Source | None
 ) -> ExportJob:
-    def calibration() -> Iterator[Sample]:
-        assert source is not None  # noqa: S101 - else there is none
-        samples = pick_samples(source, metadata, ("train",), config.samples)
-        return read_pictures(samples, metadata.preprocessing)
-
     return ExportJob(
         fold_batch_norm(model),
         metadata,
         config.outputs,
         config.precision,
         config.opset,
-        None if source is None else calibration,
+        None if source is None else partial(_calibration, config, metadata, source),
     )
 
 
