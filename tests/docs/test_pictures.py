@@ -36,7 +36,15 @@ def test_the_curves_are_those_of_the_example() -> None:
     once, twice = pictures.second_softmax()
     drawn = (DOCS / "pictures/curves.svg").read_text(encoding="utf-8")
     again = pictures.curves(pictures.WORDS["en"], once, twice)
-    numbers = [[float(n) for n in re.findall(r"[\d.]+", text)] for text in (drawn, again)]
+    numbers = [
+        [
+            float(n)
+            for points in re.findall(r'points="([^"]+)"', text)
+            for n in re.split("[ ,]", points)
+        ]
+        for text in (drawn, again)
+    ]
+    assert len(numbers[0]) == 2 * 2 * 2 * 40  # x and y, of two runs in two charts, an epoch
     assert numbers[0] == pytest.approx(numbers[1], abs=0.11)  # a coordinate has one decimal
 
 
