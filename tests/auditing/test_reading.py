@@ -118,8 +118,11 @@ def test_a_path_into_json_is_followed(tmp_path: Path) -> None:
 
 def test_every_shape_of_a_service_is_understood() -> None:
     top = [{"class": "b", "prob": 0.8, "logit": 1.0}, {"class": "a", "prob": 0.2, "logit": 0.0}]
-    ours = {"predictions": [{"path": None, "pred": 1, "prob": 0.8, "top": top}]}
-    assert scores_of(ours, "here")[0].values == {"b": 0.8, "a": 0.2}
+    ours = {"predictions": [{"path": None, "class": "b", "prob": 0.8, "top": top}]}
+    assert [each.values for each in scores_of(ours, "here")] == [{"b": 0.8, "a": 0.2}]
+    ours["predictions"].append({"class": "a", "prob": 0.6, "top": [
+        {"class": "a", "prob": 0.6}, {"class": "b", "prob": 0.4}]})  # fmt: skip
+    assert [each.values for each in scores_of(ours, "here")][1] == {"a": 0.6, "b": 0.4}
     kserve = {"outputs": [{"name": "logits", "shape": [2, 2], "data": [1, 2, 3, 4]}]}
     found = scores_of(kserve, "here")
     assert [each.values for each in found] == [{"0": 1.0, "1": 2.0}, {"0": 3.0, "1": 4.0}]

@@ -176,12 +176,13 @@ def _find_in_list(node: list[Any], claim: Claim | None, depth: int) -> list[Scor
     if all(map(_is_number, node)):
         whole = Scores.of(node, range(len(node)), is_named=False, claim=claim)
         return [whole] if len(node) > 1 else None
-    records = _of_records(node)
-    if records is not None:
-        return [records]
+    # An answer may name its class and probability, too, beside those of all classes.
     below = [_find(each, claim, depth + 1) for each in node]
     found = [scores for each in below if each is not None for scores in each]
-    return found or None
+    if found:
+        return found
+    records = _of_records(node)
+    return None if records is None else [records]
 
 
 def _of_records(node: list[Any]) -> Scores | None:
