@@ -127,6 +127,10 @@ def test_every_shape_of_a_service_is_understood() -> None:
     found = scores_of(kserve, "here")
     assert [each.values for each in found] == [{"0": 1.0, "1": 2.0}, {"0": 3.0, "1": 4.0}]
     assert found[0].claim == "logits"
+    labels = {"name": "labels", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}
+    probs = {"name": "probs", "shape": [2, 2], "data": [0.5, 0.5, 0.25, 0.75]}
+    found = scores_of({"outputs": [labels, kserve["outputs"][0], probs]}, "here")
+    assert [each.values for each in found] == [{"0": 0.5, "1": 0.5}, {"0": 0.25, "1": 0.75}]
     assert scores_of({"predictions": [[0.5, 0.5]]}, "here")[0].values == {"0": 0.5, "1": 0.5}
     assert scores_of([0.5, 0.5], "here")[0].values == {"0": 0.5, "1": 0.5}
     decisions = {"choice": "a", "probabilities": [{"value": "a", "probability": 0.7},

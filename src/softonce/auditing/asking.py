@@ -35,6 +35,9 @@ Form: TypeAlias = Literal["softonce", "huggingface", "kserve", "raw"]
 MAX_ANSWER = 32 * 2**20
 """Longer answers, in bytes, are refused."""
 
+MANY_CLASSES = 1000
+"""As many classes as our service names; it takes all of them to tell a second softmax."""
+
 MANY = 8
 """Requests at a time, where a service takes one picture a request."""
 
@@ -77,7 +80,7 @@ class Service:
             guessed = "softonce"
         form = form or guessed
         if form == "softonce" and not parts.query:
-            url = urlunsplit(parts._replace(query="top_k=1000"))  # as many classes as it names
+            url = urlunsplit(parts._replace(query=f"top_k={MANY_CLASSES}"))
         return cls(url, form, field, seconds, token)
 
     def ask(self, pictures: Sequence[bytes]) -> Answers:
@@ -134,7 +137,7 @@ def _body(form: Form, pictures: Sequence[bytes]) -> tuple[bytes, str]:
     if form == "softonce":
         return _json({"images": [{"data": text} for text in texts]})
     if form == "huggingface":
-        return _json({"inputs": texts[0]})
+        return _json({"inputs": texts[0], "parameters": {"top_k": MANY_CLASSES}})
     if form == "kserve":
         tensor = {"name": "images", "shape": [len(texts)], "datatype": "BYTES", "data": texts}
         return _json({"inputs": [tensor]})

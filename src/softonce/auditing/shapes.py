@@ -176,6 +176,8 @@ def _find_in_list(node: list[Any], claim: Claim | None, depth: int) -> list[Scor
     if all(map(_is_number, node)):
         whole = Scores.of(node, range(len(node)), is_named=False, claim=claim)
         return [whole] if len(node) > 1 else None
+    if all(isinstance(each, dict) and {"name", "data"} <= each.keys() for each in node):
+        return _find_in_tensors(node, depth)
     # An answer may name its class and probability, too, beside those of all classes.
     below = [_find(each, claim, depth + 1) for each in node]
     found = [scores for each in below if each is not None for scores in each]
@@ -183,6 +185,18 @@ def _find_in_list(node: list[Any], claim: Claim | None, depth: int) -> list[Scor
         return found
     records = _of_records(node)
     return None if records is None else [records]
+
+
+def _find_in_tensors(tensors: list[dict[str, Any]], depth: int) -> list[Scores] | None:
+    """Return the scores of the first tensor that has some, those of a usual name before others."""
+    usual = list(_VECTORS)
+    ranks = [plain_name(str(each["name"])) for each in tensors]
+    order = sorted(
+        range(len(tensors)),
+        key=lambda place: usual.index(ranks[place]) if ranks[place] in usual else len(usual),
+    )
+    found = (_find(tensors[place], None, depth + 1) for place in order)
+    return next((scores for scores in found if scores is not None), None)
 
 
 def _of_records(node: list[Any]) -> Scores | None:
