@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
 from softonce.engines.graph_engine import GraphEngine, in_batches
+from softonce.engines.openvino_pixels import rebuild_resize_
 from softonce.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def open_openvino(path: Path, *, threads: int | None = None) -> GraphEngine:
 
 
 def read_graph(path: Path) -> tuple[Any, Any]:
-    """Read a graph, with the antialiased resize that OpenVINO's reader of ONNX leaves out.
+    """Read a graph, with a resize that antialiases, which OpenVINO's reader of ONNX leaves out.
+
+    The preprocessing of a file of ours is built anew, from its record, so that pictures of any size
+    compile nothing; in another file Pillow's filter takes the place of the resize.
 
     Returns:
         (model, core) of OpenVINO.
@@ -62,6 +66,7 @@ def read_graph(path: Path) -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError.of("openvino", "openvino") from error
     core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # mapped weights would change with their file
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -69,6 +74,8 @@ def read_graph(path: Path) -> tuple[Any, Any]:
             f"expected a graph that OpenVINO reads at {path}, found: "
             f"{' '.join(str(error).split())[:200]}; export it again"
         ) from error
+    if (record := _said(model, "softonce")) is not None:
+        rebuild_resize_(model, Metadata.from_json(record, path).preprocessing)
     for node in model.get_ops():
         if node.get_type_name() == "Interpolate" and node.get_attributes()["antialias"]:
             _antialias_(node)

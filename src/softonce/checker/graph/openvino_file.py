@@ -69,6 +69,7 @@ _AXES_AT = {
     "Slice": 4,
 }
 """Which input of an operation holds its axes."""
+_INNER = frozenset({"body", "then_body", "else_body", "back_edges", "port_map"})
 _ALL_INPUTS = frozenset({"add", "sub", "mul", "div", "matmul", "cat", "maximum", "minimum"})
 
 
@@ -111,12 +112,12 @@ class _Reader:
             raise _RefusedError(f"more than {MAX_DEPTH} levels")
         self.text = ""
         handler = getattr(self, f"start_{tag}", None)
-        # A layer of an inner graph (a loop's body) lies deeper, and is left alone.
-        if handler is not None and (self.tags[1:2] != ["layers"] or "body" not in self.tags):
+        # What is inside of a layer (a loop's body and its edges) is left alone.
+        if handler is not None and (self.tags[1:2] != ["layers"] or not _INNER & {*self.tags}):
             handler(attributes)
 
     def end(self, tag: str) -> None:
-        if tag == "dim" and self.port and "body" not in self.tags:
+        if tag == "dim" and self.port and not _INNER & {*self.tags}:
             self.sizes.setdefault((self.layer, self.port), []).append(_size(self.text))
         self.tags.pop()
 
