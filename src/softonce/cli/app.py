@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -137,7 +138,10 @@ def run() -> None:
         # Read by torch before it first takes memory: large tensors lie in huge pages then, which
         # makes a training step on a CPU 6 to 8 % faster.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    sys.exit(main())
+    status = main()
+    if "check" in sys.argv[1:2]:
+        gc.freeze()  # the trees are never freed, which is a fifth of the time of a check
+    sys.exit(status)
 
 
 def _merge_toml(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -23,7 +23,7 @@ def check(config: CheckConfig = CheckConfig()) -> int:  # noqa: B008 - frozen
     from softonce.verbs import check as run_check
 
     checked = run_check(config)
-    checked.leave_to_the_system()
+    checked.leave_to_the_collector()
     if config.write_baseline:
         _write_baseline(config, checked)
         return 0
