@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,4 +17,6 @@ if TYPE_CHECKING:
 
 def write(job: ExportJob, path: Path) -> None:
     """Write a classifier as a `.pt2` that carries its record."""
-    torch.export.save(to_program(job.network()), path, extra_files=job.record)
+    whole = io.BytesIO()  # torch's own writer of files aborts the process if the disk is full
+    torch.export.save(to_program(job.network()), whole, extra_files=job.record)
+    path.write_bytes(whole.getbuffer())

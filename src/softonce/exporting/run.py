@@ -21,10 +21,12 @@ from softonce.engines.torch_engine import TorchEngine
 from softonce.errors import ConfigError, StorageError
 from softonce.exporting.graphs import open_graph, write_graph
 from softonce.exporting.job import ExportJob
+from softonce.exporting.output import ended_by_sigterm, storage_errors
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import find_source, made_up_pictures, pick_samples, read_pictures
 from softonce.files import make_folder, replacing
 from softonce.formats import WRITTEN
+from softonce.run_folder import model_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,12 +103,13 @@ def _export(config: ExportConfig) -> Exported:
     form = WRITTEN[config.to]
     with folder_beside(config.file) as folder:
         made = folder / config.file.name
-        if isinstance(engine, TorchEngine):
-            _write(form, _job(config, engine.model, metadata, source), made)
-        else:
-            calibration = () if source is None else _calibration(config, metadata, source)
-            write_graph(config, metadata, calibration, made)
-        exported = open_engine(made, name=form.runtimes[0].name, trust=True)
+        with storage_errors(made, num_bytes=model_file(config.artefact).stat().st_size):
+            if isinstance(engine, TorchEngine):
+                _write(form, _job(config, engine.model, metadata, source), made)
+            else:
+                calibration = () if source is None else _calibration(config, metadata, source)
+                write_graph(config, metadata, calibration, made)
+            exported = open_engine(made, name=form.runtimes[0].name, trust=True)
         assert isinstance(exported, GraphEngine)  # noqa: S101 - it is no artefact
         parity = compare(engine, exported, pictures)
         is_written = config.force or not parity.failures
@@ -136,7 +139,7 @@ def folder_beside(file: Path) -> Iterator[Path]:
             f"expected a folder that can be written to at {file.parent}, found: "
             f"{error.strerror or error}; choose another --output"
         ) from error
-    with folder as name:
+    with ended_by_sigterm(), folder as name:
         yield Path(name)
 
 
