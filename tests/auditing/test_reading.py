@@ -146,6 +146,8 @@ BAD = {
     "text.csv": "prob_a,prob_b\n0.5,0.5\n0.5,much\n",
     "nan.csv": "prob_a,prob_b\n0.5,0.5\nnan,0.5\n",
     "inf.csv": "prob_a,prob_b\n0.5,0.5\ninf,0.5\n",
+    "huge.csv": "prob_a,prob_b\n0.5,0.5\n1e308,-1e308\n",
+    "twice.csv": "prob_a,prob_a\n0.5,0.5\n",
     "blank.csv": "prob_a,prob_b\n0.5,0.5\n,\n",
     "zeros.csv": "prob_a,prob_b\n0.0,0.0\n0,0\n",
     "label.csv": "prob_a,prob_b,label\n0.5,0.5,zebra\n",

@@ -21,6 +21,9 @@ Claim: TypeAlias = Literal["logits", "probabilities", "log-probabilities"]
 
 CLAIMS: tuple[Claim, ...] = get_args(Claim)
 
+LARGEST = 1e30
+"""Larger numbers are no scores: their differences would overflow."""
+
 MAX_NUMBERS = 60_000_000
 """More numbers than these in one file of answers are refused: an audit holds about eight arrays of
 them, 4 GB in all. ImageNet's 50,000 validation images over 1,000 classes are fewer."""
@@ -86,12 +89,13 @@ def check_answers(answers: Answers) -> Answers:
             f"expected answers over two classes or more in {place}, found "
             f"{format_count(values.shape[1], 'class')}: give a column for each class"
         )
-    bad = values == np.inf
+    bad = (values > LARGEST) | ((values < -LARGEST) & ~np.isneginf(values))
     if bad.any():
         row, column = map(int, np.argwhere(bad)[0])
         raise DataError(
-            f"expected finite numbers in {place}, found inf in answer {row + 1}, class "
-            f"{answers.classes[column]}: look for an overflow in the classifier"
+            f"expected numbers of at most {LARGEST:g} in {place}, found {values[row, column]} in "
+            f"answer {row + 1}, class {answers.classes[column]}: look for an overflow in the "
+            "classifier"
         )
     empty = np.isnan(values).all(axis=1)
     if empty.any():

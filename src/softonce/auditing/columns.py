@@ -20,6 +20,13 @@ _PREFIX = re.compile(
 )
 _CLAIMS: dict[str, Claim] = {"p": "probabilities"}
 
+LABELS = (
+    "label", "labels", "target", "targets", "truth", "groundtruth", "gt", "true", "truelabel",
+    "trueclass", "ytrue", "y", "actual", "answer",
+)  # fmt: skip
+"""How the right class is called, in letters and digits only. `class` and `category` are not among
+them: beside scores they are what was predicted."""
+
 _NO_SCORES = (
     "id", "index", "unnamed0", "path", "file", "filename", "image", "split", "fold", "loss", "nll",
     "pred", "prediction", "predicted", "ypred", "class", "time", "seconds", "epoch", "seed",

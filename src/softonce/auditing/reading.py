@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -18,8 +18,9 @@ from softonce.auditing.answers import (
     check_answers,
     target_of,
 )
-from softonce.auditing.columns import ScoreColumns, find_columns, is_headless
-from softonce.auditing.shapes import Scores, claim_of_name, follow, plain_name, scores_of
+from softonce.auditing.arrays import read_arrays
+from softonce.auditing.columns import LABELS, ScoreColumns, find_columns, is_headless
+from softonce.auditing.shapes import Scores, follow, plain_name, scores_of
 from softonce.data.sources.tables import read_table
 from softonce.errors import DataError, UnknownNameError
 
@@ -37,17 +38,8 @@ TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SUFFIXES = (*TABLES, ".json", ".npy", ".npz")
 """The files of answers that are read."""
 
-_RANK = 2  # answers and classes
-
 MAX_JSON = 1 << 28
 """Longer JSON files, in bytes, are refused: they are parsed as a whole."""
-
-LABELS = (
-    "label", "labels", "target", "targets", "truth", "groundtruth", "gt", "true", "truelabel",
-    "trueclass", "ytrue", "y", "actual", "answer",
-)  # fmt: skip
-"""How the right class is called, in letters and digits only. `class` and `category` are not among
-them: beside scores they are what was predicted."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def read_answers(path: Path, fields: Fields) -> Answers:
     try:
         with path.open("rb") as opened:
             if suffix in (".npy", ".npz"):
-                answers = _read_arrays(opened, path, fields)
+                answers = read_arrays(opened, path, fields)
             elif suffix == ".json":
                 answers = _read_json(opened, path, fields)
             else:
@@ -121,6 +113,11 @@ def open_table(opened: BinaryIO, path: Path, fields: Fields) -> AnswerTable:
         old = tuple(header)
         rows = chain([first], ((where, _renamed(row, old, names)) for where, row in rows))
         header = names
+    repeated = [name for name, count in Counter(header).items() if count > 1 and name]
+    if repeated:
+        raise DataError(
+            f"expected a name for each column of {path}, found {repeated[0]!r} twice: rename one"
+        )
     rows, first_row = _peek(rows, path)
     columns = find_columns(header, first_row, fields.scores, place)
     usable = [name for name in header if not isinstance(first_row.get(name), list | dict)]
@@ -351,59 +348,3 @@ def open_json(opened: BinaryIO, path: Path, fields: Fields) -> tuple[Any, list[S
     except (ValueError, RecursionError) as error:
         raise DataError(f"expected JSON at {path}, found: {error}") from error
     return node, scores_of(node, str(path), fields.scores)
-
-
-def _read_arrays(opened: BinaryIO, path: Path, fields: Fields) -> Answers:
-    arrays = open_arrays(opened, path)
-    name = array_of_scores(arrays, path, fields)
-    values = np.asarray(arrays[name], np.float64)
-    if np.isnan(values).any():
-        raise DataError(f"expected finite numbers in {path}, found NaN: look at the classifier")
-    classes = tuple(map(str, range(values.shape[1])))
-    flat = {
-        plain_name(each): each for each, array in arrays.items() if array.shape == values.shape[:1]
-    }
-    label = fields.label or next((flat[each] for each in LABELS if each in flat), None)
-    if label is not None and label not in flat.values():
-        raise UnknownNameError.of(f"--label-col of {path}", label, flat.values())
-    labels = [] if label is None else [str(value) for value in arrays[label].tolist()]
-    target = None if label is None else target_of(labels, classes, str(path))
-    return Answers(values, classes, str(path), target, claim_of_name(name))
-
-
-def open_arrays(opened: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file of NumPy by name; that of a .npy has none.
-
-    Raises:
-        DataError: if it is damaged, or holds Python objects.
-    """
-    try:
-        found = np.load(opened, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"": found}
-        return {name: found[name] for name in found.files}
-    except (ValueError, EOFError, OSError, KeyError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"expected arrays of NumPy at {path}, found: {str(error)[:120]}; write them with "
-            "numpy.save or numpy.savez"
-        ) from error
-
-
-def array_of_scores(arrays: Mapping[str, NDArray[Any]], path: Path, fields: Fields) -> str:
-    """Return the name of the array of answers.
-
-    Raises:
-        DataError: if there is none.
-    """
-    matrices = [
-        name for name, array in arrays.items() if array.ndim == _RANK and array.dtype.kind in "fiu"
-    ]
-    best = min(matrices, key=lambda each: claim_of_name(each) is None, default=None)
-    name = best if fields.scores is None else fields.scores
-    if name is None or name not in matrices:
-        shapes = {each: array.shape for each, array in arrays.items()}
-        raise DataError(
-            f"expected an array of answers and classes at {path}, found {shapes}: name it with "
-            "--field"
-        )
-    return name

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from softonce.auditing.arrays import array_of_scores, open_arrays
 from softonce.auditing.reading import (
-    array_of_scores,
-    open_arrays,
     open_json,
     open_table,
     scores_of_cell,

@@ -79,7 +79,7 @@ class Audit:
         table.add_column(no_wrap=True)
         table.add_column()
         for finding in self.findings:
-            table.add_row(finding.level, f"{finding.says} ({finding.sure})")
+            table.add_row(finding.level, _escape(f"{finding.says} ({finding.sure})"))
             table.add_row("", f"[dim]{_escape(finding.evidence)}[/dim]")
             if finding.fix:
                 table.add_row("", f"[dim]to do: {_escape(finding.fix)}[/dim]")

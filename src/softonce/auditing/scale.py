@@ -95,7 +95,7 @@ def _find_logarithm(values: Values, precision: Precision, top_k: int | None) -> 
     for name, unit in _BASES.items():
         with np.errstate(over="ignore"):
             sums = np.nansum(np.exp(np.minimum(values, 50.0) * unit), axis=1)
-        tolerance = 1e-5 + np.expm1(slack * unit)
+        tolerance = 1e-5 + np.expm1(np.minimum(slack * unit, 1.0))
         is_one = np.abs(sums - 1) <= tolerance
         if peak <= slack.max() and (is_one | (sums < 1) if top_k and unit == 1 else is_one).all():
             words = f"none is above 0, and their {name} exponentials sum to 1"
