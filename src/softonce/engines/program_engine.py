@@ -11,6 +11,7 @@ from softonce.artefact import Metadata
 from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.torch_engine import compiled_for, set_threads
 from softonce.errors import ArtefactError
+from softonce.formats.torch_export import ZIP_ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +66,7 @@ def _said(path: Path, key: str) -> str | None:
             if not members or members[0].file_size > _MAX_RECORD_BYTES:
                 return None
             return archive.read(members[0]).decode()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except ZIP_ERRORS as error:
         raise ArtefactError(
             f"expected an archive of torch.export at {path}, found no zip that can be read: "
             "copy or make it again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from softonce.formats.record import Format, Runtime
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
     from softonce.checker.graph.nodes import ModelFile
     from softonce.engines.engine import Engine
     from softonce.exporting.job import ExportJob
+
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError
+)  # fmt: skip
+"""What the reader of zips raises: for another version or method, an encrypted member, a name that
+is not UTF-8, and damage."""
 
 TORCH = Runtime("torch", "torch", "train")
 TORCH_COMPILED = Runtime("torch-compiled", "torch", "train", is_automatic=False)

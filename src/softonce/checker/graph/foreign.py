@@ -7,6 +7,8 @@ import struct
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
+from softonce.formats.torch_export import ZIP_ERRORS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -56,7 +58,7 @@ def _archive(path: Path) -> Foreign | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
+    except ZIP_ERRORS:
         return None
     inside = {name.partition("/")[2] for name in names} | set(names)
     if any(name.startswith("code/") for name in inside) and "constants.pkl" in inside:

@@ -14,6 +14,7 @@ from softonce.checker.flow import ATEN, DIMS
 from softonce.checker.graph.nodes import Graph, ModelFile, Node, unreadable, walk
 from softonce.checker.moves import ORDERED_BY, order_after
 from softonce.checker.names import canonical
+from softonce.formats.torch_export import ZIP_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def _program(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
         with zipfile.ZipFile(path) as archive:
             text = _read_json(path, archive)
             record = _read_record(archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except ZIP_ERRORS as error:
         raise unreadable(path, "an archive of torch.export", "no zip that can be read") from error
     try:
         program = json.loads(text)
