@@ -322,9 +322,10 @@ class Classifier:
             ServeConfig, self.path, host=host, port=port, **self._with_opened(options)
         )
         with _needs("serve"):
+            from softonce.serving.catalog import catalog_of
             from softonce.serving.server import serve
         with visible_notes(quiet=config.quiet):
-            serve(self._engine, config)
+            serve({next(iter(catalog_of(config.words))): self._engine}, config)
 
     def _with_opened(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options, with those that the classifier was opened with."""

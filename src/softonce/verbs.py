@@ -72,11 +72,14 @@ def serve(config: ServeConfig | str | Path, **options: Any) -> int:
     """
     settled = config_of(ServeConfig, config, **options)
     try:
+        from softonce.serving.catalog import catalog_of
         from softonce.serving.server import serve as run
+        from softonce.serving.server import within_container
     except ImportError as error:
         raise MissingExtraError.of(error.name or str(error), "serve") from error
     from softonce.engines import open_as_asked
 
     with visible_notes(quiet=settled.quiet):
-        engine = open_as_asked(settled.file, settled)
-        return run(engine, settled)
+        settled = within_container(settled)
+        files = catalog_of(settled.words)
+        return run({name: open_as_asked(path, settled) for name, path in files.items()}, settled)

@@ -67,7 +67,8 @@ def running(engine: Any, token: str | None = None, **changes: Any) -> Iterator[h
     """Answer in a thread while the block runs, and give a client for it."""
     config = options(**changes)
     with listening(config.host, config.port) as listener:
-        built = build_server(engine, config, token)
+        engines = engine if isinstance(engine, dict) else {"model": engine}
+        built = build_server(engines, config, token)
         thread = threading.Thread(target=built.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -126,7 +127,7 @@ class Counted(Metrics):
 if __name__ == "__main__":
     slowness, linger, *words = sys.argv[1:]
     server.LINGER, service.Metrics = float(linger), Counted
-    engines.open_as_asked = lambda *args: FakeEngine(float(slowness))
+    engines.open_as_asked = server.open_as_asked = lambda *args: FakeEngine(float(slowness))
     status = main(["serve", "model.onnx", "--port", "0", *words])
     sys.stdout.write(f"{Counted.num_taken}\n")
     sys.exit(status)

@@ -168,7 +168,7 @@ def test_a_wrong_parameter(client, top_k: str) -> None:
 
 
 def test_other_paths_and_methods(client) -> None:
-    assert "found GET /v2" in problem(client.get("/v2"), 404)
+    assert "found GET /v3" in problem(client.get("/v3"), 404)
     answer = client.delete("/v1/predict")
     assert "found DELETE" in problem(answer, 405)
     assert answer.headers["allow"] == "POST"
@@ -250,10 +250,10 @@ def test_metrics_count_requests_images_and_batches() -> None:
         'softonce_request_seconds_count{route="/v1/predict",status="200"} 1.0',
         'softonce_request_seconds_count{route="/v1/predict",status="422"} 1.0',
         'softonce_request_seconds_count{route="other",status="404"} 1.0',
-        'softonce_images_total{outcome="predicted"} 1.0',
-        'softonce_images_total{outcome="unreadable"} 1.0',
-        "softonce_batch_images_count 1.0",
-        "softonce_engine_seconds_count 1.0",
+        'softonce_images_total{model="model",outcome="predicted"} 1.0',
+        'softonce_images_total{model="model",outcome="unreadable"} 1.0',
+        'softonce_batch_images_count{model="model"} 1.0',
+        'softonce_engine_seconds_count{model="model"} 1.0',
         "softonce_queue_images 0.0",
     ):
         assert line in text

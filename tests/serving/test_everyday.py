@@ -276,13 +276,13 @@ def test_a_key_without_a_certificate() -> None:
 
 def test_options_are_read_from_a_file_and_the_command_line_goes_before_it(tmp_path) -> None:
     path = tmp_path / "serve.toml"
-    path.write_text('file = "run"\nport = 9000\nmax_batch = 4\ncors = ["https://example.org"]\n')
+    path.write_text('files = ["run"]\nport = 9000\nmax_batch = 4\ncors = ["https://example.org"]\n')
     _, bound, _ = build_app().parse_args(
         ["serve", "--config", str(path), "--port", "9001"], exit_on_error=False, print_error=False
     )
     config: ServeConfig = bound.args[0]
     assert (config.port, config.max_batch, config.cors) == (9001, 4, ("https://example.org",))
-    assert config.file == Path("run")
+    assert config.files == ("run",)
     assert from_toml(path, ServeConfig).port == 9000
     path.write_text("prot = 9000\n")
     with pytest.raises(ConfigError, match="found 'prot'; .*port"):

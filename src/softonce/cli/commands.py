@@ -132,7 +132,7 @@ COMMANDS = {
     ),
     "serve": Command(
         "Answer requests with images over HTTP; with a web page to try it.",
-        "FILE [OPTIONS]",
+        "[[NAME=]FILE...] [OPTIONS]",
         (
             ("softonce serve run", "then open http://127.0.0.1:8000"),
             ("softonce serve run/model.onnx --host 0.0.0.0 --port 80", "for other machines"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -12,7 +11,9 @@ from cyclopts import Group, Parameter
 from softonce.config.coercion import coerce_fields_
 from softonce.config.fields import (
     HARDWARE,
+    MODEL,
     OUTPUT,
+    Data,
     Device,
     Engine,
     OptionalPath,
@@ -41,14 +42,19 @@ class ServeConfig:
     """Answer requests with images over HTTP, with a web page at `/`.
 
     Example:
-        >>> ServeConfig(Path("model.onnx"), port=9000).max_batch
+        >>> ServeConfig("model.onnx", port=9000).max_batch
         32
     """
 
-    file: Path
-    """The classifier: the folder of a run, its .safetensors file, or an exported file."""
+    files: tuple[Data, ...] = ()
+    """The classifiers: folders of runs, .safetensors files, exported files, or folders of these;
+    NAME=FILE gives one a name. The first one answers if no name is asked for."""
 
     _: KW_ONLY
+
+    watch: Annotated[OptionalPath, Parameter(group=MODEL)] = None
+    """Folder of classifiers that are served, too, and replaced while they answer whenever a file
+    changes; one that cannot be opened changes nothing."""
 
     host: Annotated[str, Parameter(group=ADDRESS)] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 accepts other machines."""
@@ -119,6 +125,11 @@ class ServeConfig:
                 f"expected --max-queue of at least --max-images, found {self.max_queue} below "
                 f"{self.max_images}: the largest request would never fit"
             )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What names the classifiers: the files, and the folder that is watched."""
+        return (*map(str, self.files), *([] if self.watch is None else [str(self.watch)]))
 
     @property
     def logs_requests(self) -> bool:

@@ -17,6 +17,8 @@ from softonce import __version__
 from softonce.serving import schema
 from softonce.serving.auth import check_token
 from softonce.serving.frame import Frame
+from softonce.serving.huggingface import huggingface_routes
+from softonce.serving.kserve import health_routes_v2, kserve_routes
 from softonce.serving.metrics import CONTENT_TYPE
 from softonce.serving.pages import page_routes
 from softonce.serving.problems import CLIENT_LEFT, ProblemError
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 MAX_TOP_K = 1000
 TopK = Annotated[
     int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name for each image.")
+]
+ModelName = Annotated[
+    str | None, Query(max_length=100, description="Which model answers, if there are several.")
 ]
 _PROBLEMS = {ClientDisconnect, HTTPException, ProblemError, RequestValidationError, Exception}
 
@@ -63,7 +68,11 @@ def create_app(service: Service, token: str | None = None) -> ASGIApp:
     )
     app.routes.extend(pages := page_routes())
     app.include_router(_open_routes(service))
+    app.include_router(health_routes_v2(service))
+    guards = [] if token is None else [_guard(token)]
     app.include_router(_guarded_routes(service, token))
+    app.include_router(huggingface_routes(service), dependencies=guards)
+    app.include_router(kserve_routes(service), dependencies=guards)
     document = app.openapi()
     schema.add_schemas(document)
     paths = {*document["paths"], *(page.path for page in pages)}
@@ -111,20 +120,31 @@ def _guarded_routes(service: Service, token: str | None) -> APIRouter:
         "/v1/predict",
         tags=["predict"],
         response_model=schema.PredictionsBody,
-        responses=schema.problems_of(400, 408, 413, 415, 422, 429, 500, 503, 504),
+        responses=schema.problems_of(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
         openapi_extra={"requestBody": schema.predict_body()},
     )
-    async def predict(request: Request, top_k: TopK = 5) -> Response:
+    async def predict(request: Request, top_k: TopK = 5, model: ModelName = None) -> Response:
         """Classify one image or several; 200 if at least one of them could be read."""
         async with service.intake.body(request) as body:
             content_type = request.headers.get("content-type", "")
-            records = await service.answer(body, content_type, top_k=top_k)
+            records = await service.answer(body, content_type, top_k=top_k, model=model)
         return _json({"predictions": records})
 
-    @router.get("/v1/model", tags=["predict"], response_model=schema.ModelBody)
-    async def model() -> Response:
-        """Say what the model is, and what the limits are."""
-        return _json(service.describe())
+    @router.get(
+        "/v1/model",
+        tags=["predict"],
+        response_model=schema.ModelBody,
+        responses=schema.problems_of(404),
+    )
+    async def describe(model: ModelName = None) -> Response:
+        """Say what a model is, and what the limits are."""
+        return _json(service.describe(model))
+
+    @router.get("/v1/models", tags=["predict"], response_model=schema.ModelsBody)
+    async def models() -> Response:
+        """Name the models; the first one answers if none is named."""
+        listed = [{"name": each.name, "version": each.version} for each in service.models]
+        return _json({"models": listed})
 
     @router.get("/metrics", tags=["health"], response_class=_MetricsResponse)
     async def metrics() -> Response:
@@ -150,6 +170,8 @@ def _guard(token: str) -> Any:
 async def _answer_problem(request: Request, error: Exception) -> Response:
     """Return what went wrong as a problem; of our own mistakes the log has the trace."""
     if isinstance(error, ProblemError):
+        if request.url.path == "/" or request.url.path.startswith(("/v2", "/models/")):
+            error.members.setdefault("error", error.detail)  # where those clients look
         return error.response()
     if isinstance(error, ClientDisconnect):  # nobody reads it, but it is counted
         detail = "expected a client that waits for its answer, found none"

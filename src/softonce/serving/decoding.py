@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from softonce.serving.problems import ProblemError
 from softonce.serving.readers import Readers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from softonce.data.bands import Picture
     from softonce.prediction.predictor import Pixels
@@ -34,6 +34,7 @@ _LARGE_PICTURES, _BUDGET = 2, 100_000_000
 """The pixels of a request: two of the largest pictures, or about eight photographs of a telephone,
 which are as many as fit into 32 MiB."""
 
+Found = TypeVar("Found")
 Square: TypeAlias = "Pixels | Unreadable"
 
 
@@ -90,7 +91,7 @@ class Decoder:
         work = partial(_decode, found, preprocessing)
         return await self._readers.run(owner, work, opened.num_pixels)
 
-    async def run(self, work: partial[list[Upload]], num_bytes: int) -> list[Upload]:
+    async def run(self, work: Callable[[], Found], num_bytes: int) -> Found:
         """Take a body apart in a thread, in the place of as many pixels as it has bytes."""
         return await self._readers.run(object(), work, num_bytes)
 

@@ -73,7 +73,7 @@ class Frame:
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         path = scope["path"]
         self.service.metrics.request(path if path in self.paths else "other", status, seconds)
-        if status < 400 and path in PROBES:
+        if status < 400 and (path in PROBES or path.startswith("/v2/health/")):
             return
         fields = {
             "request_id": request_id,

@@ -37,18 +37,20 @@ class Metrics:
         self._images = Counter(
             "softonce_images",
             "Images by what became of them.",
-            ("outcome",),
+            ("model", "outcome"),
             registry=self.registry,
         )
         self._batches = Histogram(
             "softonce_batch_images",
             "Images in a batch.",
+            ("model",),
             registry=self.registry,
             buckets=_SIZES,
         )
         self._engine = Histogram(
             "softonce_engine_seconds",
             "Seconds that the engine computed a batch.",
+            ("model",),
             registry=self.registry,
             buckets=_SECONDS,
         )
@@ -73,14 +75,14 @@ class Metrics:
         """Count a connection that the service ended by itself."""
         self._ended.labels(reason).inc()
 
-    def images(self, outcome: str, count: int) -> None:
+    def images(self, model: str, outcome: str, count: int) -> None:
         """Count images: `predicted`, or `unreadable`."""
-        self._images.labels(outcome).inc(count)
+        self._images.labels(model, outcome).inc(count)
 
-    def batch(self, size: int, seconds: float) -> None:
+    def batch(self, model: str, size: int, seconds: float) -> None:
         """Count a batch."""
-        self._batches.observe(size)
-        self._engine.observe(seconds)
+        self._batches.labels(model).observe(size)
+        self._engine.labels(model).observe(seconds)
 
     def text(self) -> bytes:
         """Return all of them as Prometheus reads them."""

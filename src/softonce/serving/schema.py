@@ -64,6 +64,8 @@ class ProblemBody(BaseModel):
 class ModelBody(BaseModel):
     """What the model says of itself, and what the service allows."""
 
+    name: str
+    version: str = Field(description="The beginning of the SHA-256 of its file.")
     arch: str
     classes: list[str]
     preprocessing: dict[str, Any]
@@ -76,6 +78,19 @@ class ModelBody(BaseModel):
     limits: dict[str, float]
 
 
+class ModelName(BaseModel):
+    """A model of the service."""
+
+    name: str
+    version: str
+
+
+class ModelsBody(BaseModel):
+    """The models of the service."""
+
+    models: list[ModelName]
+
+
 class Health(BaseModel):
     """Whether all is well."""
 
@@ -85,6 +100,7 @@ class Health(BaseModel):
 _WHY = {
     400: "The body or a parameter is not what it should be.",
     401: "The bearer token is missing or wrong.",
+    404: "There is no model of this name.",
     408: "The body did not arrive in time.",
     413: "The body is too long, or there are too many images.",
     415: "The Content-Type is none that is taken.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -10,23 +11,28 @@ import ssl
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from softonce.console import LOG
+from softonce.engines import open_as_asked
 from softonce.errors import ConfigError
+from softonce.machine import usable_cores
 from softonce.serving.app import create_app
 from softonce.serving.auth import read_token
+from softonce.serving.catalog import catalog_of
 from softonce.serving.connection import HEAD_SECONDS, Connection, Deadlines
 from softonce.serving.crowd import RESERVE
+from softonce.serving.hosting import version_of, warm_up
 from softonce.serving.logs import service_logs
 from softonce.serving.service import Service
+from softonce.serving.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from softonce.config import ServeConfig
     from softonce.engines import Engine
@@ -38,7 +44,7 @@ _SPARE_FILES = 128
 """Open files beside the connections: the listener, the model, libraries, pipes."""
 
 
-def serve(engine: Engine, config: ServeConfig) -> int:
+def serve(engines: Mapping[str, Engine], config: ServeConfig) -> int:
     """Answer until a signal asks to stop, or in a notebook an interrupt.
 
     What was taken before is answered.
@@ -53,8 +59,9 @@ def serve(engine: Engine, config: ServeConfig) -> int:
     check_certificate(config)
     with service_logs(config), listening(config.host, config.port) as listener:
         allow_files(config.max_connections + RESERVE + _SPARE_FILES)
-        warm_up(engine, config.max_batch)
-        server = build_server(engine, config, token)
+        for engine in engines.values():
+            warm_up(engine, config.max_batch)
+        server = build_server(engines, config, token)
         _run(server, listener)
     return server.signal
 
@@ -76,9 +83,28 @@ def _run(server: Server, listener: socket.socket) -> None:
         thread.join()
 
 
-def build_server(engine: Engine, config: ServeConfig, token: str | None = None) -> Server:
-    """Return the server of an engine, which answers once it runs with a socket."""
-    service = Service(engine, config)
+def within_container(config: ServeConfig) -> ServeConfig:
+    """Let networks compute in as many threads as a container may use, unless that is asked for."""
+    cores = usable_cores()
+    if config.threads is not None or cores == os.cpu_count():
+        return config
+    return replace(config, threads=cores)
+
+
+def build_server(
+    engines: Mapping[str, Engine], config: ServeConfig, token: str | None = None
+) -> Server:
+    """Return the server of engines by name, which answers once it runs with a socket."""
+    service, files = Service(config), catalog_of(config.words)
+    for name, engine in engines.items():
+        service.models.host(name, engine, version_of(files[name]) if name in files else "")
+    if config.watch is not None:
+        service.watcher = Watcher(
+            config.watch,
+            service.models,
+            lambda path: open_as_asked(path, config),
+            config.max_batch,
+        )
     settings = uvicorn.Config(
         create_app(service, token),
         http=Connection,
@@ -128,14 +154,6 @@ def allow_files(number: int) -> None:
             "--max-connections, or raise the limit with ulimit -n"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
-
-
-def warm_up(engine: Engine, max_batch: int) -> None:
-    """Compute the smallest and the largest batch, so that no request is the first of its size."""
-    preprocessing = engine.metadata.preprocessing
-    shape = (preprocessing.in_channels, preprocessing.size, preprocessing.size)
-    for size in {1, max_batch}:
-        engine.logits(np.zeros((size, *shape), np.uint8))
 
 
 @contextmanager
@@ -188,10 +206,10 @@ class Server(uvicorn.Server):
             for listener in sockets or []
         ]
         self.started = True
-        engine, file = self._service.engine, self._service.config.file
         for listener in sockets or []:
             address = address_of(listener, "https" if self.config.is_ssl else "http")
-            LOG.info("serving %s (%s) at %s", file, engine.name, address)
+            models = ", ".join(f"{each.name} ({each.engine.name})" for each in self._service.models)
+            LOG.info("serving %s at %s", models, address)
 
     def _connection(self) -> Connection:
         options, service = self._service.config, self._service

@@ -3,87 +3,113 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from softonce.prediction.predictor import Predictor, Unreadable
-from softonce.serving.batching import Batcher, QueueFullError
+from softonce.prediction.predictor import Unreadable
+from softonce.serving.batching import QueueFullError
 from softonce.serving.bodies import FORM_TYPE, JSON_TYPE, Upload, uploads_of
 from softonce.serving.crowd import Crowd
 from softonce.serving.decoding import FORMATS, Decoder
+from softonce.serving.hosting import Models
 from softonce.serving.intake import Intake
 from softonce.serving.metrics import Metrics
 from softonce.serving.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from softonce.config import ServeConfig
-    from softonce.engines import Engine
-    from softonce.prediction.predictor import Record
+    from softonce.prediction.predictor import Pixels, Record, Row
+    from softonce.serving.decoding import Square
+    from softonce.serving.hosting import Hosted
+    from softonce.serving.watching import Watcher
 
 
 class Service:
-    """An engine that answers requests, within limits.
+    """Models that answer requests, within limits; `models.host` gives it the first one.
 
     Args:
-        engine: answers uint8 pixels with logits.
         config: the options of `softonce serve`.
     """
 
-    def __init__(self, engine: Engine, config: ServeConfig) -> None:
-        self.engine, self.config = engine, config
-        self.predictor = Predictor(engine)
+    def __init__(self, config: ServeConfig) -> None:
+        self.config = config
         self.metrics = Metrics()
         self.intake = Intake(max_bytes=config.max_bytes, seconds=config.body_seconds)
-        self.batcher = Batcher(
-            engine.logits,
-            max_batch=config.max_batch,
-            max_wait=config.max_wait_ms / 1000,
-            max_queue=config.max_queue,
-            watch=self.metrics.batch,
-        )
+        self.models = Models(config, self.metrics)
         self.crowd = Crowd(config.max_connections, self.metrics)
+        self.decoder = Decoder(config.max_pixels)
         self.metrics.show(
             "softonce_queue_images",
             "Images that are being read, wait or are computed.",
-            lambda: self.batcher.num_admitted,
+            lambda: self.models.num_admitted,
         )
         self.metrics.show(
             "softonce_connections", "Connections that are open.", lambda: self.crowd.size
         )
         self.is_stopping = False
-        self._decoder = Decoder(config.max_pixels)
+        self.watcher: Watcher | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to answer."""
-        self.batcher.start()
+        """Begin to answer, and to watch."""
+        self.models.start()
+        if self.watcher is not None:
+            self._watching = asyncio.get_running_loop().create_task(self.watcher.watch())
 
     async def stop(self) -> None:
         """Answer what has been taken, then end."""
-        await self.batcher.stop()
-        self._decoder.shutdown()
+        if self._watching is not None:
+            self._watching.cancel()
+        await self.models.stop()
+        self.decoder.shutdown()
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the model says of itself, and the limits."""
-        config, record = self.config, self.engine.metadata.to_dict()
+    def describe(self, name: str | None = None) -> dict[str, Any]:
+        """Return what a model says of itself, and the limits."""
+        config, hosted = self.config, self.models.get(name)
+        record = hosted.engine.metadata.to_dict()
         names = ("arch", "classes", "preprocessing", "temperature", "training")
-        limits = {name: getattr(config, name) for name in ("max_bytes", "max_pixels", "max_images")}
+        limits = {each: getattr(config, each) for each in ("max_bytes", "max_pixels", "max_images")}
         return {
-            **{name: record[name] for name in names},
-            "decisions": self.engine.metadata.decisions.to_dict(),
-            "engine": self.engine.name,
+            "name": hosted.name,
+            "version": hosted.version,
+            **{each: record[each] for each in names},
+            "decisions": hosted.engine.metadata.decisions.to_dict(),
+            "engine": hosted.engine.name,
             "limits": limits,
         }
 
-    async def answer(self, body: bytes, content_type: str, *, top_k: int) -> list[Record]:
+    async def answer(
+        self, body: bytes, content_type: str, *, top_k: int, model: str | None = None
+    ) -> list[Record]:
         """Return a record for each image of the body.
 
         Raises:
             ProblemError: if the body is refused, the queue is full or the answer takes too long.
         """
+        async with self.answering(model) as hosted:
+            uploads = await self._uploads(body, content_type)
+            squares, rows = await self.logits(uploads, hosted)
+            names = [upload.name for upload in uploads]
+            records = hosted.predictor.records(names, squares, rows, top_k=top_k)
+        if not rows:
+            raise ProblemError(422, unreadable(records[0]["error"]), predictions=records)
+        return records
+
+    @asynccontextmanager
+    async def answering(self, model: str | None) -> AsyncIterator[Hosted]:
+        """Hold a model while a request is answered, in the time that it may take.
+
+        Raises:
+            ProblemError: 404 if there is no such model, 429 if the queue is full, 504 if the answer
+                takes too long.
+        """
         try:
             async with asyncio.timeout(self.config.timeout):
-                uploads = await self._uploads(body, content_type)
-                return await self._records(uploads, top_k)
+                with self.models.using(model) as hosted:
+                    yield hosted
         except QueueFullError as error:
             headers = {"Retry-After": str(error.retry_after)}
             raise ProblemError(429, str(error), headers=headers) from error
@@ -95,28 +121,37 @@ class Service:
                 headers={"Retry-After": "1"},
             ) from None
 
+    async def logits(
+        self, uploads: Sequence[Upload], hosted: Hosted
+    ) -> tuple[list[Square], list[Row]]:
+        """Return the pixels of each upload, or why there are none, and the logits of those."""
+        with hosted.batcher.admitted(len(uploads)):
+            with hosted.batcher.reading():
+                preprocessing = hosted.engine.metadata.preprocessing
+                squares = await self.decoder.squares(uploads, preprocessing)
+            pixels = [each for each in squares if not isinstance(each, Unreadable)]
+            rows = await hosted.batcher.logits(pixels) if pixels else []
+        self.metrics.images(hosted.name, "predicted", len(pixels))
+        self.metrics.images(hosted.name, "unreadable", len(uploads) - len(pixels))
+        return squares, rows
+
+    async def logits_of_pixels(self, pixels: Sequence[Pixels], hosted: Hosted) -> list[Row]:
+        """Return the logits of squares that the client has made."""
+        with hosted.batcher.admitted(len(pixels)):
+            rows = await hosted.batcher.logits(pixels)
+        self.metrics.images(hosted.name, "predicted", len(pixels))
+        return rows
+
     async def _uploads(self, body: bytes, content_type: str) -> list[Upload]:
         read = partial(uploads_of, body, content_type, max_images=self.config.max_images)
         if content_type.lower().startswith((FORM_TYPE, JSON_TYPE)):  # a raw image takes no time
-            return await self._decoder.run(read, len(body))
+            return await self.decoder.run(read, len(body))
         return read()
 
-    async def _records(self, uploads: list[Upload], top_k: int) -> list[Record]:
-        with self.batcher.admitted(len(uploads)):
-            with self.batcher.reading():
-                preprocessing = self.engine.metadata.preprocessing
-                prepared = await self._decoder.squares(uploads, preprocessing)
-            pictures = [each for each in prepared if not isinstance(each, Unreadable)]
-            rows = await self.batcher.logits(pictures) if pictures else []
-        self.metrics.images("predicted", len(pictures))
-        self.metrics.images("unreadable", len(uploads) - len(pictures))
-        names = [upload.name for upload in uploads]
-        records = self.predictor.records(names, prepared, rows, top_k=top_k)
-        if not pictures:
-            raise ProblemError(
-                422,
-                f"expected an image that can be read, found: {records[0]['error']}; formats that "
-                f"are read: {', '.join(FORMATS)}",
-                predictions=records,
-            )
-        return records
+
+def unreadable(reason: str | None) -> str:
+    """Return what to say of an image that cannot be read."""
+    return (
+        f"expected an image that can be read, found: {reason}; formats that are read: "
+        f"{', '.join(FORMATS)}"
+    )
