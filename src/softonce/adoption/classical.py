@@ -27,6 +27,13 @@ def unfold_(model: Any) -> dict[str, str]:
             nodes += _unfolded(node)
         else:
             nodes.append(node)
+    # What was inferred of a ZipMap is a list of maps; what takes its place is a tensor.
+    lists = [v for v in model.graph.value_info if not v.type.HasField("tensor_type")]
+    for value in lists:
+        model.graph.value_info.remove(value)
+    for value in model.graph.output:
+        if not value.type.HasField("tensor_type"):
+            value.ClearField("type")
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
@@ -64,4 +71,4 @@ def _unfolded(node: Any) -> Iterator[Any]:
         yield helper.make_node("Mul", [scores, f"{result}/half"], [f"{result}/halves"])
         scores, normaliser = f"{result}/halves", "Softmax"
     options: dict[str, Any] = {"axis": -1} if normaliser == "Softmax" else {}
-    yield helper.make_node(normaliser, [scores], [result], name=name, **options)
+    yield helper.make_node(normaliser, [scores], [result], name=f"{name}/{normaliser}", **options)

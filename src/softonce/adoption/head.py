@@ -140,7 +140,8 @@ def _only(heads: list[Head], unknown: list[str], graph: Graph, output: str | Non
         raise ArtefactError(f"expected --output-name of {names}, found {output!r}: choose one")
     raise ArtefactError(
         "expected an output with logits or probabilities of classes, found "
-        f"{'; '.join(unknown) or 'class indices only'}: export the network's own scores"
+        f"{'; '.join(unknown) or 'class indices only'}: export the network's own scores, or say "
+        "with --head that these are what it was trained with"
     )
 
 

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softonce.console import LOG
 from softonce.engines.engine import noise
@@ -79,8 +79,24 @@ def open_engine(
         )
     options = {"device": device, "exact": exact, "precision": precision, "model": model}
     options |= {"threads": threads, "trust": trust}
-    engines = [form.open(path, each.name, **options) for each in runtimes]
+    engines = _open_all(form, path, runtimes, options)
     return engines[0] if len(engines) == 1 else _fastest(engines)
+
+
+def _open_all(
+    form: Format, path: Path, runtimes: list[Runtime], options: dict[str, Any]
+) -> list[Engine]:
+    """Open the file with each runtime that reads its graph: of an adopted one not all may."""
+    engines: list[Engine] = []
+    errors: list[ArtefactError] = []
+    for runtime in runtimes:
+        try:
+            engines.append(form.open(path, runtime.name, **options))
+        except ArtefactError as error:
+            errors.append(error)
+    if not engines:
+        raise errors[0]
+    return engines
 
 
 def open_as_asked(path: Path, config: PredictConfig | ServeConfig) -> Engine:
