@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from softonce.checker.static.sources import Source
     from softonce.checker.static.values import State
 
-_LOSS_CALL = re.compile(r"(loss\w*|criteri\w*|cross_entropy)(\(\))?\(", re.IGNORECASE)
+# A criterion is a loss, but for one to stop by; criteria with a name before them are conditions:
+# every network of a large library inherits a loop that asks `stopping_criteria(ids, scores)`.
+_LOSS_CALL = re.compile(
+    r"(loss\w*|(?<!stopping_)(?<!stop_)criterion\w*|\bcriteria\w*|cross_entropy)(\(\))?\(",
+    re.IGNORECASE,
+)
 _SCORE_TEXT = re.compile(r"softmax|sigmoid|softmin|expit")
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -180,16 +185,26 @@ class Class(Value):
         return self._loss_methods
 
     def own_stores(self) -> dict[str, list[FunctionNode]]:
-        """Return attribute -> the methods of this class that assign it."""
+        """Return attribute -> the methods of this class that assign it to their own object."""
         if self._stores is None:
             self._stores = {}
             for method in self.methods.values():
-                for node in ast.walk(method):
-                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                        methods = self._stores.setdefault(node.attr, [])
-                        if method not in methods:
-                            methods.append(method)
+                for name in _own_attributes(method):
+                    self._stores.setdefault(name, []).append(method)
         return self._stores
+
+
+def _own_attributes(method: FunctionNode) -> dict[str, None]:
+    """Return the attributes that a method assigns to its first parameter, in order."""
+    first = next((p.arg for p in (*method.args.posonlyargs, *method.args.args)), None)
+    return {
+        node.attr: None
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == first
+    }
 
 
 @dataclass(slots=True, eq=False)
