@@ -38,7 +38,7 @@ def programs(draw: st.DrawFn) -> str:
 
 def claimed(text: str) -> Kind:
     """Return what the static half says that `x` is at the end."""
-    project = Project([source := Source("program.py", text, raw=text.encode())])
+    project = Project([source := Source("program.py", text)])
     run = Interpreter(project, Reporter())
     module = project.module(source.path)
     run.start(module)

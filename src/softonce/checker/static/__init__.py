@@ -4,7 +4,7 @@ The algorithm is abstract interpretation, in the order of `check._analyse`:
 
 1. `sources` and `relevance` find the files worth parsing: those that mention a loss or a softmax,
    and what leads to a loss by the names that it imports. `project` turns them into modules
-   (`objects`) and says which file an import means.
+   (`objects`) and says which file an import means; `bodies` parses a function when it is run.
 2. Each file's top level is run (`interpreter.start`): `statements` and `expressions` on `values`
    that stand for all that is possible. A tensor is `Scores`: a set of kinds (`kinds.Kind`), and
    the place that made each. `operations` applies the table `kinds.ROWS`; `lattice` joins what two

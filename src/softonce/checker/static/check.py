@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from softonce.checker.catalog import RULES
 from softonce.checker.findings import Finding, Place
 from softonce.checker.rule import Severity
 from softonce.checker.static.interpreter import Interpreter
-from softonce.checker.static.objects import Class, Function, FunctionNode, Module
+from softonce.checker.static.objects import Class, Function, FunctionNode, Module, has_any
 from softonce.checker.static.project import Project
 from softonce.checker.static.relevance import relevant_files
 from softonce.checker.static.reporter import Reporter
@@ -101,9 +100,7 @@ class _Loaded:
 
     def mentions_scores(self, node: FunctionNode | ast.ClassDef) -> bool:
         """Return whether softmax or sigmoid stands in the lines of a node."""
-        lines = self.module.score_lines
-        first = bisect_left(lines, node.lineno)
-        return first < len(lines) and lines[first] <= (node.end_lineno or 0)
+        return has_any(self.module.score_lines, node.lineno, node.end_lineno)
 
     def num_functions(self) -> int:
         """Return how many functions and methods may be entered, roughly."""
@@ -203,6 +200,7 @@ def _enter(
         for function in _entries(run, part):
             if is_wanted(function.node):  # type: ignore[arg-type] # no entry is a lambda
                 _guarded(run, part.module, lambda function=function: run.enter(function))
+        run.drop_bodies(part.module)
     for node, functions in list(run.nested.items()):
         if is_wanted(node):  # type: ignore[arg-type] # nor is a nested one that is defined
             for function in functions:

@@ -30,9 +30,8 @@ class Plugin:
     def run(self) -> Iterator[tuple[int, int, str, type[Any]]]:
         """Yield line, column, text and this class for every finding of the file."""
         source = read(self._filename)
-        if source.problem or not source.raw:
+        if source.problem or not source.text:
             source.problem, source.text = "", "".join(self._lines)
-            source.raw = source.text.encode()
         checked = check_sources([source], Settings(), on_disk=True)
         for finding in checked.findings:
             here = finding.place.path == source.path

@@ -11,6 +11,7 @@ other ways have never seen it.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from softonce.checker.static.lattice import choice, join_all, join_present, mark_optional
@@ -40,6 +41,22 @@ Changes = dict[int, tuple[AnyCell, State]]
 """What each changed cell holds, by the cell's identity."""
 _NEW = -1
 _MODULES = (Layer, Chain, Backbone, Instance)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCall:
+    """What a call gave, which holds for the same arguments if it finds the same to change."""
+
+    result: Value
+    reads_options: bool
+    before: Changes
+    changes: Changes
+    given: object
+    """The key has the ids of what was given: it must live as long as the key."""
+
+    def is_valid(self) -> bool:
+        """Return whether each cell that the call changed is as it was before."""
+        return all(cell.version == state[0] for cell, state in self.before.values())
 
 
 class _Level:

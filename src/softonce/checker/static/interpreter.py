@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from softonce.checker.static.bodies import can_be_dropped, drop_body, statements_below
 from softonce.checker.static.branches import is_option
 from softonce.checker.static.calls import call
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.frame import Frame
-from softonce.checker.static.heap import Changes, Heap
+from softonce.checker.static.heap import Changes, Heap, KnownCall
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
 from softonce.checker.static.objects import (
@@ -59,31 +60,8 @@ MAX_UNFINISHED = 4
 MAX_NESTED = 4
 
 
-def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements below a node; expressions are not looked into."""
-    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
-        for child in getattr(node, block, ()):
-            yield child
-            yield from _statements(child)
-
-
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CONTEXTS = frozenset({"contextmanager", "asynccontextmanager"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a call gave, which holds for the same arguments if it finds the same to change."""
-
-    result: Value
-    reads_options: bool
-    before: Changes
-    changes: Changes
-    given: object
-    """The key has the ids of what was given: it must live as long as the key."""
-
-    def is_valid(self) -> bool:
-        """Return whether each cell that the call changed is as it was before."""
-        return all(cell.version == state[0] for cell, state in self.before.values())
 
 
 def _is_one_of_several(value: Value | None) -> bool:
@@ -110,6 +88,8 @@ class Interpreter:
         self.libraries = LIBRARIES
         self.classes: dict[ast.ClassDef, Class] = {}
         self.visited: set[ast.stmt] = set()
+        self._seen: set[ast.AST] = set()
+        """The functions that were dropped, of which no statement was left to run."""
         self.called: set[ast.AST] = set()
         self.nested: dict[ast.AST, list[Function]] = {}
         self.steps = 0
@@ -123,7 +103,7 @@ class Interpreter:
         self._is_definition = False
         self._unfinished: Counter[ast.AST] = Counter()
         self.heap = Heap()
-        self._memo: dict[object, _Known] = {}
+        self._memo: dict[object, KnownCall] = {}
         self._free_names: dict[ast.AST, list[str]] = {}
 
     def share_steps(self, num_entries: int) -> None:
@@ -185,7 +165,23 @@ class Interpreter:
     def has_unseen(self, node: ast.AST) -> bool:
         """Return whether a statement below the node has not been run yet."""
         simple = (ast.Expr, ast.Assign, ast.Return, ast.AugAssign)
-        return any(isinstance(s, simple) and s not in self.visited for s in _statements(node))
+        return node not in self._seen and any(
+            isinstance(s, simple) and s not in self.visited for s in statements_below(node)
+        )
+
+    def drop_bodies(self, module: Module) -> None:
+        """Drop the trees of functions that have been run whole; a call parses its own again.
+
+        What is defined in one is known by its tree, to those who hold it: that one stays.
+        """
+        for node in module.all_functions():
+            if not can_be_dropped(node) or self.has_unseen(node):
+                continue
+            statements = list(statements_below(node))
+            if not any(isinstance(each, (*_FUNCTIONS, ast.ClassDef)) for each in statements):
+                self._seen.add(node)
+                self.visited.difference_update(statements)
+                drop_body(node)
 
     @contextmanager
     def _budget(self, steps: int) -> Iterator[None]:
@@ -246,7 +242,7 @@ class Interpreter:
         reads = self.option_reads
         result, effects = self._run(caller, function, args, kwargs)
         has_read = self.option_reads > reads
-        self._memo[key] = _Known(result, has_read, *effects, (function, args, kwargs))
+        self._memo[key] = KnownCall(result, has_read, *effects, (function, args, kwargs))
         return result
 
     def _bound(self, function: Function) -> object:

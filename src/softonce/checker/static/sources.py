@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softonce.checker.findings import Place
+from softonce.checker.static.bodies import parse_heads
 from softonce.checker.static.python2 import as_python3
 
 if TYPE_CHECKING:
@@ -35,12 +36,16 @@ class Source:
     path: str
     text: str = ""
     problem: str = ""
-    raw: bytes = b""
     encoding: str = "utf-8"
     cells: list[tuple[int, int]] = field(default_factory=list)
     """The first and the last line of each cell of a notebook."""
     is_python2: bool = False
     _lines: list[str] | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the text, as the file has them."""
+        return self.text.encode(self.encoding)
 
     @property
     def lines(self) -> list[str]:
@@ -66,27 +71,34 @@ class Source:
         if self.problem:
             return None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(self.text)
+            return parse_heads(self.text, self._parse_body) or _parsed(self.text)
         except SyntaxError as error:
             self.problem = f"no Python 3: {error.msg} (line {error.lineno})"
-            return self._parse_python2()
+            return self._parse_python2(self.text)
         except (ValueError, RecursionError, MemoryError) as error:
             self.problem = f"cannot be parsed: {error or type(error).__name__}"
         return None
 
-    def _parse_python2(self) -> ast.Module | None:
+    def _parse_python2(self, text: str) -> ast.Module | None:
         """Return the tree of what Python 3 makes of it; then it is read, and not repaired."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(as_python3(self.text))
+            tree = _parsed(as_python3(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
         self.problem += ": read as Python 2"
         self.is_python2 = True
         return tree
+
+    def _parse_body(self, text: str) -> ast.Module:
+        """Return the tree of a function's body, an empty one if it cannot be parsed."""
+        try:
+            return _parsed(text)
+        except SyntaxError as error:
+            self.problem = f"no Python 3: {error.msg} (line {error.lineno})"
+            return self._parse_python2(text) or _parsed("pass")
+        except (ValueError, RecursionError, MemoryError) as error:
+            self.problem = f"cannot be parsed: {error or type(error).__name__}"
+            return _parsed("pass")
 
     def is_silenced(self, place: Place, code: str) -> bool:
         """Return whether a noqa comment on the line names the code, or no code at all."""
@@ -96,6 +108,12 @@ class Source:
             return False
         codes = found.group("codes")
         return codes is None or code.upper() in map(str.upper, _CODE.findall(codes))
+
+
+def _parsed(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def walk(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[str]:
@@ -146,14 +164,14 @@ def read(path: str) -> Source:
         reason = "" if Path(path).is_file() else "cannot be read: no such file"
         return Source(path, problem=reason)
     if len(raw) > MAX_BYTES:
-        return Source(path, problem=f"larger than {MAX_BYTES:,} bytes", raw=raw)
+        return Source(path, problem=f"larger than {MAX_BYTES:,} bytes")
     if path.endswith(".ipynb"):
         return _read_notebook(path, raw)
     try:
         encoding = tokenize.detect_encoding(io.BytesIO(raw).readline)[0]
-        return Source(path, raw.decode(encoding), raw=raw, encoding=encoding)
+        return Source(path, raw.decode(encoding), encoding=encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        return Source(path, problem=f"wrong encoding: {error}", raw=raw)
+        return Source(path, problem=f"wrong encoding: {error}")
 
 
 def _read_notebook(path: str, raw: bytes) -> Source:
@@ -162,7 +180,7 @@ def _read_notebook(path: str, raw: bytes) -> Source:
         cells = json.loads(raw)["cells"]
         texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return Source(path, problem=f"no notebook: {error or type(error).__name__}", raw=raw)
+        return Source(path, problem=f"no notebook: {error or type(error).__name__}")
     kept, ranges, line = [], [], 1
     for text in texts:
         code = "" if text.lstrip().startswith("%%") else _MAGIC.sub(r"\1pass", text)
@@ -171,7 +189,7 @@ def _read_notebook(path: str, raw: bytes) -> Source:
         ranges.append((line, line + code.count("\n")))
         line += code.count("\n") + 1
         kept.append(code)
-    return Source(path, "\n".join(kept), raw=raw, cells=ranges)
+    return Source(path, "\n".join(kept), cells=ranges)
 
 
 def _is_python(text: str) -> bool:

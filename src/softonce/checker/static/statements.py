@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
 from softonce.checker.static import attributes, patterns
+from softonce.checker.static.bodies import DeferredAsyncFunction, DeferredFunction
 from softonce.checker.static.branches import (
     asks_for_two,
     expects_an_error,
@@ -367,6 +368,8 @@ _HANDLERS: dict[type, Callable[..., bool]] = {
     ast.TryStar: _try,
     ast.FunctionDef: define_function,
     ast.AsyncFunctionDef: define_function,
+    DeferredFunction: define_function,
+    DeferredAsyncFunction: define_function,
     ast.ClassDef: define_class,
     ast.Import: import_plain,
     ast.ImportFrom: import_from,
