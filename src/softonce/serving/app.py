@@ -134,7 +134,7 @@ def _guarded_routes(service: Service, token: str | None) -> APIRouter:
         "/v1/model",
         tags=["predict"],
         response_model=schema.ModelBody,
-        responses=schema.problems_of(404),
+        responses=schema.problems_of(400, 404),
     )
     async def describe(model: ModelName = None) -> Response:
         """Say what a model is, and what the limits are."""
