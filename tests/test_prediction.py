@@ -18,6 +18,7 @@ from PIL import Image
 from softonce import PredictConfig, create_model, predict
 from softonce.artefact import Metadata, write_artefact
 from softonce.data import web
+from softonce.data.images import open_image
 from softonce.engines import open_engine
 from softonce.errors import ArgumentError
 from softonce.models.network import architecture_of
@@ -394,10 +395,13 @@ def test_what_an_address_fails_with_is_the_error_of_its_record(
     assert reason in str(found.record["error"])
 
 
-def test_the_predictor_reads_bytes_or_says_why_not(in_colour) -> None:
-    pixels = in_colour.read(FILES["RGB"])
+def test_the_predictor_prepares_a_picture_or_says_why_not(in_colour) -> None:
+    def prepare(data: bytes, **limits: Any) -> Any:
+        return in_colour.prepare(lambda: open_image(data, **limits))
+
+    pixels = prepare(FILES["RGB"])
     assert isinstance(pixels, np.ndarray)
     assert (pixels.shape, pixels.dtype) == ((3, 16, 16), np.uint8)
-    assert in_colour.read(b"") == Unreadable("the file is empty (0 bytes)")
-    assert isinstance(in_colour.read(FILES["RGB"], formats=("JPEG",)), Unreadable)
-    assert isinstance(in_colour.read(FILES["RGB"], max_pixels=100), Unreadable)
+    assert prepare(b"") == Unreadable("the file is empty (0 bytes)")
+    assert isinstance(prepare(FILES["RGB"], formats=("JPEG",)), Unreadable)
+    assert isinstance(prepare(FILES["RGB"], max_pixels=100), Unreadable)
