@@ -331,6 +331,20 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         """,
         {"SO101"},
     ),
+    "a hook": (
+        """
+        net.register_forward_hook(lambda module, inputs, output: output.softmax(dim=1))
+        F.cross_entropy(net(i), t)
+        """,
+        {"SO101"},
+    ),
+    "a hook that was removed": (
+        """
+        net.register_forward_hook(lambda module, inputs, output: output.softmax(dim=1)).remove()
+        F.cross_entropy(net(i), t)
+        """,
+        set(),
+    ),
     "a distribution": (
         """
         p = torch.distributions.Categorical(logits=net(i)).probs

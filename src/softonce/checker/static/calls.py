@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import ROWS, SINKS, Kind
-from softonce.checker.static import keras, libraries
+from softonce.checker.static import hooks, keras, libraries
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.lattice import choice, join_all, mark_optional, options_of
 from softonce.checker.static.methods import call_method
@@ -118,7 +118,15 @@ def _through(maker: Maker, place: Place, tests: frozenset[ast.expr]) -> Maker:
 def call_module(
     run: Run, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
 ) -> Value:
-    """Return what a module makes of its input."""
+    """Return what a module, and the hooks on it, make of its input."""
+    args = hooks.given_to(run, frame, module, args, kwargs, node)
+    output = _forward(run, frame, module, args, kwargs, node)
+    return hooks.put_out(run, frame, module, args, kwargs, output, node)
+
+
+def _forward(
+    run: Run, frame: Frame, module: Value, args: Args, kwargs: Kwargs, node: ast.expr
+) -> Value:
     if isinstance(module, Layer) and keras.is_loss(module):
         return keras.call_loss(run, frame, module, args, kwargs, node)
     if isinstance(module, Layer):

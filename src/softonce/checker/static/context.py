@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from softonce.checker.static.frame import Frame
     from softonce.checker.static.heap import Heap
+    from softonce.checker.static.hooks import Hooks
     from softonce.checker.static.losses import Losses
     from softonce.checker.static.objects import Class, Function, Module
     from softonce.checker.static.project import Project
@@ -32,6 +33,7 @@ class Run(Protocol):
     Attributes:
         project: the files.
         heap: what cells hold on the way that is being run.
+        hooks: the functions that were hooked on modules.
         reporter: takes the findings.
         rules: the rules that look at one operation.
         losses: the rules that look at what a loss is given.
@@ -43,6 +45,7 @@ class Run(Protocol):
 
     project: Project
     heap: Heap
+    hooks: Hooks
     reporter: Reporter
     rules: Rules
     losses: Losses

@@ -15,6 +15,7 @@ from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.frame import Frame
 from softonce.checker.static.heap import Changes, Heap, KnownCall
+from softonce.checker.static.hooks import Hooks
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
 from softonce.checker.static.objects import (
@@ -103,6 +104,7 @@ class Interpreter:
         self._is_definition = False
         self._unfinished: Counter[ast.AST] = Counter()
         self.heap = Heap()
+        self.hooks = Hooks()
         self._memo: dict[object, KnownCall] = {}
         self._free_names: dict[ast.AST, list[str]] = {}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, METHODS, ROWS, Kind
 from softonce.checker.names import canonical
-from softonce.checker.static import options, processes
+from softonce.checker.static import hooks, options, processes
 from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.objects import Instance, Super
@@ -76,6 +76,9 @@ def call_method(
         return options.call(run, receiver, name, args, kwargs)
     if isinstance(receiver, Mapping):
         return _of_mapping(run, receiver, name, args)
+    if isinstance(receiver, hooks.Handle) and name == "remove":
+        hooks.remove(run, receiver)
+        return UNKNOWN
     if isinstance(receiver, Const) and isinstance(receiver.value, str) and name in _TEXT_METHODS:
         return _of_text(receiver.value, name, args)
     return UNKNOWN
@@ -142,6 +145,8 @@ def _of_module(
         return module
     if name in _SAME_MODULE:
         return module
+    if name in hooks.REGISTERS:
+        return run.hooks.register(run, module, name, args, kwargs)
     if name in ("forward", "__call__"):
         return run.call(frame, module, args, kwargs, node)
     if name == "add_module" and len(args) > 1 and isinstance(args[0], Const):

@@ -19,6 +19,7 @@ from softonce.checker.static.branches import (
 from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate
+from softonce.checker.static.hooks import Handle, remove
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.lattice import join, truth
 from softonce.checker.static.objects import Instance
@@ -269,11 +270,16 @@ def _round(run: Run, frame: Frame, *, is_unsure: bool = False) -> Iterator[list[
 def _with(run: Run, frame: Frame, node: ast.With) -> bool:
     if expects_an_error(node):
         run.reporter.leave_out(frame.place(node), (node.end_lineno or node.lineno) - node.lineno)
+    handles = []
     for item in node.items:
         value = _entered(run, frame, evaluate(run, frame, item.context_expr), item.context_expr)
+        handles += [value] if isinstance(value, Handle) else []
         if item.optional_vars is not None:
             bind(run, frame, item.optional_vars, value)
-    return execute(run, frame, node.body)
+    ended = execute(run, frame, node.body)
+    for handle in handles:
+        remove(run, handle)
+    return ended
 
 
 def _entered(run: Run, frame: Frame, value: Value, node: ast.expr) -> Value:
