@@ -132,6 +132,23 @@ WHOLE = {
         "z = nn.Linear(8, 5)(i)",
         "F.cross_entropy(z.exp() / z.exp().sum(dim=1, keepdim=True), t)",
     ),
+    "written out, with an epsilon": (
+        "z = nn.Linear(8, 5)(i).exp()",
+        "F.cross_entropy(z / (z.sum(dim=1, keepdim=True) + 1e-8), t)",
+    ),
+    "written out, above a floor": (
+        "z = nn.Linear(8, 5)(i).exp()",
+        "F.cross_entropy(z / z.sum(dim=1, keepdim=True).clamp(min=1e-8), t)",
+    ),
+    "normalized to a sum of 1": (
+        "net = nn.Linear(8, 5)", "F.cross_entropy(F.normalize(net(i).exp(), p=1), t)",
+    ),
+    "above 0, then normalized to a sum of 1": (
+        "net = nn.Linear(8, 5)", "F.nll_loss(F.normalize(F.softplus(net(i)), p=1, dim=-1), t)",
+    ),
+    "normalized to a length of 1": (
+        "net = nn.Linear(8, 5)", "F.cross_entropy(F.normalize(net(i).exp(), dim=1), t)",
+    ),
     "logarithm written out": (
         "z = nn.Linear(8, 5)(i)", "F.cross_entropy(z - z.exp().sum(dim=1, keepdim=True).log(), t)",
     ),
@@ -157,7 +174,13 @@ WHOLE = {
     ),
 }  # fmt: skip
 
-RIGHT = {"right", "pooled", "the sum of another", "a threshold of one part"}
+RIGHT = {
+    "right",
+    "pooled",
+    "normalized to a length of 1",
+    "the sum of another",
+    "a threshold of one part",
+}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import ROWS, Axis, Kind
+from softonce.checker.kinds import EPSILON, ROWS, Axis, Kind
 from softonce.checker.moves import from_end, is_along, keeps_order
 from softonce.checker.tags import Call, Clue, Scores
 
@@ -124,9 +124,24 @@ def _subtracted(call: Call) -> Scores | None:
     return None
 
 
+def _floored(call: Call) -> Scores | None:
+    """Keep a total that is kept away from 0, as `F.normalize` does: `total.clamp_min(1e-12)`."""
+    scores, low, high = (*call.operands, None, None)[:3]
+    is_floor = isinstance(low, float) and low <= EPSILON and high is None
+    return scores if isinstance(scores, Scores) and _is_total(scores) and is_floor else None
+
+
+def _is_total(scores: Scores) -> bool:
+    return scores.clue is not None and scores.clue.form == "total"
+
+
 def _added(call: Call) -> Scores | None:
-    """Add shares of probabilities over one axis."""
+    """Add shares of probabilities over one axis, or next to nothing to a total."""
     left, right = call.operands[:2]
+    if isinstance(left, float):
+        left, right = right, left
+    if isinstance(left, Scores) and isinstance(right, float):
+        return left if _is_total(left) and abs(right) <= EPSILON else None
     if not isinstance(left, Scores) or not isinstance(right, Scores):
         return None
     one, other = _share_of(left), _share_of(right)
@@ -235,11 +250,16 @@ def _last(shapes: tuple[Shape, ...]) -> Shape:
 def _normalized(call: Call) -> Scores | None:
     """Divide what is at least 0 by its sum, in one operation of its own."""
     scores = call.operands[0] if call.operands else None
-    if not isinstance(scores, Scores) or scores.kind & ~(Kind.P | Kind.BP | Kind.NONNEG):
+    if not isinstance(scores, Scores):
         return None
-    if scores.kind == Kind.P and scores.axis == -1:
+    axis = from_end(call.dim[0], call.before) if call.dim else -1
+    if scores.clue is not None and scores.clue.form == "exp":
+        return Scores(Kind.P, axis, "normalize(x, p=1)", call.made)
+    if scores.kind & ~(Kind.P | Kind.BP | Kind.NONNEG):
+        return None
+    if scores.kind == Kind.P and scores.axis == axis:
         return scores
-    return Scores(Kind.P, -1, scores.op, scores.made, direct=False)
+    return Scores(Kind.P, axis, scores.op, scores.made, direct=False)
 
 
 _FORMS: dict[str, Callable[[Call], Scores | None]] = {
@@ -251,6 +271,8 @@ _FORMS: dict[str, Callable[[Call], Scores | None]] = {
     "mul": _multiplied,
     "sub": _subtracted,
     "add": _added,
+    "clamp": _floored,
+    "clamp_min": _floored,
     "cat": _paired,
     "stack": _paired,
     "l1_normalize": _normalized,

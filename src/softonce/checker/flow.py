@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from softonce.checker.by_hand import written_out
 from softonce.checker.kinds import (
+    EPSILON,
     JOINS,
     NOTHING,
     ROWS,
@@ -25,9 +26,6 @@ from softonce.checker.kinds import (
 from softonce.checker.moves import Moved, from_end, is_along, keeps_order, moved, stacked
 from softonce.checker.tags import Call, Scores
 
-EPSILON = 1e-3
-"""What is added against log(0) is no larger; what is larger is an offset."""
-
 # Operation -> the position of `dim` among its arguments, and its default.
 DIMS: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("softmax", "softmin", "log_softmax", "logsumexp"), (1, None)),
@@ -37,6 +35,7 @@ DIMS: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("split", "chunk"), (2, 0)),
     **dict.fromkeys(("unbind", "cat", "stack"), (1, 0)),
     "roll": (2, None),
+    "l1_normalize": (2, 1),
     "topk": (2, -1),
     "sort": (1, -1),
 }

@@ -51,6 +51,8 @@ class Kind(IntFlag):
 
 
 NOTHING = Kind(0)
+EPSILON = 1e-3
+"""What is added against log(0) or division by 0 is no larger; what is larger is an offset."""
 
 
 class Axis(Enum):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "matmul"})
 KEEPS = frozenset(op for op in ROWS if keeps_values(op))
-_KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS)
+_KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS) | {"normalize"}
 # Operation -> the names of its lower and its upper bound, in the order of its arguments.
 _BOUNDS = {
     "clamp": ("min", "max"),
@@ -71,6 +71,8 @@ def call_of(
     """Return the call with what is known of its operands; `after` and `made` are still open."""
     if op in ("max", "min") and len(args) > 1 and isinstance(args[1], Tensor):
         op = f"{op}imum"
+    if op == "normalize" and kwargs.get("p", args[1] if len(args) > 1 else 2) == 1:
+        op = "l1_normalize"
     given = _given(op, args, kwargs)
     given = given[::-1] if swapped else given
     operands = tuple(_operand(value, scores_of) for value in given)

@@ -10,7 +10,8 @@ import ast
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from softonce.checker.kinds import Kind
+from softonce.checker.kinds import EPSILON, Kind
+from softonce.checker.static.lattice import number_of
 from softonce.checker.static.values import UNKNOWN, Scores, scores
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ Operands = tuple[ast.expr | None, ast.expr | None]
 
 
 def step(
-    op: str, tensor: Scores, node: ast.expr, dim: int | None, args: list[Value]
+    op: str,
+    tensor: Scores,
+    node: ast.expr,
+    dim: int | None,
+    args: list[Value],
+    options: dict[str, Value],
 ) -> Scores | None:
     """Return exp(x), its sum or the logarithm of that, of which a softmax is written; else None."""
     # What the exponential of log-probabilities is, the table says.
@@ -40,6 +46,10 @@ def step(
         return None
     if op == "log" and tensor.kind == Kind.OTHER:
         return _log_of(tensor, tensor.dim)
+    if op in ("clamp", "clamp_min") and tensor.kind == Kind.OTHER:
+        low = number_of(args[1] if len(args) > 1 else options.get("min"))
+        has_top = len(args) > 2 or "max" in options
+        return tensor if low is not None and low <= EPSILON and not has_top else None
     shapes = ("unsqueeze", "view", "reshape", "expand_as", "expand", "detach")
     return tensor if op in shapes else None
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from softonce.checker.kinds import (
+    EPSILON,
     JOINS,
     NOTHING,
     ROWS,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
 
-EPSILON = 1e-3
-"""What is added up to this size is there against log(0) and division by 0."""
 _RAW = Kind.LOGITS | Kind.NONNEG | Kind.BOUNDED | Kind.OTHER
 _PAIR_OPS = frozenset({"add", "sub", "mul", "div", "matmul"})
 _SPLITTING = frozenset({"split", "chunk", "unbind"})
@@ -107,7 +106,7 @@ def apply_row(
     if row is None:
         return UNKNOWN
     run.rules.operation(frame, op, tensor, node, dim, args, options)
-    step = by_hand.step(op, tensor, node, dim, args)
+    step = by_hand.step(op, tensor, node, dim, args, options)
     if step is not None:
         return step
     if row.axis in (Axis.REDUCES, Axis.INDEXES) and row.along is not None:
@@ -201,12 +200,17 @@ def _with_indices(
 
 
 def normalized(frame: Frame, args: list[Value], kwargs: dict[str, Value], node: ast.expr) -> Value:
-    """Return `F.normalize(exp(x), p=1)`, which is a softmax; other norms make no probabilities."""
+    """Return `F.normalize(exp(x), p=1)`: what is at least 0, divided by its sum, is probabilities.
+
+    Other norms make none.
+    """
     tensor = as_scores(args[0])
     given = {**dict(zip(("p", "dim"), args[1:], strict=False)), **kwargs}
-    if not tensor.exponent or tensor.summed or number_of(given.get("p")) != 1:
+    is_exponential = bool(tensor.exponent) and not tensor.summed
+    is_positive = is_exponential or not tensor.kind & ~(Kind.NONNEG | Kind.P | Kind.BP)
+    if not is_positive or number_of(given.get("p")) != 1:
         return UNKNOWN
-    maker = maker_of(frame, node, "normalize(exp(x), p=1)")
+    maker = maker_of(frame, node, "normalize(x, p=1)")
     known = {"num_classes": tensor.num_classes, "rank": tensor.rank, "direct": True}
     return scores(Kind.P, maker, dim=int_of(given.get("dim", Const(1))), **known)
 
@@ -327,6 +331,8 @@ def _with_number(name: str, tensor: Scores, number: float, maker: Maker) -> Scor
         return tensor
     if name in ("add", "sub"):
         small = abs(number) <= EPSILON
+        if small and tensor.summed and tensor.kind == Kind.OTHER:
+            return tensor
         return transferred("add_epsilon" if small else "add_number", tensor, maker)
     if name == "matmul":
         return UNKNOWN
