@@ -362,3 +362,11 @@ def parts(run: Run, frame: Frame, value: Value, count: int, *, starred: bool) ->
     if known is not None and starred:
         return [*known[: count - 1], *[UNKNOWN] * count][:count]
     return [entry(run, frame, value)] * count
+
+
+def entered(run: Run, frame: Frame, value: Value, node: ast.expr) -> Value:
+    """Return what `with` gives to its name: what `__enter__` returns, or else the value."""
+    if isinstance(value, Instance) and value.cls.find("__enter__"):
+        method = attribute(run, frame, value, "__enter__", node)
+        return run.call(frame, method, [], {}, node)
+    return value

@@ -88,8 +88,8 @@ def call_external(
         made = distributions.call(run, frame, last, args, kwargs, node)
     if made is None and home.startswith("torch"):
         made = _call_torch(run, frame, home, last, args, kwargs, node)
-    if made is None and home == "einops":
-        made = einops.call(run, frame, last, args, node)
+    if made is None and home in ("einops", "einops.layers.torch"):
+        made = einops.call(run, frame, last, args, kwargs, node)
     if made is None and name in ALIASES:
         # Without an axis scipy normalises over all entries, as its users know.
         whole: Kwargs = {"axis": Const(None)} if home.startswith("scipy") and len(args) < 2 else {}

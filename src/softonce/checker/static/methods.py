@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, METHODS, ROWS, Kind
 from softonce.checker.names import canonical
-from softonce.checker.static import hooks, options, processes
+from softonce.checker.static import attributes, hooks, options, processes
 from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.objects import Instance, Super
@@ -40,6 +40,8 @@ are unknown, but a logarithm of them is a finding.
 """
 _SHAPE_SYNONYMS = {"resize": "reshape", "resize_": "reshape", "astype": "to", "tolist": "to"}
 _PASSING = frozenset({"item"})
+_ENTERING = frozenset({"enter_context", "enter_async_context"})
+"""The methods of `contextlib.ExitStack` that are what `with` does."""
 _TEXT_METHODS = frozenset(
     {
         "lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace",
@@ -107,6 +109,10 @@ def _of_tensor(
     if name in _SHAPE_SYNONYMS:
         return apply(run, frame, _SHAPE_SYNONYMS[name], [tensor, *args], kwargs, node)
     op = canonical(name)
+    if tensor.kind == Kind.OTHER and name in _ENTERING and args:
+        if isinstance(args[0], hooks.Handle):
+            hooks.remove(run, args[0])  # when the stack ends is not followed
+        return attributes.entered(run, frame, args[0], node)
     if tensor.kind == Kind.OTHER and name in processes.STARTERS:
         return processes.start(run, frame, name, args, kwargs, node)
     if tensor.kind == Kind.OTHER and op not in _OF_THE_UNKNOWN and not tensor.exponent:

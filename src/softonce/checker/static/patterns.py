@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softonce.checker.static import attributes
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.objects import Class, Instance
-from softonce.checker.static.values import UNKNOWN, Const, Sequence, Value
+from softonce.checker.static.values import UNKNOWN, Const, Mapping, Sequence, Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from softonce.checker.static.context import Run
     from softonce.checker.static.frame import Frame
 
@@ -30,6 +32,8 @@ def fits(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> bool |
         return _is_of(subject, evaluate(run, frame, pattern.cls), bare=not _has_parts(pattern))
     if isinstance(pattern, ast.MatchSequence):
         return _in_turn(run, frame, pattern.patterns, subject)
+    if isinstance(pattern, ast.MatchMapping):
+        return _by_key(run, frame, pattern, subject)
     return None
 
 
@@ -56,8 +60,28 @@ def _in_turn(run: Run, frame: Frame, parts: list[ast.pattern], subject: Value) -
         return None
     if len(known) != len(parts):
         return False
-    answers = [fits(run, frame, part, item) for part, item in zip(parts, known, strict=True)]
-    return False if False in answers else None if None in answers else True
+    return _all(fits(run, frame, part, item) for part, item in zip(parts, known, strict=True))
+
+
+def _all(answers: Iterable[bool | None]) -> bool | None:
+    held = list(answers)
+    return False if False in held else None if None in held else True
+
+
+def _by_key(run: Run, frame: Frame, pattern: ast.MatchMapping, subject: Value) -> bool | None:
+    """Return whether a dict has the keys of the pattern, and under each what fits."""
+    if not isinstance(subject, Mapping):
+        return None
+    keys = [_key(run, frame, key) for key in pattern.keys]
+    if any(key not in subject.items for key in keys):
+        return False if subject.exact else None
+    parts = zip(keys, pattern.patterns, strict=True)
+    return _all(fits(run, frame, part, subject.items[key]) for key, part in parts)
+
+
+def _key(run: Run, frame: Frame, key: ast.expr) -> Any:
+    value = evaluate(run, frame, key)
+    return value.value if isinstance(value, Const) else None
 
 
 def capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
@@ -65,16 +89,34 @@ def capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> Non
     scope = run.heap.write(frame.scope)
     if isinstance(pattern, ast.MatchAs) and pattern.name is not None:
         scope[pattern.name] = subject
-    if isinstance(pattern, ast.MatchAs) and pattern.pattern is not None:
-        capture(run, frame, pattern.pattern, subject)
-        return
+    if isinstance(pattern, ast.MatchMapping) and pattern.rest and isinstance(subject, Mapping):
+        keys = [_key(run, frame, key) for key in pattern.keys]
+        rest = {key: item for key, item in subject.items.items() if key not in keys}
+        scope[pattern.rest] = Mapping(rest, subject.exact)
+    for part, item in _parts(run, frame, pattern, subject):
+        capture(run, frame, part, item)
+
+
+def _parts(
+    run: Run, frame: Frame, pattern: ast.pattern, subject: Value
+) -> list[tuple[ast.pattern, Value]]:
+    """Return the patterns within a pattern, each with what it is compared with."""
+    if isinstance(pattern, ast.MatchAs):
+        return [(pattern.pattern, subject)] if pattern.pattern is not None else []
     if isinstance(pattern, ast.MatchSequence):
         starred = any(isinstance(part, ast.MatchStar) for part in pattern.patterns)
         count = len(pattern.patterns)
         items = attributes.parts(run, frame, subject, count, starred=starred)
-        for part, item in zip(pattern.patterns, items, strict=True):
-            capture(run, frame, part, item)
-        return
-    for inner in ast.iter_child_nodes(pattern):
-        if isinstance(inner, ast.pattern):
-            capture(run, frame, inner, UNKNOWN)
+        return list(zip(pattern.patterns, items, strict=True))
+    if isinstance(pattern, ast.MatchMapping) and isinstance(subject, Mapping):
+        held = [subject.items.get(_key(run, frame, key), UNKNOWN) for key in pattern.keys]
+        return list(zip(pattern.patterns, held, strict=True))
+    if isinstance(pattern, ast.MatchClass) and isinstance(subject, Instance):
+        by_place = zip(pattern.patterns, subject.cls.fields(), strict=False)
+        by_name = zip(pattern.kwd_patterns, pattern.kwd_attrs, strict=True)
+        return [
+            (part, attributes.attribute(run, frame, subject, name))
+            for part, name in (*by_place, *by_name)
+        ]
+    inner = (each for each in ast.iter_child_nodes(pattern) if isinstance(each, ast.pattern))
+    return [(part, UNKNOWN) for part in inner]

@@ -83,7 +83,10 @@ def _named_tuple(run: Run, frame: Frame, args: Args) -> Value:
 
 
 def _reduce(run: Run, frame: Frame, args: Args, node: ast.expr) -> Value:
-
+    if isinstance(args[0], External) and args[0].name in ("torch.add", "operator.add"):
+        total = _sum(run, frame, args[1:], {}, node)
+        if isinstance(total, Total):
+            return total
     known = attributes.entries(run, args[1])
     items = known if known is not None else [attributes.entry(run, frame, args[1])]
     if len(args) < 3 and not items:

@@ -16,13 +16,11 @@ from softonce.checker.static.branches import (
     is_option,
     training_test,
 )
-from softonce.checker.static.calls import call
 from softonce.checker.static.definitions import define_class, define_function
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.hooks import Handle, remove
 from softonce.checker.static.imports import import_from, import_plain
 from softonce.checker.static.lattice import join, truth
-from softonce.checker.static.objects import Instance
 from softonce.checker.static.operations import binary, overwritten
 from softonce.checker.static.values import Const, Later, Scores, Sequence, Value
 
@@ -272,7 +270,8 @@ def _with(run: Run, frame: Frame, node: ast.With) -> bool:
         run.reporter.leave_out(frame.place(node), (node.end_lineno or node.lineno) - node.lineno)
     handles = []
     for item in node.items:
-        value = _entered(run, frame, evaluate(run, frame, item.context_expr), item.context_expr)
+        manager = evaluate(run, frame, item.context_expr)
+        value = attributes.entered(run, frame, manager, item.context_expr)
         handles += [value] if isinstance(value, Handle) else []
         if item.optional_vars is not None:
             bind(run, frame, item.optional_vars, value)
@@ -280,14 +279,6 @@ def _with(run: Run, frame: Frame, node: ast.With) -> bool:
     for handle in handles:
         remove(run, handle)
     return ended
-
-
-def _entered(run: Run, frame: Frame, value: Value, node: ast.expr) -> Value:
-    """Return what `with` gives to its name: what `__enter__` returns, or else the value."""
-    if isinstance(value, Instance) and value.cls.find("__enter__"):
-        method = attributes.attribute(run, frame, value, "__enter__", node)
-        return call(run, frame, method, [], {}, node)
-    return value
 
 
 def _try(run: Run, frame: Frame, node: ast.Try) -> bool:
