@@ -324,3 +324,22 @@ def test_our_own_tree_passes_and_a_planted_second_softmax_fails(tmp_path: Path, 
     )
     codes = {f.code for f in check_paths([str(tmp_path)], settings).findings}
     assert codes == {"SO101", "SO306"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ("keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, p)",
+         "sparse_categorical_crossentropy with from_logits=True applies"),
+        ("tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=p)",
+         "sparse_softmax_cross_entropy_with_logits applies"),
+        ("optax.softmax_cross_entropy(p, y)", "softmax_cross_entropy already applies softmax"),
+    ],
+)  # fmt: skip
+def test_a_loss_of_another_library_is_told_by_its_own_name(
+    project, capsys, loss: str, told: str
+) -> None:
+    head = "import jax, keras, optax, tensorflow as tf\n"
+    layer = "jax.nn.softmax(x)" if "optax" in loss else "keras.layers.Dense(3, 'softmax')(x)"
+    (project / "train.py").write_text(f"{head}\ndef step(x, y):\n    p = {layer}\n    {loss}\n")
+    assert f" {told}" in run("check", "train.py", capsys=capsys)[1]

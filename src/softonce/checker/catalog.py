@@ -265,9 +265,8 @@ _ALL = (
         "SO401",
         "keras-softmax-from-logits",
         _E,
-        "keras: a softmax or sigmoid output with from_logits=True",
-        "{loss} with from_logits=True applies the activation itself; the last layer has {op} at"
-        " {made}.{floor}",
+        "keras: a softmax or sigmoid output reaches a loss that expects logits",
+        "{loss} applies the activation itself; the last layer has {op} at {made}.{floor}",
         "The loss applies softmax to probabilities; Keras repairs this silently on the TensorFlow"
         " backend only, and only where the two stand side by side.",
         "Drop the activation, or from_logits=True.",

@@ -22,6 +22,10 @@ def step(x, target):
     return loss(target, model(x))  # SO401
 
 
+def written_for_tensorflow(x, target):
+    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=model(x))  # SO401
+
+
 # -- innocent
 right = keras.Sequential([layers.Dense(10, activation="softmax")])
 right.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy())

@@ -168,6 +168,7 @@ def check(
     place = frame.place(node)
     if flag.value and not tensor.kind & ~(Kind.P | Kind.BP):
         floor = floor_sentence(tensor.num_classes)
-        run.reporter.add("SO401", place, tensor.maker(tensor.kind), loss=loss, floor=floor)
+        told = loss if loss in _LOGIT_LOSSES else f"{loss} with from_logits=True"
+        run.reporter.add("SO401", place, tensor.maker(tensor.kind), loss=told, floor=floor)
     elif not flag.value and tensor.kind == Kind.LOGITS:
         run.reporter.add("SO402", place, tensor.maker(tensor.kind), loss=loss)

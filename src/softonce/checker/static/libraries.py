@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import Kind
-from softonce.checker.static import attributes, keras
+from softonce.checker.static import attributes, jax, keras
 from softonce.checker.static.lattice import int_of, options_of
 from softonce.checker.static.objects import Class, Instance
 from softonce.checker.static.operations import apply, maker_of
@@ -82,6 +82,8 @@ def call_library(
     if trainer is not None:
         _pair_trainer(run, frame, trainer, args, kwargs, node)
         return UNKNOWN
+    if jax.is_jax(name):
+        return jax.call_jax(run, frame, name, args, kwargs, node)
     if keras.is_keras(name):
         return keras.call_keras(run, frame, name, args, kwargs, node)
     holds_scores = any(isinstance(v, Scores) and v.kind != Kind.OTHER for v in kwargs.values())

@@ -43,8 +43,10 @@ class Losses:
         args: list[Value],
         options: dict[str, Value],
         node: ast.expr,
+        *,
+        name: str = "",
     ) -> None:
-        """Look at one call of a loss."""
+        """Look at one call of a loss; `name` is what another library calls it."""
         value = args[0] if args else options.get(SINKS[loss].argument, options.get("input"))
         tensor = as_scores(value)
         if loss == "kl_div":
@@ -58,9 +60,9 @@ class Losses:
         one = loss == "cross_entropy" and axes.is_one_class(axes.loss_axis(tensor), tensor)
         if one and tensor.kind == Kind.LOGITS:
             maker, effect = tensor.maker(Kind.LOGITS), " The loss is always 0."
-            self.reporter.add("SO110", frame.place(node), maker, loss=loss, floor=effect)
+            self.reporter.add("SO110", frame.place(node), maker, loss=name or loss, floor=effect)
         if not is_nested and not (loss == "nll_loss" and _is_unreduced(options)):
-            self._kinds(frame, loss, tensor, node)
+            self._kinds(frame, loss, tensor, node, name or loss)
 
     def check_choice(
         self,
@@ -76,7 +78,7 @@ class Losses:
             for loss in losses:
                 self.check(frame, loss.op, args, {**loss.settings, **options}, node)
 
-    def _kinds(self, frame: Frame, loss: str, tensor: Scores, node: ast.expr) -> None:
+    def _kinds(self, frame: Frame, loss: str, tensor: Scores, node: ast.expr, name: str) -> None:
         broken = broken_rules(loss, tensor.kind)
         if "SO201" in broken and not tensor.direct:
             del broken["SO201"]
@@ -103,7 +105,7 @@ class Losses:
                 lowered=lowered,
                 tests=maker.tests if frame.is_unproven else frozenset(),
                 edits=self._edits(frame, code, node, maker, lowered=lowered),
-                loss=loss,
+                loss=name,
                 floor=floor,
             )
 

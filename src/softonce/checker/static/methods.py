@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import JOINS, METHODS, ROWS, Kind
 from softonce.checker.names import canonical
-from softonce.checker.static import attributes, hooks, options, processes
+from softonce.checker.static import attributes, hooks, jax, options, processes
 from softonce.checker.static.lattice import choice, int_of
 from softonce.checker.static.libraries import PREPARERS, call_fit, prepared
 from softonce.checker.static.objects import Instance, Super
@@ -149,12 +149,21 @@ def _of_module(
         unknown = bool(args) and not isinstance(args[0], Const)
         set_mode(run, module, None if unknown else on)
         return module
-    if name in _SAME_MODULE:
-        return module
-    if name in hooks.REGISTERS:
-        return run.hooks.register(run, module, name, args, kwargs)
+    if name == "apply" and len(args) > 1:  # torch's own takes a function and nothing else
+        return jax.call_apply(run, frame, module, args, kwargs, node)
     if name in ("forward", "__call__"):
         return run.call(frame, module, args, kwargs, node)
+    if name in hooks.REGISTERS:
+        return run.hooks.register(run, module, name, args, kwargs)
+    if name == "compile":
+        return call_fit(run, frame, module, args, kwargs, node)
+    return module if name in _SAME_MODULE else _of_parts(run, module, name, args, kwargs)
+
+
+def _of_parts(
+    run: Run, module: Value, name: str, args: list[Value], kwargs: dict[str, Value]
+) -> Value:
+    """Return what a method gives that lists or changes what a module holds."""
     if name == "add_module" and len(args) > 1 and isinstance(args[0], Const):
         _add_module(run, module, str(args[0].value), args[1])
     elif name in ("append", "add") and isinstance(module, Chain) and args:
@@ -164,8 +173,6 @@ def _of_module(
     elif name in ("_replace", "_asdict") and isinstance(module, Instance):
         fields = module.attrs | kwargs
         return Instance(module.cls, fields) if name == "_replace" else Mapping(fields)
-    elif name == "compile":
-        return call_fit(run, frame, module, args, kwargs, node)
     return UNKNOWN
 
 

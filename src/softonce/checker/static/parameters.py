@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import SINKS, Kind
 from softonce.checker.names import MODULES
-from softonce.checker.static import options
+from softonce.checker.static import jax, options
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.objects import Class, Function
@@ -102,7 +102,7 @@ def _annotated(run: Run, frame: Frame, parameter: ast.arg) -> Value:
     if note is None:
         return UNKNOWN
     named = evaluate(run, frame, note)
-    if isinstance(named, Class) and named.find("forward"):
+    if isinstance(named, Class) and (named.find("forward") or jax.is_network(named)):
         return run.some_instance(named)
     is_loss = isinstance(named, External) and MODULES.get(named.name.rpartition(".")[2]) in SINKS
     if is_loss and isinstance(named, External) and named.name.startswith("torch.nn"):
