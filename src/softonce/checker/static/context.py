@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from softonce.checker.static.frame import Frame
-    from softonce.checker.static.heap import Heap
-    from softonce.checker.static.hooks import Hooks
+    from softonce.checker.static.heap import Heap, Hooks
     from softonce.checker.static.losses import Losses
     from softonce.checker.static.objects import Class, Function, Module
     from softonce.checker.static.project import Project

@@ -194,6 +194,27 @@ class Heap:
         cell.restore((cell.version if joined[0] == _NEW else joined[0], *joined[1:]))
 
 
+class Hooks:
+    """The hooks of all modules: of each the lists that it has, which are cells of the heap."""
+
+    def __init__(self) -> None:
+        self._lists: dict[tuple[int, str], tuple[Value, Sequence]] = {}
+
+    def of(self, module: Value, way: str) -> Sequence | None:
+        """Return the hooks of a module, in order; None if it never had one."""
+        held = self._lists.get((id(module), way))
+        return None if held is None else held[1]
+
+    def opened(self, module: Value, way: str) -> Sequence:
+        """Return the hooks of a module, none if it never had one."""
+        hooks = self.of(module, way)
+        if hooks is None:
+            hooks = Sequence([])
+            hooks.born = 0  # as old as the module: another branch finds it empty
+            self._lists[id(module), way] = (module, hooks)  # the id must live as long as the key
+        return hooks
+
+
 def _cells(ways: list[Changes]) -> dict[int, AnyCell]:
     return {key: cell for way in ways for key, (cell, _) in way.items()}
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORWARD, BEFORE = "register_forward_hook", "register_forward_pre_hook"
 REGISTERS = frozenset({FORWARD, BEFORE})
-Key = tuple[int, str]
 
 
 @dataclass(slots=True, eq=False)
@@ -36,31 +35,15 @@ class Handle(Value):
     hook: Sequence
 
 
-class Hooks:
-    """The hooks of all modules: of each the list that it has, a cell of the heap."""
-
-    def __init__(self) -> None:
-        self._lists: dict[Key, tuple[Value, Sequence]] = {}
-
-    def of(self, module: Value, way: str) -> Sequence | None:
-        """Return the hooks of a module, in order; None if it never had one."""
-        held = self._lists.get((id(module), way))
-        return None if held is None else held[1]
-
-    def register(self, run: Run, module: Value, way: str, args: Args, kwargs: Kwargs) -> Value:
-        """Add the hook that a call of `module.register_forward_hook` is given."""
-        key = (id(module), way)
-        if key not in self._lists:
-            hooks = Sequence([])
-            hooks.born = 0  # as old as the module: another branch finds it empty
-            self._lists[key] = (module, hooks)
-        hooks = self._lists[key][1]
-        given = args[0] if args else kwargs.get("hook", Const(None))
-        hook = Sequence([given, kwargs.get("with_kwargs", Const(False))])
-        run.heap.write(hooks).items.append(hook)
-        if isinstance(module, Cell):
-            run.heap.write(module)  # calls of it are not what they were
-        return Handle(hooks, hook)
+def register(run: Run, module: Value, way: str, args: Args, kwargs: Kwargs) -> Value:
+    """Add the hook that a call of `module.register_forward_hook` is given."""
+    hooks = run.hooks.opened(module, way)
+    given = args[0] if args else kwargs.get("hook", Const(None))
+    hook = Sequence([given, kwargs.get("with_kwargs", Const(False))])
+    run.heap.write(hooks).items.append(hook)
+    if isinstance(module, Cell):
+        run.heap.write(module)  # calls of it are not what they were
+    return Handle(hooks, hook)
 
 
 def remove(run: Run, handle: Handle) -> None:

@@ -14,8 +14,7 @@ from softonce.checker.static.calls import call
 from softonce.checker.static.expressions import evaluate
 from softonce.checker.static.externals import call_external
 from softonce.checker.static.frame import Frame
-from softonce.checker.static.heap import Changes, Heap, KnownCall
-from softonce.checker.static.hooks import Hooks
+from softonce.checker.static.heap import Changes, Heap, Hooks, KnownCall
 from softonce.checker.static.lattice import join_all, mark_optional, signature
 from softonce.checker.static.losses import Losses
 from softonce.checker.static.objects import (

@@ -154,7 +154,7 @@ def _of_module(
     if name in ("forward", "__call__"):
         return run.call(frame, module, args, kwargs, node)
     if name in hooks.REGISTERS:
-        return run.hooks.register(run, module, name, args, kwargs)
+        return hooks.register(run, module, name, args, kwargs)
     if name == "compile":
         return call_fit(run, frame, module, args, kwargs, node)
     return module if name in _SAME_MODULE else _of_parts(run, module, name, args, kwargs)
