@@ -134,3 +134,23 @@ def test_every_field_must_be_there(path: Path, name: str) -> None:
     rewrite(path, record)
     with pytest.raises(ArtefactError, match="is not a usable artefact"):
         read_metadata(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["ants", "ants"], "a different name for each class, found 'ants' 2 times"),
+        (["ants", ""], "a name for each class, found ''"),
+        (["ants", " \n"], r"a name for each class, found ' \\n'"),
+        (["ants", "\udcff"], r"class names in UTF-8, found '\\udcff'"),
+        (["ants", 3], "class names as text"),
+    ],
+)
+def test_classes_that_no_answer_can_tell_apart_are_refused(
+    classes: list[Any], message: str, path: Path
+) -> None:
+    rewrite(path, METADATA.to_dict() | {"classes": classes})
+    with pytest.raises(ArtefactError, match=message):
+        read_metadata(path)
+    with pytest.raises(ArtefactError, match=message):
+        Metadata.from_json(json.dumps(METADATA.to_dict() | {"classes": classes}), path)

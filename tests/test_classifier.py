@@ -343,7 +343,9 @@ def test_a_missing_package_is_one_line(clf, pictures, monkeypatch: pytest.Monkey
 
 
 def test_an_evaluation_is_short_and_drawn(clf, photos: Path) -> None:
-    found = clf.evaluate(photos, split="val")
+    report = clf.path.with_name("of-val.html")
+    found = clf.evaluate(photos, split="val", report=report)
+    assert "15 of val" in report.read_text()
     direct = softonce.evaluate(softonce.EvaluateConfig((clf.path, photos), split="val"))
     assert found.to_dict() == direct.to_dict()
     text = repr(found)

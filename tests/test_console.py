@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from softonce.cli import tables
 from softonce.console import (
     EPOCHS,
     LOG,
@@ -23,6 +26,7 @@ from softonce.console import (
     progress,
     visible_notes,
 )
+from softonce.prediction.table import build_table
 
 
 @pytest.fixture
@@ -229,3 +233,21 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         advance(3)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", buffer.getvalue())
     assert re.search(r"reading 4/4  ━{24}  .*0:00:00 left  loss 2.0", shown)
+
+
+NASTY = os.fsdecode(b"caf\xe9\x1b[31m\x07\xc2\x9b")
+
+
+def test_names_of_files_move_no_cursor_and_ring_no_bell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = build_table([(NASTY, (), NASTY, None)], emit="probs")
+    tables._console().print(table, NASTY)
+    tables.print_paths({"report": Path(NASTY)})
+    LOG.addHandler(handler := notes.NoteHandler())
+    LOG.warning("%s is odd", NASTY)
+    LOG.removeHandler(handler)
+    print_error(NASTY)
+    printed = "".join(capsys.readouterr())
+    assert not set(printed) & set("\x1b\x07\x9b\udce9")
+    assert printed.count(r"caf\xe9\x1b[31m") == 6

@@ -17,7 +17,7 @@ GREY = {"mode": "L", "mean": (0.5,), "std": (0.5,)}
 
 @given(
     size=st.integers(1, 6000),
-    more=st.integers(0, 9999),
+    more=st.integers(0, 2000),
     fit=st.sampled_from(["crop", "pad", "squash"]),
     interpolation=st.sampled_from(["nearest", "bilinear", "bicubic"]),
     channels=st.sampled_from([1, 3]),
@@ -44,7 +44,12 @@ def test_a_record_comes_back_from_json(
     [
         ({"size": 0}, "1 <= size <= resize in pixels, found 0"),
         ({"size": 8, "resize": 7}, "1 <= size <= resize in pixels, found 8 and 7"),
-        ({"size": 2**14 + 1}, "resize of at most 16384 px, found 16385"),
+        ({"size": 2**14}, "resize of at most 8192 px, found 16384"),
+        ({"size": 8, "resize": 2**13 + 1}, "resize of at most 8192 px, found 8193"),
+        (
+            {"size": 2048, "mode": 65, "mean": (0.5,) * 65, "std": (0.5,) * 65},
+            "a square of at most 268,435,456 bytes, found 2048 x 2048 pixels of 65 channels",
+        ),
         ({"size": 8, "fit": "zoom"}, "fit to be one of crop, pad, squash; found 'zoom'"),
         ({"size": 8, "interpolation": "area"}, "nearest, bilinear, bicubic; found 'area'"),
         (

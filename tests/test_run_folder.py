@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softonce.errors import ConfigError
-from softonce.run_folder import LAUNCH, LOCK, RunFolder
+from softonce.run_folder import LAUNCH, LOCK, RunFolder, model_file
 
 NAMES = [name for name, member in vars(RunFolder).items() if isinstance(member, property)]
 
@@ -43,3 +43,16 @@ def test_the_newest_state_is_the_first(tmp_path: Path) -> None:
     for step in (9, 10, 1_000_000, 200):
         folder.state(step).touch()
     assert folder.states() == [folder.state(step) for step in (1_000_000, 200, 10, 9)]
+
+
+def test_a_link_without_a_suffix_is_followed_and_another_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "v2").mkdir()
+    model = tmp_path / "v2" / "Model.ONNX"
+    model.touch()
+    for name in ("current", "current.onnx", "current.safetensors"):
+        (tmp_path / name).symlink_to(model)
+    assert model_file(tmp_path / "current") == model
+    assert model_file(tmp_path / "current.onnx") == tmp_path / "current.onnx"
+    assert model_file(tmp_path / "current.safetensors") == tmp_path / "current.safetensors"
+    (tmp_path / "notes").symlink_to(tmp_path / "notes.txt")
+    assert model_file(tmp_path / "notes") == tmp_path / "notes"

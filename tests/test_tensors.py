@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 
 from softonce import tensors
-from softonce.errors import StorageError
-from softonce.tensors import read_tensors, write_tensors
+from softonce.errors import ArtefactError, StorageError
+from softonce.tensors import read_record, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +43,14 @@ def test_strided_and_attached_tensors_come_back_by_value(tmp_path: Path) -> None
     assert record == {}
     assert all(torch.equal(found[name], values[name]) for name in values)
     assert found["half"].dtype == torch.bfloat16
+
+
+def test_names_that_are_no_utf_8_come_back_in_paths_and_records(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    record = {"shards": [name, "벌"]}
+    write_tensors(tmp_path / f"{name}.safetensors", {"a": torch.ones(2)}, record)
+    tensors, found = read_tensors(tmp_path / f"{name}.safetensors")
+    assert (found, tensors["a"].tolist()) == (record, [1, 1])
+    assert read_record(tmp_path / f"{name}.safetensors") == record
+    with pytest.raises(ArtefactError, match="found nothing: check the path"):
+        read_tensors(tmp_path / f"{name}-2.safetensors")

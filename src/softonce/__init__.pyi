@@ -56,7 +56,6 @@ from .evaluation import Comparison as Comparison
 from .evaluation import Evaluation as Evaluation
 from .evaluation import compare as compare
 from .evaluation import decide as decide
-from .evaluation import evaluate as evaluate
 from .exporting.run import export as export
 from .inference import log_probs as log_probs
 from .inference import probs as probs
@@ -79,6 +78,7 @@ from .models import list_models as list_models
 from .prediction.results import Prediction as Prediction
 from .prediction.results import Predictions as Predictions
 from .prediction.run import predict as predict
+from .report.evaluate import evaluate as evaluate
 from .training.result import TrainResult as TrainResult
 from .training.run import train as train
 from .verbs import check as check

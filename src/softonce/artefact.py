@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
 from softonce.decisions import Decisions
 from softonce.errors import ArgumentError, ArtefactError
+from softonce.files import is_utf8
 from softonce.inference import NormalisedBy, Normaliser
 from softonce.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -133,10 +135,34 @@ def _check_kinds(values: dict[str, Any]) -> None:
             raise ArgumentError(f"expected another kind of {name}, found {values[name]!r:.60}")
     if values["normaliser"] not in get_args(Normaliser):
         raise ArgumentError(f"expected softmax or sigmoid, found {values['normaliser']!r:.60}")
-    if not all(isinstance(name, str) for name in values["classes"]):
-        raise ArgumentError("expected class names as text, found others")
+    check_class_names(values["classes"])
     if not 0 < values["temperature"] < float("inf"):
         raise ArgumentError(f"expected a temperature above 0, found {values['temperature']}")
+
+
+def check_class_names(names: Sequence[Any]) -> None:
+    """Check that every class has a name that can be printed and tells it from the others.
+
+    Raises:
+        ArgumentError: if one is no text, is empty, is there twice or cannot be encoded.
+
+    Example:
+        >>> check_class_names(["ants", "ants"])
+        Traceback (most recent call last):
+        softonce.errors.ArgumentError: expected a different name for each class, found 'ants' ...
+    """
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentError("expected class names as text, found others")
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise ArgumentError(
+            f"expected a different name for each class, found {name!r:.60} {times} times"
+        )
+    for name in names:
+        if not name.strip():
+            raise ArgumentError(f"expected a name for each class, found {name!r:.60}")
+        if not is_utf8(name):
+            raise ArgumentError(f"expected class names in UTF-8, found {name!r:.60}")
 
 
 def write_artefact(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata) -> None:

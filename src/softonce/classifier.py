@@ -266,14 +266,14 @@ class Classifier:
 
         Args:
             data: what `softonce evaluate` takes: a folder, a manifest, shards, a URL.
-            options: fields of `EvaluateConfig` by name, such as `split`, `tta` or `batch_size`.
+            options: fields of `EvaluateConfig` by name, such as `split`, `tta` or `report`.
 
         Raises:
             SoftonceError: if the options or the data cannot be used.
         """
         config = config_of(EvaluateConfig, (self.path, data), **self._with_opened(options))
         with _needs("train"):
-            from softonce.evaluation import evaluate
+            from softonce.report.evaluate import evaluate
         return evaluate(config)
 
     def export(

@@ -122,6 +122,20 @@ def as_utf8(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def is_utf8(text: str) -> bool:
+    r"""Return whether a text can be written as UTF-8: a file's name may be any bytes.
+
+    Example:
+        >>> is_utf8("caf\xe9.jpg"), is_utf8(os.fsdecode(b"caf\xe9.jpg"))
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
     """Check that a folder's disk has room.
 

@@ -21,8 +21,10 @@ limit)."""
 
 MAX_CHANNELS = 256
 """Above every satellite and microscope; a foreign record cannot ask for more memory."""
-MAX_SIDE = 2**14
+MAX_SIDE = 2**13
 """In pixels: a foreign record cannot ask for more memory."""
+MAX_SQUARE = 2**28
+"""In bytes of the square, all channels: a foreign record with many of both cannot either."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -75,12 +77,7 @@ class Preprocessing:
                     f"expected {name} to be one of {options}; found {getattr(self, name)!r}"
                 )
         check_mode(self.mode)
-        if self.size < 1 or self.resize < self.size:
-            raise ArgumentError(
-                f"expected 1 <= size <= resize in pixels, found {self.size} and {self.resize}"
-            )
-        if self.resize > MAX_SIDE:
-            raise ArgumentError(f"expected resize of at most {MAX_SIDE} px, found {self.resize}")
+        self._check_sides()
         if len(self.mean) != self.in_channels or len(self.std) != self.in_channels:
             raise ArgumentError(
                 f"expected {format_count(self.in_channels, 'value')} of mean and std for mode "
@@ -89,6 +86,20 @@ class Preprocessing:
             )
         if min(self.std) <= 0:
             raise ArgumentError(f"expected a positive std, found {self.std}")
+
+    def _check_sides(self) -> None:
+        if self.size < 1 or self.resize < self.size:
+            raise ArgumentError(
+                f"expected 1 <= size <= resize in pixels, found {self.size} and {self.resize}"
+            )
+        if self.resize > MAX_SIDE:
+            raise ArgumentError(f"expected resize of at most {MAX_SIDE} px, found {self.resize}")
+        if self.size**2 * self.in_channels > MAX_SQUARE:
+            raise ArgumentError(
+                f"expected a square of at most {MAX_SQUARE:,} bytes, found "
+                f"{self.size} x {self.size} pixels of "
+                f"{format_count(self.in_channels, 'channel')}: make it smaller"
+            )
 
     @property
     def in_channels(self) -> int:

@@ -20,6 +20,7 @@ from softonce.errors import (
     describe_value,
 )
 from softonce.files import make_folder, names_in, write_text
+from softonce.formats import format_of
 
 RUNS = Path("runs")
 """Where runs lie that have no `--output`."""
@@ -326,6 +327,8 @@ def new_folder(name: str) -> RunFolder:
 def model_file(path: str | Path) -> Path:
     """Return the model file that a path names: of a run folder, its artefact.
 
+    A link without a suffix by which its format is known, such as `current`, is followed.
+
     Args:
         path: a model file, which may be missing, or the folder of a run.
 
@@ -344,7 +347,7 @@ def model_file(path: str | Path) -> Path:
         )
     path = Path(path)
     if not os.path.isdir(path):  # noqa: PTH112 - Path's raises if a name is too long to be one
-        return path
+        return _end_of_link(path)
     artefact = RunFolder(path).artefact
     if artefact.is_file():
         return artefact
@@ -355,3 +358,10 @@ def model_file(path: str | Path) -> Path:
         f"{artefact.name} ({shown or 'it is empty'}): name the classifier first, then the images; "
         "a run writes the file after its first epoch"
     )
+
+
+def _end_of_link(path: Path) -> Path:
+    if format_of(path) is None and os.path.islink(path):  # noqa: PTH114 - as above
+        end = path.resolve()
+        return path if format_of(end) is None else end
+    return path

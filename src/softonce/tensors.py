@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from softonce.errors import ArtefactError
-from softonce.files import replacing
+from softonce.files import is_utf8, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -28,12 +29,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: dict[str, A
         StorageError: if the disk is full or the folder cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"softonce": json.dumps(record, ensure_ascii=False, sort_keys=True)}
+    metadata = {"softonce": _to_json(record)}
     with replacing(path) as temporary:
         try:
             save_file(plain, temporary, metadata=metadata)
         except SafetensorError as error:
             raise OSError(errno.EIO, _reason(error)) from error
+
+
+def _to_json(record: dict[str, Any]) -> str:
+    """Return the record as JSON; if it has names of files that are no UTF-8, as ASCII."""
+    text = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    return text if is_utf8(text) else json.dumps(record, sort_keys=True)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with _openable(path) as name, safe_open(name, framework="pt") as file:
             text = (file.metadata() or {}).get("softonce")
             names = file.keys() if with_tensors else []
             tensors = {name: file.get_tensor(name) for name in names}
@@ -75,6 +82,16 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[st
             "use --model NAME --weights FILE for weights from elsewhere"
         )
     return tensors, _record(path, text)
+
+
+@contextmanager
+def _openable(path: Path) -> Iterator[str]:
+    """Give a name of the file that safetensors opens: it knows only names in UTF-8."""
+    if is_utf8(str(path)):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def _record(path: Path, text: str) -> dict[str, Any]:

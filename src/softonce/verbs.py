@@ -10,6 +10,7 @@ from softonce.checker.static.settings import settings_for
 from softonce.config import ServeConfig
 from softonce.config.check import CheckConfig
 from softonce.config.keywords import config_of
+from softonce.config.toml import settle
 from softonce.console import visible_notes
 from softonce.errors import ConfigError, MissingExtraError
 
@@ -70,7 +71,7 @@ def serve(config: ServeConfig | str | Path, **options: Any) -> int:
         Traceback (most recent call last):
         softonce.errors.ArtefactError: expected a model file at no.onnx, found nothing: ...
     """
-    settled = config_of(ServeConfig, config, **options)
+    settled = settle(ServeConfig, config, **options)
     try:
         from softonce.serving.catalog import catalog_of
         from softonce.serving.server import serve as run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,17 @@ def test_what_is_not_understood_is_refused(text: str, message: str, tmp_path: Pa
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         from_toml(path, TrainConfig)
+
+
+def test_a_path_that_toml_cannot_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"a path in UTF-8, .* found caf\\xe9: rename it"):
+        to_toml(TrainConfig(os.fsdecode(b"caf\xe9")))
+
+
+def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("epochs = " + "[" * 5000)
+    with pytest.raises(ConfigError, match="expected TOML in .*config.toml, found"):
+        from_toml(tmp_path / "config.toml", TrainConfig)
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:

@@ -183,6 +183,31 @@ def test_every_fit_gives_the_square(fit: Fit, size: tuple[int, int]) -> None:
     assert fit_image(noise(*size), Preprocessing(size=24, resize=30, fit=fit)).size == (24, 24)
 
 
+@pytest.mark.parametrize("size", [(4, 1000), (1000, 4)])
+def test_a_strip_that_would_fill_the_memory_once_it_fits_is_refused(size: tuple[int, int]) -> None:
+    strip, wanted = Image.new("L", size), {"mode": "L", "mean": (0.5,), "std": (0.5,)}
+    with pytest.raises(ImageError, match="with a short side of 8192 it would have 16,777,216,000"):
+        fit_image(strip, Preprocessing(size=16, resize=2**13, **wanted))
+    fitted = fit_image(strip, Preprocessing(size=16, resize=500, **wanted))
+    assert fitted.size == (16, 16)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_a_damaged_head_is_told_from_what_is_no_picture(form: str) -> None:
+    damaged = encoded(noise(9, 9), form)[:16]
+    with pytest.raises(
+        ImageError, match=f"a damaged {form}: its head|[Tt]runcated|end of file|decoder object"
+    ):
+        decode(open_image(damaged), "RGB")
+
+
+def test_a_wrong_checksum_in_the_head_of_a_png_is_damage() -> None:
+    data = bytearray(encoded(noise(9, 9)))
+    data[30] ^= 1  # of the CRC of IHDR
+    with pytest.raises(ImageError, match="a damaged PNG: its head cannot be read"):
+        open_image(bytes(data))
+
+
 @pytest.mark.parametrize("upright", [True, False])
 def test_pad_keeps_the_whole_picture_on_the_mean_colour(upright: bool) -> None:
     image = noise(8, 16) if upright else noise(16, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import resource
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -364,3 +365,26 @@ def test_a_shard_cut_after_it_was_indexed_is_a_bad_file(tmp_path: Path) -> None:
         file.truncate(2000)
     with pytest.raises(ImageError, match=r"0.tar was changed after it was listed"):
         samples.read(2)
+
+
+def test_a_label_or_a_shard_that_is_no_utf_8_is_one_clear_error(tmp_path: Path) -> None:
+    members = {"0.png": PICTURE, "0.cls": b"\xff\xfe", "1.png": PICTURE, "1.cls": b"bees"}
+    shard = os.fsdecode(b"caf\xe9.tar")
+    folder = tar_of(tmp_path / "a" / shard, members).parent
+    for _ in range(2):  # without the index, and with it
+        with pytest.raises(DataError, match="classes in .* that are named in UTF-8, found"):
+            list_samples(open_source(folder), "all")
+    folder = tar_of(tmp_path / "b" / shard, members | {"0.cls": b"ants"}).parent
+    assert list_samples(open_source(folder), "all").classes == ("ants", "bees")
+    assert TarIndex.read(Local(folder)) is not None
+
+
+@pytest.mark.parametrize("size", [2**40, 2**63, 2**80, -1, -1024, -(2**70)])
+def test_a_size_that_no_file_has_is_one_clear_error(size: int, tmp_path: Path) -> None:
+    shard = tar_of(tmp_path / "a" / "0.tar", {"ants/0.png": PICTURE, "bees/0.png": PICTURE})
+    data = bytearray(shard.read_bytes())
+    data[124:136] = (size % (1 << 96) | 0x80 << 88).to_bytes(12, "big")  # in base 256
+    data[148:156] = b"%06o\0 " % (256 + sum(data[:148]) + sum(data[156:512]))
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match="expected a whole, plain tar file"):
+        list_samples(open_source(shard.parent), "all")

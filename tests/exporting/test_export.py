@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from softonce import ExportConfig, create_model, export
@@ -86,6 +87,10 @@ def test_eight_bits_are_smaller_and_near(exported: Any, artefact: Path) -> None:
     whole = exported("onnx").stat().st_size
     file = exported("onnx", precision="int8")
     assert file.stat().st_size < 0.5 * whole
+    model = onnx.load(file)
+    assert {each.domain for each in model.opset_import} == {
+        node.domain for node in model.graph.node
+    }
     for name in ("onnxruntime", "openvino"):
         engine: Any = open_engine(file, name=name)
         assert engine.precision == "int8"

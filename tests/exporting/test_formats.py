@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,14 +149,39 @@ def test_a_file_of_somebody_else_is_said(tmp_path: Path, exported: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_a_damaged_file_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: Format
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], form: Format
 ) -> None:
     file = tmp_path / f"bad{form.suffix}"
-    file.write_bytes(b"no such thing")
-    for runtime in form.runtimes:
-        command = ["predict", str(file), "a.jpg", "--engine", runtime.name, "--trust"]
-        assert main(command) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+    for content in (b"no such thing", b"<html></html>", b"\x08\x07 no graph", b""):
+        file.write_bytes(content)
+        for runtime in form.runtimes:
+            command = ["predict", str(file), "a.jpg", "--engine", runtime.name, "--trust"]
+            assert main(command) == 2
+            said = capfd.readouterr().err  # of libraries in C, too
+            assert said.count("\n") == 1
+            assert ".cpp" not in said
+
+
+@pytest.mark.parametrize(("to", "name"), RUNS)
+def test_a_file_answers_under_capital_letters_and_through_a_link(
+    exported: Any, tmp_path: Path, to: str, name: Any
+) -> None:
+    expected = open_engine(exported(to), name=name, trust=True).logits(PIXELS)
+    form = WRITTEN[to]
+    for suffix in (form.suffix, *form.beside):
+        end = suffix.upper() if suffix == form.suffix else suffix
+        shutil.copy(exported(to).with_suffix(suffix), tmp_path / f"MODEL{end}")
+    (tmp_path / "current").symlink_to(tmp_path / f"MODEL{form.suffix.upper()}")
+    for file in (tmp_path / f"MODEL{form.suffix.upper()}", tmp_path / "current"):
+        assert np.array_equal(open_engine(file, name=name, trust=True).logits(PIXELS), expected)
+
+
+@pytest.mark.parametrize("form", WRITTEN.values(), ids=lambda form: form.name)
+def test_a_path_that_no_runtime_opens_is_refused(form: Format, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9" + form.suffix.encode())
+    file.touch()
+    with pytest.raises(ArtefactError, match="a path in UTF-8, which the runtimes can open"):
+        open_engine(file, trust=True)
 
 
 # which engine

@@ -150,6 +150,13 @@ def test_a_file_that_is_no_image_names_its_place(client) -> None:
     assert answer.json()["error"].startswith("images[1]: expected an image that can be read")
 
 
+def test_a_strip_of_pixels_is_refused_as_its_file_would_be(client) -> None:
+    strip = {"name": "images", "datatype": "UINT8", "shape": [1, 1, 300, 3], "data": [9] * 900}
+    answer = infer(client, {"inputs": [strip]})
+    assert answer.status_code == 422
+    assert "300 x 1 pixels: a strip" in answer.json()["error"]
+
+
 def test_the_other_shapes_ask_for_the_token_too() -> None:
     with running(FakeEngine(), token="open-sesame") as client:
         for path in ("/v2", "/v2/models/model", "/v1/models"):

@@ -8,7 +8,8 @@ import pytest
 from training.runs import rows, weights
 
 import softonce
-from softonce import TrainConfig, train
+from softonce import ServeConfig, TrainConfig, serve, train
+from softonce.config.toml import settle
 from softonce.errors import ArgumentError, ConfigError, UnknownNameError
 
 OPTIONS = {
@@ -60,3 +61,18 @@ def test_a_wrong_option_is_one_clear_error(options, error, message: str, photos:
 def test_a_configuration_and_a_file_of_one_are_not_mixed(photos: Path) -> None:
     with pytest.raises(ArgumentError, match="expected a TrainConfig or config, found both"):
         train(TrainConfig(photos), config="run.toml")
+
+
+def test_a_configuration_that_names_a_file_was_not_filled_from_it(photos: Path) -> None:
+    with pytest.raises(ArgumentError, match="found both: read run.toml with .*from_toml"):
+        train(TrainConfig(photos, config="run.toml"))
+    with pytest.raises(ArgumentError, match="expected a ServeConfig or config, found both"):
+        serve(ServeConfig("model.onnx", config="run.toml"))
+
+
+def test_what_a_call_asks_for_goes_before_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('files = ["a.onnx"]\nport = 9000\nmax_batch = 4\n')
+    file = {"config": tmp_path / "a.toml"}
+    found = settle(ServeConfig, "b.onnx", port=9001, **file)
+    assert (found.files, found.port, found.max_batch) == (("b.onnx",), 9001, 4)
+    assert settle(ServeConfig, **file) == ServeConfig("a.onnx", port=9000, max_batch=4)

@@ -12,6 +12,7 @@ import numpy as np
 from softonce.adoption.bounds import MAX_BYTES, MAX_ELEMENTS, MAX_MEMORY, bounded_memory
 from softonce.adoption.head import SMALLEST
 from softonce.checker.graph.openvino_file import parse
+from softonce.engines.openvino_engine import read_file
 from softonce.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class OpenVinoModel:
             raise MissingExtraError.of("openvino", "openvino") from error
         try:
             with self._bounded():
-                return openvino.Core().read_model(self.path)
+                return read_file(openvino.Core(), self.path)
         except RuntimeError as error:
             raise _unusable(self.path, error) from error
 

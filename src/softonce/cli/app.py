@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -74,6 +75,9 @@ def main(tokens: list[str] | None = None) -> int:
     is_quiet = "--quiet" in tokens or "-q" in tokens
     is_watched = tokens[:1] == ["watch"]  # what it runs is somebody else's program
     output = visible_notes() if is_watched else command_line_notes(quiet=is_quiet)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not is_watched:
+        # A file's name, or a class in somebody's record, may hold what no encoding has.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with output:
         try:
             return _run_verb(_normalize(tokens))

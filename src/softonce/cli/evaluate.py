@@ -13,7 +13,7 @@ def evaluate(config: EvaluateConfig) -> None:
     softonce evaluate ARTEFACT DATA, or softonce evaluate DATA --model NAME --weights FILE.
     """
     from softonce.cli.tables import print_evaluation, print_paths
-    from softonce.evaluation import evaluate as run_evaluation
+    from softonce.report.evaluate import evaluate as run_evaluation
 
     evaluation = run_evaluation(config)
     if config.json:
@@ -24,10 +24,6 @@ def evaluate(config: EvaluateConfig) -> None:
     if config.predictions is not None:
         paths["predictions"] = config.predictions
     if config.report is not None:
-        from softonce.report.run import write_evaluation_report
-
-        name = config.model or str(config.artefact)
-        write_evaluation_report(evaluation, f"{name} on {config.data}", config.report)
         paths["report"] = config.report
     if not config.json:
         print_paths(paths)

@@ -71,17 +71,18 @@ def _print_record(path: Path, model: ModelFile) -> None:
 
 
 def _print_outputs(model: ModelFile) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from softonce.console.plain import PlainConsole
 
     table = Table(
         "output", "contents", "computed by", box=None, pad_edge=False, title_justify="left"
     )
     for output in model.outputs:
         table.add_row(*(Text(cell) for cell in (output.name, _holds(output), _made_by(output))))
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
+    console = PlainConsole(highlight=False)
+    console = console if console.is_terminal else PlainConsole(highlight=False, width=160)
     if model.record is not None:
         console.print()
     console.print(table)

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from softonce.config import PredictConfig
+from softonce.files import as_utf8
 from softonce.plurals import format_count
 from softonce.prediction.table import value_name
 
@@ -31,7 +32,8 @@ def predict(config: PredictConfig) -> int:
     records = _Counted(run_prediction(config))
     if config.format == "jsonl":
         for record in records:
-            print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201 - the result
+            line = json.dumps({**record, "path": _path(record)}, ensure_ascii=False)
+            print(line, flush=True)  # noqa: T201 - the result
     elif config.format == "csv":
         _write_csv(records, config)
     else:
@@ -80,7 +82,11 @@ def _write_csv(records: _Counted, config: PredictConfig) -> None:
             writer.writerow(["path", *columns, *decided, "error"])
         cells = [cell for entry in record["top"] for cell in (entry["class"], entry[value])]
         cells += [""] * (len(columns) - len(cells))
-        writer.writerow([record["path"], *cells, *_decision(record), record["error"] or ""])
+        writer.writerow([_path(record), *cells, *_decision(record), record["error"] or ""])
+
+
+def _path(record: Record) -> str | None:
+    return None if record["path"] is None else as_utf8(record["path"])
 
 
 def _decision(record: Record) -> list[str]:

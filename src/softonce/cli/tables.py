@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from softonce.console.plain import PlainConsole
 from softonce.console.tables import set_apart
 from softonce.plurals import format_count
 from softonce.prediction.table import build_table, describe_decision
@@ -202,7 +202,7 @@ def _spell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _console(*, pipe_width: int = _PIPE_WIDTH) -> Console:
+def _console(*, pipe_width: int = _PIPE_WIDTH) -> PlainConsole:
     """Return standard output as it is now; a pipe has no width of its own."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=pipe_width)
+    console = PlainConsole(highlight=False)
+    return console if console.is_terminal else PlainConsole(highlight=False, width=pipe_width)

@@ -52,7 +52,7 @@ def config_of(kind: type[Config], *args: Any, **options: Any) -> Config:
             f"expected a {kind.__name__}, found a {type(given).__name__}: "
             "each verb has a configuration of its own"
         )
-    values = _by_name(kind, args)
+    values = by_position(kind, args)
     twice = sorted(values.keys() & options)
     missing = [name for name in _required_names(kind) if name not in values | options]
     if twice or missing:
@@ -66,7 +66,7 @@ def _required_names(kind: type[Any]) -> list[str]:
     return [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is missing]
 
 
-def _by_name(kind: type[Any], args: tuple[Any, ...]) -> dict[str, Any]:
+def by_position(kind: type[Any], args: tuple[Any, ...]) -> dict[str, Any]:
     """Return the positional arguments under the names of their fields; the last may take many."""
     positional = [field.name for field in dataclasses.fields(kind) if not field.kw_only]
     extra = len(args) - len(positional)

@@ -11,7 +11,9 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from softonce.config.fields import refuse_fractions
-from softonce.errors import ConfigError, UnknownNameError
+from softonce.config.keywords import by_position, config_of
+from softonce.errors import ArgumentError, ConfigError, UnknownNameError
+from softonce.files import as_utf8, is_utf8
 from softonce.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def read_toml(path: Path, config_class: type) -> dict[str, Any]:
         raise ConfigError(
             f"expected a TOML file at {path}, found: {error.strerror or error}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"expected TOML in {path}, found: {error}") from error
     known = [field.name for field in dataclasses.fields(config_class)]
     for name in values:
@@ -56,8 +58,32 @@ def from_toml(path: Path, config_class: type[Config]) -> Config:
         raise ConfigError(f"{path}: {error}") from error
 
 
+def settle(kind: type[Config], *args: Any, **options: Any) -> Config:
+    """Return the configuration of a call; `config`, a TOML file, gives what the call does not.
+
+    Raises:
+        ArgumentError: as `config_of`, and if a configuration names a file that was not read: which
+            of its own values were asked for is not known.
+        ConfigError: as `from_toml`.
+    """
+    given = config_of(kind, *args, **options)
+    path: Path | None = given.config  # type: ignore[attr-defined] # its verb has this option
+    if path is None:
+        return given
+    if args and isinstance(args[0], kind):
+        raise ArgumentError(
+            f"expected a {kind.__name__} or config, found both: read {path} with "
+            "softonce.config.toml.from_toml"
+        )
+    own = by_position(kind, args) | {k: v for k, v in options.items() if k != "config"}
+    return config_of(kind, from_toml(path, kind), **own)
+
+
 def to_toml(config: Any) -> str:
     """Return the configuration as TOML; an option without a value is left out.
+
+    Raises:
+        ConfigError: if a path is not UTF-8, which no TOML file can hold.
 
     Example:
         >>> from softonce.config import PredictConfig
@@ -72,7 +98,12 @@ def to_toml(config: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value)
+        value = str(value)
+    if isinstance(value, str) and not is_utf8(value):
+        raise ConfigError(
+            f"expected a path in UTF-8, which TOML can hold, found {as_utf8(value)}: rename it, or "
+            "make a link to it"
+        )
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -94,6 +125,7 @@ def merge_toml(config_class: type, arguments: ArgumentCollection, app: App) -> N
             path = Path(argument.tokens[0].value)
             if flag == "--config":
                 source = toml_source(path, config_class)
+                argument.tokens.clear()  # a configuration that still names a file has not read it
             else:
                 folder = RunFolder(path)
                 folder.check_exists()

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from softonce.config.fields import Data, Device
-from softonce.config.keywords import config_of
-from softonce.config.toml import from_toml
+from softonce.config.toml import settle
 from softonce.config.train import AutoAugment, Opt, Scheduler, SelectBy, TrainConfig
-from softonce.errors import ArgumentError
 from softonce.preprocessing import Fit, Interpolation, Mode
 
 
@@ -110,14 +108,4 @@ class TrainOptions(TypedDict, total=False):
 
 def merge_options(given: TrainConfig | Data | None, options: TrainOptions) -> TrainConfig:
     """Return what a call asks for; `config`, a TOML file, gives what the call does not."""
-    args = () if given is None else (given,)
-    config = config_of(TrainConfig, *args, **options)
-    if "config" not in options or config.config is None:
-        return config
-    if isinstance(given, TrainConfig):
-        raise ArgumentError(
-            f"expected a TrainConfig or config, found both: read {config.config} with "
-            "softonce.config.toml.from_toml"
-        )
-    own = options if given is None else TrainOptions(**options, data=given)
-    return config_of(TrainConfig, from_toml(config.config, TrainConfig), **own)
+    return settle(TrainConfig, *(() if given is None else (given,)), **options)

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
+
+from softonce.console.plain import PlainConsole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ PROGRESS = LOG.getChild("progress")
 
 _SEPARATOR = "  "  # between the parts of a line of figures
 # A notebook is no terminal, and rich's HTML would go to standard output.
-_console = Console(stderr=True, highlight=False, force_jupyter=False)
+_console = PlainConsole(stderr=True, highlight=False, force_jupyter=False)
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
+
+from softonce.console.plain import PlainConsole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +39,7 @@ def format_table(table: Table, *, width: int) -> str:
     text = io.StringIO()
     # In a notebook, rich would display the table instead of writing it, and Jupyter asks for
     # colours by the environment.
-    console = Console(
+    console = PlainConsole(
         file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False
     )
     console.print(set_apart(table), highlight=False)

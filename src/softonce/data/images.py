@@ -54,6 +54,9 @@ _MARKS = (
 )
 """Where the bytes of a format that is not read begin, what they are, and what to do about it."""
 
+_COMMON = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000")
+"""Formats that their first bytes tell from every other file."""
+
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -137,10 +140,18 @@ def _open(data: bytes, formats: tuple[str, ...] | None) -> Picture:
 
 
 def _name_format(data: bytes) -> str:
-    return next(
-        (text for start, mark, text in _MARKS if data.startswith(mark, start)),
+    """Return what a file is that no decoder reads: of a kind that is not read, or damaged."""
+    named = (text for start, mark, text in _MARKS if data.startswith(mark, start))
+    return next(named, None) or next(
+        (f"a damaged {form}: its head cannot be read" for form in _COMMON if _begins(data, form)),
         "no known image format",
     )
+
+
+def _begins(data: bytes, form: str) -> bool:
+    """Return whether Pillow's decoder of a format takes it to begin as its files do."""
+    accepts = Image.OPEN[form][1] if form in Image.OPEN else None
+    return accepts is not None and accepts(data[:16]) is True
 
 
 @cache
@@ -233,6 +244,9 @@ def fit_image(image: Picture, preprocessing: Preprocessing) -> Picture:
     """Make the square that the network sees: `crop`, `pad` or `squash`.
 
     With `crop` it equals torchvision's `Resize(resize, antialias=True)` and `CenterCrop(size)`.
+
+    Raises:
+        ImageError: if a long strip would fill the memory once its short side is as long as asked.
     """
     if isinstance(image, Bands):
         return image.each(lambda number, band: _fit(band, preprocessing.channel(number)))
@@ -252,7 +266,11 @@ def _fit(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def resize_short(image: Picture, preprocessing: Preprocessing) -> Picture:
-    """Resize a picture so that its short side is `preprocessing.resize`."""
+    """Resize a picture so that its short side is `preprocessing.resize`.
+
+    Raises:
+        ImageError: as `fit_image`.
+    """
     if isinstance(image, Bands):
         return image.each(lambda _, band: _resize_short(band, preprocessing))
     return _resize_short(image, preprocessing)
@@ -263,6 +281,11 @@ def _resize_short(image: Image.Image, preprocessing: Preprocessing) -> Image.Ima
     if min(width, height) == short:
         return image
     larger = int(short * max(width, height) / min(width, height))
+    if short * larger > MAX_PIXELS:  # of a strip, a file of 100 bytes could fill the memory
+        raise ImageError(
+            f"{width} x {height} pixels: with a short side of {short} it would have "
+            f"{short * larger:,}, more than {MAX_PIXELS:,}"
+        )
     shape = (short, larger) if width <= height else (larger, short)
     return image.resize(shape, FILTERS[preprocessing.interpolation])
 

@@ -14,6 +14,7 @@ from softonce.data.images import open_image
 from softonce.data.names import Names
 from softonce.data.passed_over import say_passed_over
 from softonce.errors import DataError
+from softonce.files import is_utf8
 from softonce.preprocessing import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -227,7 +228,11 @@ def _check_classes(source: Source, listing: Listing, classes: tuple[str, ...]) -
         raise DataError(
             f"expected at least 2 classes in {listing.place}, found {found}: {source.remedy}"
         )
-    if foreign := [name for name in classes if name.encode("utf-8", "ignore").decode() != name]:
+    if not all(name.strip() for name in classes):
+        raise DataError(
+            f"expected a name for each class in {listing.place}, found a blank: name it"
+        )
+    if foreign := [name for name in classes if not is_utf8(name)]:
         raise DataError(
             f"expected classes in {listing.place} that are named in UTF-8, "
             f"found {_join_names(foreign)}: rename them"

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from softonce.engines.openvino_engine import read_file
 from softonce.errors import MissingExtraError
 from softonce.files import replacing
 
@@ -58,7 +59,7 @@ def _into_openvino(path: Path, text: str) -> None:
         import openvino
     except ImportError as error:
         raise MissingExtraError.of("openvino", "openvino") from error
-    model = openvino.Core().read_model(path)
+    model = read_file(openvino.Core(), path)
     model.set_rt_info(text, ["softonce"])
     with TemporaryDirectory(dir=path.parent, prefix=".softonce-") as folder:
         made = Path(folder) / path.name

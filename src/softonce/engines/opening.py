@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.console import LOG
 from softonce.engines.engine import noise
 from softonce.errors import ArtefactError, ConfigError, MissingExtraError
+from softonce.files import as_utf8, is_utf8
 from softonce.formats import ARTEFACT, SUFFIXES, format_of
 from softonce.run_folder import model_file
 
@@ -118,6 +119,11 @@ def _format_of(path: Path) -> Format:
     form = format_of(path)
     if form is None:
         raise ArtefactError(f"expected a model file of {' '.join(SUFFIXES)}, found {path.name}")
+    if form is not ARTEFACT and not is_utf8(str(path)):
+        raise ArtefactError(
+            f"expected a path in UTF-8, which the runtimes can open, found {as_utf8(str(path))}: "
+            "rename it"
+        )
     return form
 
 

@@ -68,11 +68,10 @@ def read_graph(path: Path) -> tuple[Any, Any]:
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # mapped weights would change with their file
     try:
-        model = core.read_model(path)
+        model = read_file(core, path)
     except RuntimeError as error:
         raise ArtefactError(
-            f"expected a graph that OpenVINO reads at {path}, found: "
-            f"{' '.join(str(error).split())[:200]}; export it again"
+            f"expected a graph that OpenVINO reads at {path}, found: {error}; export it again"
         ) from error
     if (record := _said(model, "softonce")) is not None:
         rebuild_resize_(model, Metadata.from_json(record, path).preprocessing)
@@ -81,6 +80,34 @@ def read_graph(path: Path) -> tuple[Any, Any]:
             _antialias_(node)
     model.validate_nodes_and_infer_types()
     return model, core
+
+
+def read_file(core: Any, path: Path) -> Any:
+    """Read a graph with the reader that its suffix names, and no other.
+
+    OpenVINO would try every reader that it has, and one of them prints lines of its own.
+
+    Args:
+        core: of OpenVINO, which keeps what is set.
+        path: an .xml of OpenVINO, or an .onnx.
+
+    Returns:
+        The model.
+
+    Raises:
+        RuntimeError: if it cannot be read; the message is one line.
+    """
+    from openvino.frontend import FrontEndManager
+
+    form = "onnx" if path.suffix.lower() == ".onnx" else "ir"
+    if not FrontEndManager().load_by_framework(form).supported(str(path)):
+        raise RuntimeError("it does not begin as such a file does")
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        said = [line.strip() for line in lines if not line.startswith("Exception from ")]
+        raise RuntimeError(" ".join(filter(None, said))[:200]) from error
 
 
 def _antialias_(node: Any) -> None:

@@ -43,7 +43,8 @@ def evaluate(config: EvaluateConfig | Data, *data: Data, **options: Any) -> Eval
     Args:
         config: the options of `softonce evaluate`, or the artefact.
         data: the images, if the artefact is given.
-        options: fields of `EvaluateConfig` by name; `json` and `report` belong to the command line.
+        options: fields of `EvaluateConfig` by name; the page of `report` is written by
+            `softonce.evaluate`, which calls this.
 
     Raises:
         SoftonceError: if the options, the artefact or the data cannot be used.

@@ -61,7 +61,17 @@ def quantise_onnx(
         weight_type=QuantType.QInt8,
     )
     model = onnx.load(quantised)
+    _drop_unused_opsets_(model)
     label_onnx_(model, record)
     onnx.save(model, path)
     prepared.unlink()
     quantised.unlink()
+
+
+def _drop_unused_opsets_(model: Any) -> None:
+    """Declare only the operator sets that the graph uses: ONNX Runtime adds all that it knows."""
+    used = {node.domain for node in model.graph.node}
+    used |= {node.domain for function in model.functions for node in function.node}
+    kept = [each for each in model.opset_import if each.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)

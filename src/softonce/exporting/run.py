@@ -24,7 +24,7 @@ from softonce.exporting.job import ExportJob
 from softonce.exporting.output import ended_by_sigterm, storage_errors
 from softonce.exporting.parity import Parity, compare
 from softonce.exporting.pictures import find_source, made_up_pictures, pick_samples, read_pictures
-from softonce.files import make_folder, replacing
+from softonce.files import as_utf8, is_utf8, make_folder, replacing
 from softonce.formats import WRITTEN
 from softonce.run_folder import model_file
 
@@ -131,6 +131,11 @@ def _calibration(config: ExportConfig, metadata: Metadata, source: Source) -> It
 @contextmanager
 def folder_beside(file: Path) -> Iterator[Path]:
     """Give a temporary folder on the disk of the file, whose own folder is made if need be."""
+    if not is_utf8(str(file)):
+        raise StorageError(
+            f"expected a path in UTF-8 for the exported file, found {as_utf8(str(file))}: the "
+            "runtimes open no other; choose another --output"
+        )
     make_folder(file.parent, purpose="for the exported file")
     try:
         folder = TemporaryDirectory(dir=file.parent, prefix=".softonce-")

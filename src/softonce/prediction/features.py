@@ -104,7 +104,7 @@ def write_features(config: PredictConfig) -> FeatureFile:
     """
     assert config.output is not None  # noqa: S101 - checked by the configuration
     engine = open_features(config)
-    open_sink = _parquet if config.output.suffix == ".parquet" else _npz
+    open_sink = _parquet if config.output.suffix.lower() == ".parquet" else _npz
     items = items_of_names(config.images, max_pixels=config.max_pixels)
     num, width, unreadable = 0, 0, []
     with replacing(config.output) as temporary, open_sink(temporary) as sink:

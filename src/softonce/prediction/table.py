@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
+from softonce.console.plain import escape_control
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -35,13 +37,18 @@ def build_table(
         if decision is not None and len(table.columns) == _NUM_COLUMNS:
             table.add_column("decision")
         if error is not None:
-            table.add_row(Text(path), Text(error, style="red"), "", "")
+            table.add_row(_text(path), _text(error, "red"), "", "")
             continue
         first, *others = top
         rest = ", ".join(f"{entry['class']} {number(entry, emit)}" for entry in others)
-        cells = (Text(path), Text(first["class"]), number(first, emit), Text(rest))
-        table.add_row(*cells, *(() if decision is None else (Text(decision),)))
+        cells = (_text(path), _text(first["class"]), number(first, emit), _text(rest))
+        table.add_row(*cells, *(() if decision is None else (_text(decision),)))
     return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return a cell in one line: a name with a line break would look like two rows."""
+    return Text(escape_control(text), style)
 
 
 def describe_decision(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softonce.errors import ConfigError
-from softonce.formats import SUFFIXES
+from softonce.formats import format_of
 from softonce.run_folder import RunFolder, model_file
 
 if TYPE_CHECKING:
@@ -77,12 +77,15 @@ def _named(word: str) -> list[tuple[str, Path]]:
 def _is_model(path: Path) -> bool:
     if path.name.startswith("."):  # what is being written, and links of Kubernetes
         return False
-    return path.suffix in SUFFIXES if path.is_file() else RunFolder(path).artefact.exists()
+    if path.is_file():
+        return format_of(model_file(path)) is not None
+    return RunFolder(path).artefact.exists()
 
 
 def _name_of(path: Path) -> str:
     """Return a name for a file: its own, or that of its folder if it is only called model."""
-    name = path.stem if path.suffix in SUFFIXES else path.name
+    has_suffix = format_of(path) is not None
+    name = path.stem if has_suffix else path.name
     if name in ("model", "", ".", "..") and (folder := path.resolve().parent.name):
-        name = folder if path.suffix in SUFFIXES else path.resolve().name or "model"
+        name = folder if has_suffix else path.resolve().name or "model"
     return _OTHER.sub("-", name).strip("-._") or "model"

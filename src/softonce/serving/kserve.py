@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 from PIL import Image
 
 from softonce import __version__
-from softonce.data.images import fit_image, to_mode, to_pixels
+from softonce.data.images import check_size, fit_image, to_mode, to_pixels
+from softonce.errors import ImageError
 from softonce.inference import array_probs
 from softonce.prediction.predictor import Unreadable
 from softonce.serving.bodies import Upload
@@ -136,7 +137,14 @@ def _squares(pixels: NDArray[np.uint8], hosted: Hosted) -> list[Pixels]:
             f"height, width, 1 or 3] for a network of colour or grey, found {list(pixels.shape)}",
         )
     pictures = [Image.fromarray(one[..., 0] if one.shape[2] == 1 else one) for one in pixels]
-    return [to_pixels(fit_image(to_mode(each, wanted.mode), wanted)) for each in pictures]
+    try:
+        for each in pictures:
+            check_size(each)
+        return [to_pixels(fit_image(to_mode(each, wanted.mode), wanted)) for each in pictures]
+    except ImageError as error:
+        raise ProblemError(
+            422, f"expected pictures that can be made to fit, found {error}"
+        ) from error
 
 
 def _outputs(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from softonce.console import LOG
+from softonce.console.plain import escape_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,17 +25,6 @@ ACCESS = LOG.getChild("access")
 """A record a request; its fields are in `request` of the record."""
 
 _SERVER = logging.getLogger("uvicorn.error")  # has the traces of our mistakes
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-def escape_control(text: str) -> str:
-    r"""Return a text with every control character as its escape.
-
-    Example:
-        >>> print(escape_control("GET /\x1b[2J\n"))
-        GET /\x1b[2J\x0a
-    """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def describe_request(fields: Mapping[str, Any]) -> str:

@@ -198,6 +198,8 @@ def _members(storage: Storage, shard: bytes) -> tuple[list[_Member], _Labels, bo
     try:
         with storage.open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
+                if member.size < 0:  # the reader would go back, and round in circles
+                    raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 tar.members = []  # type: ignore[attr-defined] # else all headers stay in memory
                 is_packed = PACKED.items() <= tar.pax_headers.items()
                 name = os.fsencode(member.name).removeprefix(b"./")
@@ -211,7 +213,7 @@ def _members(storage: Storage, shard: bytes) -> tuple[list[_Member], _Labels, bo
                     labels[_stem(name)] = text.strip()
                 elif is_image(name):
                     found.append((name, member.offset_data, member.size))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         raise DataError(
             f"expected a whole, plain tar file at {place}, found: {error}; packed ones (.tar.gz) "
             "cannot be read at random: unpack it, then softonce pack"
