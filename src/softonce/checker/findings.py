@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -218,8 +217,22 @@ def _cell(place: Place, read_line: ReadLine) -> str:
 
 def _indent(text: str, column: int) -> str:
     """Return what leads to a column, which counts bytes; a tab stays a tab, as wide as above."""
-    lead = text.encode()[: column - 1].decode("utf-8", "ignore")
-    return "".join("\t" if character == "\t" else " " for character in lead)
+    return "".join("\t" if character == "\t" else " " for character in _lead(text, column))
+
+
+def _lead(text: str, column: int) -> str:
+    return text.encode()[: column - 1].decode("utf-8", "ignore")
+
+
+def character_of(place: Place, read_line: ReadLine) -> int:
+    """Return the column of a place in characters, from 1: Python counts the bytes of UTF-8.
+
+    Example:
+        >>> character_of(Place("a.py", 1, 6), lambda _: "\u00e9 = f(x)")
+        5
+    """
+    text = read_line(place)
+    return len(_lead(text, place.column)) + 1 if text else place.column
 
 
 def to_dict(finding: Finding) -> dict[str, Any]:
@@ -259,7 +272,12 @@ def to_json(findings: Sequence[Finding]) -> str:
     return json.dumps([to_dict(f) for f in findings], ensure_ascii=False, indent=1)
 
 
-def to_github(findings: Sequence[Finding]) -> str:
+def no_line(_: Place) -> str:
+    """Return no text: the source is not at hand."""
+    return ""
+
+
+def to_github(findings: Sequence[Finding], read_line: ReadLine = no_line) -> str:
     """Write GitHub's workflow commands, which show as annotations.
 
     Example:
@@ -269,12 +287,13 @@ def to_github(findings: Sequence[Finding]) -> str:
     words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
     return "\n".join(
         f"::{words[f.severity]} file={_property(f.place.path)},line={f.place.line},"
-        f"col={f.place.column},title={f.code} {RULES[f.code].name}::{_data(_told(f))}"
+        f"col={character_of(f.place, read_line)},title={f.code} "
+        f"{RULES[f.code].name}::{_data(told(f))}"
         for f in findings
     )
 
 
-def _told(finding: Finding) -> str:
+def told(finding: Finding) -> str:
     """Return the message for a form that knows no cells."""
     return f"{finding.place.spot}: {finding.message}" if finding.place.cell else finding.message
 
@@ -285,87 +304,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _no_line(_: Place) -> str:
-    return ""
-
-
-def to_sarif(findings: Sequence[Finding], version: str, read_line: ReadLine = _no_line) -> str:
-    """Write SARIF 2.1.0: the loss line located, the kind's line related, the path as code flow.
-
-    `read_line` gives the text by which a finding is known again once lines have moved.
-    """
-    used = sorted({f.code for f in findings})
-    run = {
-        "tool": {
-            "driver": {"name": "softonce", "version": version, "rules": [*map(_sarif_rule, used)]}
-        },
-        "results": [_sarif_result(f, used.index(f.code), read_line) for f in findings],
-        "columnKind": "unicodeCodePoints",
-    }
-    schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=1)
-
-
-def _sarif_rule(code: str) -> dict[str, Any]:
-    rule = RULES[code]
-    return {
-        "id": code,
-        "name": "".join(word.capitalize() for word in rule.name.split("-")),
-        "shortDescription": {"text": rule.summary},
-        "fullDescription": {"text": rule.why},
-        "help": {"text": rule.fix, "markdown": f"{rule.why}\n\n**Repair:** {rule.fix}"},
-        "defaultConfiguration": {"level": rule.severity.value},
-    }
-
-
-def _sarif_result(finding: Finding, index: int, read_line: ReadLine) -> dict[str, Any]:
-    made = finding.made or finding.place
-    parts = (finding.code, finding.place.path, read_line(finding.place), read_line(made))
-    known = hashlib.sha256("\0".join(part.strip() for part in parts).encode()).hexdigest()
-    result: dict[str, Any] = {
-        "partialFingerprints": {"softonce/v1": known[:32]},
-        "ruleId": finding.code,
-        "ruleIndex": index,
-        "level": finding.severity.value,
-        "message": {"text": _told(finding)},
-        "locations": [_sarif_location(finding.place)],
-    }
-    if finding.edits:
-        result["fixes"] = [_sarif_fix(finding)]
-    if finding.made is not None:
-        result["relatedLocations"] = [_sarif_location(finding.made, "the kind is made here")]
-        flow = [finding.made, *finding.path, finding.place]
-        steps = [{"location": _sarif_location(place)} for place in flow]
-        result["codeFlows"] = [{"threadFlows": [{"locations": steps}]}]
-    return result
-
-
-def _sarif_fix(finding: Finding) -> dict[str, Any]:
-    """Return the safe repair, each edit by the bytes that it replaces."""
-    by_path: dict[str, list[Edit]] = {}
-    for edit in finding.edits:
-        by_path.setdefault(edit.path, []).append(edit)
-    changes = [
-        {
-            "artifactLocation": {"uri": path.replace("\\", "/")},
-            "replacements": [
-                {
-                    "deletedRegion": {"byteOffset": e.start, "byteLength": e.stop - e.start},
-                    "insertedContent": {"text": e.text},
-                }
-                for e in edits
-            ],
-        }
-        for path, edits in by_path.items()
-    ]
-    return {"description": {"text": RULES[finding.code].fix}, "artifactChanges": changes}
-
-
-def _sarif_location(place: Place, text: str | None = None) -> dict[str, Any]:
-    physical: dict[str, Any] = {"artifactLocation": {"uri": place.path.replace("\\", "/")}}
-    if place.line:
-        physical["region"] = {"startLine": place.line, "startColumn": place.column}
-    message = {"message": {"text": text}} if text else {}
-    return {"physicalLocation": physical, **message}

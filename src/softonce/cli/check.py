@@ -96,15 +96,15 @@ def _text(checked: Checked, config: CheckConfig) -> str:
 
 def _print(checked: Checked, config: CheckConfig) -> None:
     from softonce import __version__
-    from softonce.checker import findings
+    from softonce.checker import findings, sarif
 
     if config.diff:
         return
     text = {
         "text": lambda: _text(checked, config),
         "json": lambda: findings.to_json(checked.findings),
-        "sarif": lambda: findings.to_sarif(checked.findings, __version__, checked.read_line),
-        "github": lambda: findings.to_github(checked.findings),
+        "sarif": lambda: sarif.to_sarif(checked.findings, __version__, checked.read_line),
+        "github": lambda: findings.to_github(checked.findings, checked.read_line),
     }[config.format]()
     if text and (checked.findings or config.format != "text" or not config.quiet):
         print(text)  # noqa: T201 - the result
