@@ -295,6 +295,19 @@ def transfer_pair(name: str, left: Kind, right: Kind) -> Kind:
     return result
 
 
+def overwritten(whole: Kind, part: Kind) -> Kind:
+    """Return what a tensor holds once some entries are of another one: a range that holds both.
+
+    Example:
+        >>> overwritten(Kind.P, Kind.BP), overwritten(Kind.P, Kind.LOGITS)
+        (<Kind.BP: 64>, <Kind.OTHER: 2048>)
+    """
+    both = whole | part
+    if both == Kind.LOGITS:
+        return Kind.LOGITS
+    return Kind.OTHER if both & ~(Kind.P | Kind.BP) else Kind.BP
+
+
 def keeps_values(op: str) -> bool:
     """Return whether every value that comes out went in.
 

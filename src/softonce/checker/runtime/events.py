@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "matmul"})
 KEEPS = frozenset(op for op in ROWS if keeps_values(op))
-_KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS) | {"normalize"}
+_KNOWN = frozenset(ROWS) | JOINS | ARITHMETIC | frozenset(SINKS) | {"normalize", "setitem"}
 # Operation -> the names of its lower and its upper bound, in the order of its arguments.
 _BOUNDS = {
     "clamp": ("min", "max"),

@@ -15,7 +15,7 @@ from torch.utils._device import DeviceContext
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from softonce.checker.flow import apply, normalised_again
-from softonce.checker.kinds import SINKS, SPOILT, Kind
+from softonce.checker.kinds import SINKS, SPOILT, Kind, overwritten
 from softonce.checker.runtime.events import (
     KEEPS,
     call_of,
@@ -37,6 +37,10 @@ _WITH_INDICES = frozenset({"topk", "sort", "max", "min"})
 _OF_A_SOFTMAX = frozenset({"exp", "logsumexp"})
 """What a softmax, or its logarithm, is written of; the same tensor is read once more after it."""
 _CASTS = frozenset({"to", "type", "type_as"})
+
+
+_Stored = list[tuple[Tensor, Scores | None]]
+"""Tensors that an assignment changes, and what is known of each after it."""
 
 
 class ScoreMode(TorchFunctionMode):
@@ -97,7 +101,9 @@ class ScoreMode(TorchFunctionMode):
 
     def _before(
         self, op: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Call | Site | None:
+    ) -> Call | Site | _Stored | None:
+        if op == "setitem":
+            return self._stored(*args)
         if op in SINKS:
             self._before_loss()
             self._note_tempered(op, args)
@@ -119,6 +125,17 @@ class ScoreMode(TorchFunctionMode):
         self.ledger.num_by_hand += op == "log_softmax" and torch.is_grad_enabled()
         return call
 
+    def _stored(self, tensor: Tensor, _: Any, value: Any) -> _Stored:
+        """Return what `tensor[i] = value` leaves in a tensor, and in the one that it is a view of.
+
+        A view that was taken before other entries were stored holds entries of its base still.
+        """
+        part = None
+        for holder in (value, getattr(value, "_base", None)):
+            part = part or (self.tag_of(holder) if isinstance(holder, Tensor) else None)
+        held = [each for each in (tensor, getattr(tensor, "_base", None)) if each is not None]
+        return [(each, _overwritten(self.tag_of(each), part)) for each in held]
+
     def _note_tempered(self, op: str, args: tuple[Any, ...]) -> bool:
         """Keep a call on probabilities that were divided by a temperature."""
         tempered = self._tempered.get(args[0]) if args and op in SPOILT else None
@@ -128,7 +145,11 @@ class ScoreMode(TorchFunctionMode):
         self.ledger.note_call("SO206", Call(op, (tempered,), made=place))
         return True
 
-    def _after(self, seen: Call | Site, args: tuple[Any, ...], result: Any) -> None:
+    def _after(self, seen: Call | Site | _Stored, args: tuple[Any, ...], result: Any) -> None:
+        if isinstance(seen, list):
+            for tensor, scores in seen:
+                self._tag(tensor, scores)
+            return
         if not isinstance(seen, Call):
             seen.record_loss(result)
             self.ledger.num_changes += seen.nan is not None
@@ -180,6 +201,15 @@ class ScoreMode(TorchFunctionMode):
         """Return the kind of a tensor, if it is known."""
         tag = self.tag_of(tensor)
         return None if tag is None or tag.kind == Kind.OTHER else tag
+
+
+def _overwritten(whole: Scores | None, part: Scores | None) -> Scores | None:
+    if whole is None or part is None:
+        return None
+    kind = overwritten(whole.kind, part.kind)
+    if kind == Kind.OTHER:
+        return None
+    return Scores(kind, whole.axis, whole.op, whole.made, direct=False)
 
 
 def _version(tensor: Tensor) -> int:

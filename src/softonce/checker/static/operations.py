@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from softonce.checker import kinds
 from softonce.checker.kinds import (
     EPSILON,
     JOINS,
@@ -227,15 +228,12 @@ def index_scores(run: Run, frame: Frame, tensor: Scores, key: Value, node: ast.e
 
 def overwritten(whole: Scores, part: Value) -> Value:
     """Return what a tensor holds once some entries are of another one: a range that holds both."""
-    if not isinstance(part, Scores) or not (part.known and whole.known):
-        return UNKNOWN
-    both = part.kind | whole.kind
-    if both == Kind.LOGITS:
+    kind = kinds.overwritten(whole.kind, as_scores(part).kind)
+    if kind == Kind.LOGITS:
         return whole
-    if both & ~(Kind.P | Kind.BP):
-        return UNKNOWN
-    maker = whole.maker(both) or part.maker(both)
-    return UNKNOWN if maker is None else scores(Kind.BP, maker, rank=whole.rank)
+    maker = whole.maker(whole.kind)
+    known = kind != Kind.OTHER and maker is not None
+    return scores(kind, maker, rank=whole.rank) if known and maker else UNKNOWN
 
 
 def binary(
