@@ -198,6 +198,24 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         """,
         set(),
     ),
+    "two names of one tensor": (
+        """
+        z = net(i)
+        same = z
+        F.cross_entropy(z.exp() / same.exp().sum(dim=1, keepdim=True), t)
+        F.nll_loss(z - same.logsumexp(dim=1, keepdim=True), t)
+        """,
+        {"SO101"},
+    ),
+    "a name that is given anew": (
+        """
+        z = net(i)
+        before = z
+        z = net(-i)
+        F.cross_entropy(z.exp() / before.exp().sum(dim=1, keepdim=True), t)
+        """,
+        set(),
+    ),
     "a hook": (
         """
         net.register_forward_hook(lambda module, inputs, output: output.softmax(dim=1))

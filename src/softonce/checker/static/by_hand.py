@@ -7,7 +7,9 @@ that is kept on the way, in `Scores.exponent`.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from softonce.checker.kinds import EPSILON, Kind
@@ -29,6 +31,7 @@ def step(
     dim: int | None,
     args: list[Value],
     options: dict[str, Value],
+    around: ast.AST,
 ) -> Scores | None:
     """Return exp(x), its sum or the logarithm of that, of which a softmax is written; else None."""
     # What the exponential of log-probabilities is, the table says.
@@ -37,7 +40,7 @@ def step(
         inner = operands(node, args)[0]
         if inner is not None:
             classes, rank = tensor.num_classes, tensor.rank
-            text = ast.unparse(inner)
+            text = _text_of(inner, around)
             of_x = replace(UNKNOWN, exponent=text, num_classes=classes, rank=rank)
             return of_x if op == "exp" else _log_of(of_x, dim)
     if op == "sum" and tensor.exponent and tensor.kind == Kind.OTHER and dim is not None:
@@ -68,8 +71,38 @@ def operands(node: ast.expr, args: list[Value]) -> Operands:
     return given[0] if given else None, given[1] if len(given) > 1 else None
 
 
+def _text_of(x: ast.expr, around: ast.AST) -> str:
+    """Return how `x` is written: by its first name, if it has several in the code around it."""
+    name, names = ast.unparse(x), _second_names(around) if isinstance(x, ast.Name) else {}
+    while name in names:
+        name = names[name]
+    return name
+
+
+@cache
+def _second_names(around: ast.AST) -> dict[str, str]:
+    """Return `{"y": "x"}` for `y = x`, if that is all that either name is ever given."""
+    nodes = list(ast.walk(around))
+    given = Counter(n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    given.update(n.arg for n in nodes if isinstance(n, ast.arg))
+    return {
+        node.targets[0].id: node.value.id
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Name)
+        and given[node.targets[0].id] == 1
+        and given[node.value.id] == 1
+    }
+
+
 def quotient(
-    name: str, tensor: Scores, other: Scores, maker: Maker, left: ast.expr | None
+    name: str,
+    tensor: Scores,
+    other: Scores,
+    maker: Maker,
+    left: ast.expr | None,
+    around: ast.AST,
 ) -> Scores | None:
     """Return the softmax that a quotient completes, or its logarithm of a difference; else None."""
     if not other.summed:
@@ -80,6 +113,6 @@ def quotient(
         return scores(Kind.P, maker._replace(op=BY_HAND), dim=other.dim, **known)
     if name != "sub" or other.kind != Kind.LSE:
         return None
-    if left is None or ast.unparse(left) != other.exponent:
+    if left is None or _text_of(left, around) != other.exponent:
         return UNKNOWN
     return scores(Kind.LOGP, maker._replace(op=LOG_BY_HAND), dim=other.dim, **known)

@@ -107,7 +107,7 @@ def apply_row(
     if row is None:
         return UNKNOWN
     run.rules.operation(frame, op, tensor, node, dim, args, options)
-    step = by_hand.step(op, tensor, node, dim, args, options)
+    step = by_hand.step(op, tensor, node, dim, args, options, _around(frame))
     if step is not None:
         return step
     if row.axis in (Axis.REDUCES, Axis.INDEXES) and row.along is not None:
@@ -129,6 +129,10 @@ def apply_row(
         rank = int(op[-2]) + 2 if op[-1] == "d" else None
         return replace(result, num_classes=classes, rank=rank, dim=1)
     return axes.after(op, result, dim, args)
+
+
+def _around(frame: Frame) -> ast.AST:
+    return frame.function or frame.module.tree
 
 
 def transferred(op: str, tensor: Scores, maker: Maker) -> Scores:
@@ -306,7 +310,7 @@ def arithmetic(
     if number is not None:
         return _with_number(name, tensor, number, maker)
     other = as_scores(right)
-    made = by_hand.quotient(name, tensor, other, maker, written[0])
+    made = by_hand.quotient(name, tensor, other, maker, written[0], _around(frame))
     if made is not None:
         return made
     if name == "div" and tensor.kind == Kind.P and _is_temperature(written[1]):
