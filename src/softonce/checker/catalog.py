@@ -16,7 +16,7 @@ _ALL = (
         "a file could not be read or parsed",
         "not checked: {reason}",
         "A file that is not valid Python 3, or cannot be read, hides whatever is wrong in it.",
-        "Mend the file, or exclude it.",
+        "Fix the file, or exclude it.",
     ),
     Rule(
         "SO101",
@@ -26,8 +26,8 @@ _ALL = (
         "{loss} already applies softmax; its input went through {op} at {made}.{floor}",
         "A row of probabilities lies in [0, 1], so the softmax inside the loss sees gaps of at most"
         " 1: the loss cannot go below ln(1 + (C - 1) / e) (0.313 for 2 classes, 1.461 for 10, 5.909"
-        " for 1000), moves within 1 nat, and its gradient at a uniform output is C times smaller."
-        " Accuracy hides it: argmax is the same.",
+        " for 1000), varies by at most 1 nat, and its gradient at a uniform output is C times"
+        " smaller. Accuracy hides it: argmax is the same.",
         "Return the raw scores from the network; apply softmax once, where probabilities are read.",
     ),
     Rule(
@@ -36,9 +36,9 @@ _ALL = (
         _E,
         "probabilities reach nll_loss, which expects their logarithms",
         "{loss} expects log-probabilities; its input went through {op} at {made}, so the loss lies"
-        " in [-1, 0] and lacks the log-barrier.",
-        "nll_loss only picks an entry and negates it. On probabilities that is -p, in [-1, 0], with"
-        " a gradient of -1/N on one entry however wrong the row is.",
+        " in [-1, 0] and hardly punishes a confident mistake.",
+        "nll_loss only picks one entry and negates it. On probabilities that is -p, in [-1, 0],"
+        " with a gradient of -1/N on that entry, however wrong the row is.",
         "Use log_softmax instead of softmax, or cross_entropy on the raw scores.",
     ),
     Rule(
@@ -47,17 +47,18 @@ _ALL = (
         _E,
         "raw scores reach nll_loss, which expects log-probabilities",
         "{loss} expects log-probabilities, but its input is the raw output of {op} at {made}:"
-        " nothing normalises it, and the loss goes to minus infinity.",
-        "nll_loss only picks an entry and negates it; raising one raw score lowers it without end.",
+        " it is not normalised, so the loss can fall without bound.",
+        "nll_loss only picks one entry and negates it: raising one raw score lowers the loss"
+        " without bound.",
         "Use cross_entropy, or put log_softmax before the loss.",
     ),
     Rule(
         "SO104",
         "double-sigmoid",
         _E,
-        "scores are squeezed by a sigmoid before a loss that applies sigmoid itself",
-        "{loss} sees a sigmoid twice: its input went through {op} at {made}, and what comes out"
-        " lies in [0.5, 0.731].",
+        "the output of a sigmoid reaches a loss that applies sigmoid itself",
+        "{loss} already applies sigmoid; its input went through {op} at {made}, so the result lies"
+        " in [0.5, 0.731].",
         "sigmoid maps [0, 1] to [0.5, 0.731]: the loss cannot go below 0.313 for a positive and"
         " 0.693 for a negative.",
         "Drop the sigmoid, or use binary_cross_entropy on its output.",
@@ -68,8 +69,8 @@ _ALL = (
         _E,
         "raw scores reach binary_cross_entropy, which expects probabilities",
         "{loss} expects probabilities, but its input is the output of {op} at {made}.",
-        "binary_cross_entropy takes logarithms of x and 1 - x; outside of [0, 1] torch raises, and"
-        " a clamp would hide it.",
+        "binary_cross_entropy takes the logarithms of x and 1 - x. Outside [0, 1] torch raises an"
+        " error, which a clamp would only hide.",
         "Use binary_cross_entropy_with_logits.",
     ),
     Rule(
@@ -87,28 +88,29 @@ _ALL = (
         "kl-input",
         _E,
         "the first argument of kl_div is not in log space",
-        "{loss} expects log-probabilities first; its input is the output of {op} at {made}.",
-        "kl_div computes target * (log target - input): with anything but log-probabilities as the"
-        " input it is no divergence and can be negative.",
-        "Pass log_softmax of the student's scores.",
+        "{loss} expects log-probabilities as its first argument, but gets the output of {op} at"
+        " {made}.",
+        "kl_div computes target * (log target - input): if the input is not log-probabilities,"
+        " that is not a divergence and can be negative.",
+        "Pass log_softmax of the scores.",
     ),
     Rule(
         "SO108",
         "kl-target",
         _E,
-        "the target of kl_div and log_target do not fit",
-        "the target of {loss} is the output of {op} at {made}, which does not fit"
+        "the target of kl_div contradicts log_target",
+        "the target of {loss} is the output of {op} at {made}, which contradicts"
         " log_target={log_target}.",
         "kl_div takes the target's logarithm itself unless log_target=True.",
-        "Pass log_target=True with log-probabilities, and leave it out with probabilities.",
+        "Pass log_target=True for log-probabilities; leave it out for probabilities.",
     ),
     Rule(
         "SO109",
         "hard-preds-to-loss",
         _E,
         "decisions instead of scores reach a loss",
-        "{loss} got decisions: {op} at {made} has no gradient.",
-        "argmax, comparisons and rounding are constant almost everywhere: nothing is learnt.",
+        "{loss} gets hard decisions: {op} at {made} has no gradient.",
+        "argmax, comparisons and rounding are constant almost everywhere, so no gradient flows.",
         "Pass the scores; decide after the loss.",
     ),
     Rule(
@@ -116,8 +118,8 @@ _ALL = (
         "one-class-softmax",
         _E,
         "softmax over one class",
-        "{loss} gets one score a row (from {made}): softmax over one class is 1, whatever the"
-        " score is.{floor}",
+        "{loss} gets one score per row (from {made}): the softmax of a single class is 1, whatever"
+        " its score.{floor}",
         "exp(x) / exp(x) = 1, whatever x is.",
         "Use binary_cross_entropy_with_logits on the one score, or two outputs.",
     ),
@@ -125,19 +127,19 @@ _ALL = (
         "SO201",
         "relu-before-loss",
         _W,
-        "the scores are cut or bounded before the loss",
-        "{loss} gets the output of {op} at {made}: scores that should be small are cut or bounded.",
-        "ReLU sends no gradient to classes below 0; tanh keeps the scores within [-1, 1], so no"
+        "the scores are clipped or bounded before the loss",
+        "{loss} gets the output of {op} at {made}, which clips or bounds the scores.",
+        "ReLU passes no gradient to scores below 0; tanh keeps the scores within [-1, 1], so no"
         " class gets more than e^2 / (e^2 + C - 1).",
-        "Let the last linear layer's output be the scores.",
+        "Pass the output of the last linear layer as it is.",
     ),
     Rule(
         "SO202",
         "softmax-of-probs",
         _W,
-        "softmax or sigmoid of what is already probabilities",
-        "{loss} of what went through {op} at {made}: the second flattens the first.",
-        "softmax of a one-hot row gives the best of 10 classes 0.232 only.",
+        "softmax or sigmoid is applied to probabilities",
+        "{loss} is applied to the output of {op} at {made}: the second flattens the first.",
+        "The softmax of a one-hot row of 10 classes gives the best class only 0.232.",
         "Apply it once.",
     ),
     Rule(
@@ -146,8 +148,8 @@ _ALL = (
         _W,
         "softmax over the batch instead of the classes",
         "{op} over dim={dim} normalises over the batch: the classes are on dim 1.",
-        "Each class's column sums to 1 over the batch, so a row's scores depend on its neighbours,"
-        " and a batch of one gives 1 everywhere.",
+        "Each column then sums to 1 over the batch, so that a row depends on its neighbours, and a"
+        " batch of one is 1 everywhere.",
         "Use dim=1 or dim=-1.",
     ),
     Rule(
@@ -155,9 +157,9 @@ _ALL = (
         "log-of-softmax",
         _W,
         "log of softmax instead of log_softmax",
-        "the logarithm of {op} at {made} overflows to -inf where log_softmax does not.",
+        "the logarithm of {op} at {made} becomes -inf for scores that log_softmax can handle.",
         "In float32 softmax is exactly 0 for scores 104 below the largest; its logarithm is -inf"
-        " and the gradient nan.",
+        " and its gradient NaN.",
         "Use log_softmax, which is the same value, computed stably.",
     ),
     Rule(
@@ -165,9 +167,9 @@ _ALL = (
         "threshold-on-logits",
         _W,
         "a threshold for probabilities is applied to raw scores",
-        "raw scores (from {op} at {made}) are compared with {threshold}: on a logit that is p >"
-        " {probability}.",
-        "sigmoid(0.5) = 0.622: the threshold of probability one half is a score of 0.",
+        "raw scores (from {op} at {made}) are compared with {threshold}, which for a logit"
+        " means p > {probability}.",
+        "sigmoid(0.5) = 0.622; a probability of 0.5 is a score of 0.",
         "Compare with 0, or apply sigmoid first.",
     ),
     Rule(
@@ -198,7 +200,7 @@ _ALL = (
         "a network trained with softmax is read through a sigmoid",
         "the network is trained with cross_entropy (at {trained}), but its output goes through"
         " {loss} here.",
-        "The sigmoid of one score knows nothing of the other classes: the rows do not sum to 1.",
+        "A sigmoid treats each score on its own, so the rows do not sum to 1.",
         "Use softmax over the classes.",
     ),
     Rule(
@@ -206,10 +208,10 @@ _ALL = (
         "implicit-dim",
         _W,
         "softmax without dim",
-        "{op} without dim: torch guesses 0 for one and three axes, 1 otherwise, and is going to"
-        " refuse.",
-        "The guess depends on the number of axes: the same line normalises over the classes for a"
-        " (N, C) tensor and over the batch for a (N, C, L) one.",
+        "{op} without dim: torch guesses (0 for one or three axes, 1 for others), which is"
+        " deprecated.",
+        "The guess depends on the number of axes: the same line normalises over the classes of an"
+        " (N, C) tensor and over the batch of an (N, C, L) one.",
         "Write dim=1 or dim=-1.",
     ),
     Rule(
@@ -225,9 +227,9 @@ _ALL = (
         "SO303",
         "softmax-before-argmax",
         _N,
-        "softmax serves argmax only",
-        "argmax of {op} at {made} is argmax of the scores.",
-        "softmax keeps the order.",
+        "softmax is computed only for argmax",
+        "argmax of {op} at {made} equals argmax of the scores.",
+        "softmax preserves the order of the scores.",
         "Take argmax of the scores.",
         default=False,
     ),
@@ -257,7 +259,7 @@ _ALL = (
         _E,
         "class scores are normalised outside the configured files",
         "{op} on class scores belongs in {addresses}.",
-        "One address for the softmax is how a code base keeps it from happening twice.",
+        "A code base that keeps the softmax in one place does not apply it twice.",
         "Call the function that lives there.",
         default=False,
     ),
@@ -268,7 +270,7 @@ _ALL = (
         "keras: a softmax or sigmoid output reaches a loss that expects logits",
         "{loss} applies the activation itself; the last layer has {op} at {made}.{floor}",
         "The loss applies softmax to probabilities; Keras repairs this silently on the TensorFlow"
-        " backend only, and only where the two stand side by side.",
+        " backend only, and only if the two stand side by side.",
         "Drop the activation, or from_logits=True.",
     ),
     Rule(
@@ -285,7 +287,7 @@ _ALL = (
         "keras-one-class-softmax",
         _E,
         "keras: softmax over one unit",
-        "a layer of one unit with softmax always puts out 1.",
+        "a softmax layer with one unit always outputs 1.",
         "exp(x) / exp(x) = 1, whatever x is.",
         "Use activation='sigmoid', or two units.",
     ),
@@ -293,7 +295,7 @@ _ALL = (
         "SO404",
         "keras-double-sigmoid",
         _E,
-        "keras: a loss of one's own applies sigmoid to a sigmoid output",
+        "keras: a custom loss applies sigmoid to a sigmoid output",
         "{loss} applies sigmoid again; the last layer has {op} at {made}.",
         "sigmoid maps [0, 1] to [0.5, 0.731].",
         "Apply it once.",
@@ -304,18 +306,18 @@ _ALL = (
         _E,
         "the loss is NaN or infinite",
         "{loss} gave {value} at step {step}; {cause}.",
-        "One nan in the loss makes every gradient and, a step later, every weight nan.",
-        "Look at what the message names; lower the learning rate, or clip the gradient's norm.",
+        "One NaN in the loss makes every gradient NaN and, one step later, every weight.",
+        "Check what the message names; lower the learning rate, or clip the gradient's norm.",
         watched=True,
     ),
     Rule(
         "SO602",
         "target-out-of-range",
         _E,
-        "a target is no class of the scores",
+        "a target is outside the range of the classes",
         "{loss} got the target {value} for scores of {classes} classes.",
-        "A target outside of [0, C) ends in an error on the CPU, in a device-side assertion on a"
-        " GPU that names no line, and silently in a wrong loss if it is equal to ignore_index.",
+        "A target outside [0, C) raises an error on a CPU, triggers a device-side assertion that"
+        " names no line on a GPU, and is skipped in silence if it equals ignore_index.",
         "Count the classes from 0; give the last layer as many outputs as there are classes.",
         watched=True,
     ),
@@ -324,9 +326,9 @@ _ALL = (
         "absent-class",
         _W,
         "a class never appears among the targets",
-        "{loss} never got {absent} of {classes} among the {seen} targets that were looked at.",
-        "A class without a sample is only ever pushed down: a wrong class map, a filter that drops"
-        " it, or a last layer that is too wide.",
+        "{loss} never saw {absent} of {classes} among the {seen} targets that were examined.",
+        "The score of a class without samples is only ever pushed down. The cause is a wrong class"
+        " map, a filter that drops the class, or a last layer that is too wide.",
         "Check the class map and the folder of that class; give the last layer C outputs.",
         watched=True,
     ),
@@ -334,10 +336,10 @@ _ALL = (
         "SO604",
         "loss-at-floor",
         _W,
-        "the loss sits at the floor of two softmaxes",
-        "{loss} sits at {value}: two softmaxes cannot get below {floor} with C={classes}.",
+        "the loss stays at the floor of two softmaxes",
+        "{loss} stays at {value}: with two softmaxes and C={classes} it cannot fall below {floor}.",
         "A loss that stops within a hundredth of ln(1 + (C - 1) / e) while its scores lie within"
-        " [0, 1] has learnt all that a second softmax lets through.",
+        " [0, 1] has learned all that a second softmax lets through.",
         "Look for a softmax or sigmoid between the last layer and the loss.",
         watched=True,
     ),

@@ -1,4 +1,4 @@
-"""Scores that are cut or bounded before the loss."""
+"""Scores that are clipped or bounded before the loss."""
 
 import torch
 import torch.nn as nn
