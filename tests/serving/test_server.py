@@ -54,6 +54,14 @@ def talking(port: int) -> closing[http.client.HTTPConnection]:
 # before it starts
 
 
+def test_the_body_of_an_answer_waits_for_no_acknowledgement_of_its_head() -> None:
+    with listening("127.0.0.1", 0) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with client, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_that_is_taken() -> None:
     with listening("127.0.0.1", 0) as other:
         port = other.getsockname()[1]
