@@ -92,8 +92,13 @@ class Load:
         await asyncio.gather(*asked)
 
 
-def request_of(data: bytes) -> bytes:
-    head = "POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+def request_of(data: bytes, path: str, form: str) -> bytes:
+    kind = "image/jpeg"
+    if form:
+        kind = "multipart/form-data; boundary=edge"
+        field = f'--edge\r\nContent-Disposition: form-data; name="{form}"; filename="a.jpg"\r\n\r\n'
+        data = field.encode() + data + b"\r\n--edge--\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
@@ -103,8 +108,9 @@ async def run(asked: argparse.Namespace) -> dict[str, object]:
         (await loop.create_connection(Connection, "127.0.0.1", asked.port))[1]
         for _ in range(asked.connections)
     ]
-    load = Load([request_of(path.read_bytes()) for path in asked.pictures])
+    load = Load([request_of(p.read_bytes(), asked.path, asked.form) for p in asked.pictures])
     await load.saturate(connections, time.perf_counter() + 0.5)  # warm
+    num_before = len(load.seconds)
     load.seconds.clear()
     load.statuses.clear()
     start = time.perf_counter()
@@ -116,6 +122,7 @@ async def run(asked: argparse.Namespace) -> dict[str, object]:
     cuts = statistics.quantiles(load.seconds, n=100)
     return {
         "requests": len(load.seconds),
+        "all_requests": num_before + len(load.seconds),
         "seconds": round(seconds, 3),
         "p50_ms": round(1000 * cuts[49], 2),
         "p99_ms": round(1000 * cuts[98], 2),
@@ -130,6 +137,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rate", type=float, default=0, help="requests a second; 0: what it takes")
+    parser.add_argument("--path", default="/v1/predict")
+    parser.add_argument("--form", default="", help="the field of a form; without one a raw body")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))
 
 

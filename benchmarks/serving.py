@@ -85,7 +85,7 @@ def service(file: Path, max_batch: int) -> Iterator[int]:
         process.terminate()
 
 
-def load(port: int, pictures: list[Path], **options: float) -> dict[str, Any]:
+def load(port: int, pictures: list[Path], **options: float | str) -> dict[str, Any]:
     """Run the generator, and return what it measured."""
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, GENERATOR, str(port), *flags, *pictures]
