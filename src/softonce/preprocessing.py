@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -84,10 +85,16 @@ class Preprocessing:
                 f"{self.mode}, "
                 f"found {len(self.mean)} and {len(self.std)}"
             )
-        if min(self.std) <= 0:
-            raise ArgumentError(f"expected a positive std, found {self.std}")
+        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
+            raise ArgumentError(
+                f"expected finite numbers as mean, and positive ones as std, found {self.mean} and "
+                f"{self.std}"
+            )
 
     def _check_sides(self) -> None:
+        for side in (self.size, self.resize):
+            if isinstance(side, bool) or not isinstance(side, int):
+                raise ArgumentError(f"expected whole pixels as size and resize, found {side!r:.60}")
         if self.size < 1 or self.resize < self.size:
             raise ArgumentError(
                 f"expected 1 <= size <= resize in pixels, found {self.size} and {self.resize}"

@@ -176,6 +176,27 @@ def test_a_file_answers_under_capital_letters_and_through_a_link(
         assert np.array_equal(open_engine(file, name=name, trust=True).logits(PIXELS), expected)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'version="11"', b'version="99999999999999999999"'),
+        (b'type="Parameter"', b'type="Para\xffmeter"'),
+        (b'offset="', b'offset="9'),
+        (b'shape="', b'shape="-'),
+    ],
+)
+def test_damage_inside_of_a_graph_is_one_line(
+    exported: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], old: bytes, new: bytes
+) -> None:
+    file = tmp_path / "model.xml"
+    text = exported("openvino").read_bytes()
+    assert old in text
+    file.write_bytes(text.replace(old, new))
+    shutil.copy(exported("openvino").with_suffix(".bin"), file.with_suffix(".bin"))
+    assert main(["predict", str(file), "a.jpg"]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize("form", WRITTEN.values(), ids=lambda form: form.name)
 def test_a_path_that_no_runtime_opens_is_refused(form: Format, tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9" + form.suffix.encode())

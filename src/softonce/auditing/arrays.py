@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -54,14 +53,21 @@ def open_arrays(opened: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         found = np.load(opened, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"": found}
-        return {name: found[name] for name in found.files}
-    except (ValueError, EOFError, OSError, KeyError, MemoryError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"expected arrays of NumPy at {path}, found: {str(error)[:120]}; write them with "
-            "numpy.save or numpy.savez"
-        ) from error
+        is_one = isinstance(found, np.ndarray)
+        arrays = {"": found} if is_one else {name: found[name] for name in found.files}
+    except Exception as error:  # its head is parsed as Python: a damaged one may raise anything
+        raise _no_arrays(path, " ".join(str(error).split())[:120]) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise _no_arrays(path, f"none in {name}")
+    return arrays
+
+
+def _no_arrays(path: Path, found: str) -> DataError:
+    return DataError(
+        f"expected arrays of NumPy at {path}, found: {found}; write them with numpy.save or "
+        "numpy.savez"
+    )
 
 
 def array_of_scores(arrays: Mapping[str, NDArray[Any]], path: Path, fields: Fields) -> str:

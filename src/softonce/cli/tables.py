@@ -125,7 +125,7 @@ def print_metadata(metadata: Metadata) -> None:
         "output": metadata.output,
         "temperature": f"{metadata.temperature:.4f}",
         "training": _list({k: v for k, v in metadata.training.items() if k != "metrics"}),
-        "metrics": _list(metadata.training.get("metrics", {})),
+        "metrics": _spell(metadata.training.get("metrics", {})).strip("()"),
     }
     for name, rule in metadata.decisions.to_dict().items():
         rows[name] = _list(rule)

@@ -67,8 +67,8 @@ def open_array(data: bytes) -> Bands:
     """
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise ImageError(f"a damaged array: {error}") from error
+    except Exception as error:  # its head is parsed as Python: a damaged one may raise anything
+        raise ImageError(f"a damaged array: {' '.join(str(error).split())[:200]}") from error
     if array.ndim not in (2, 3) or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
         raise ImageError(
             f"an array of {array.dtype} and shape {array.shape}, not of uint8 or uint16 and shape "

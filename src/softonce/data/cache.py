@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from softonce.console import LOG, progress
+from softonce.data.file_table import DIGEST_BYTES
 from softonce.data.images import decode, fit_image, open_image, resize_short, to_array
 from softonce.data.likeness import HASH_BYTES, look_of
 from softonce.data.threads import map_files
@@ -138,7 +139,8 @@ def load_or_build(
         StorageError: if the disk is full; what is there already stays.
     """
     stem = folder / _key(samples, preprocessing, squares)
-    found = _load(stem)
+    expected = (len(samples), preprocessing.mode, preprocessing.size if squares else None)
+    found = _load(stem, *expected)
     if found is None or _can_read_more(found, samples):
         LOG.info("writing the cache of %s to %s", format_count(len(samples), "picture"), folder)
         make_folder(folder)
@@ -147,7 +149,7 @@ def load_or_build(
         remedy = "name another place with --cache-dir, or leave it out"
         check_room(folder, needed, "the cache", remedy)
         _build(stem, samples, preprocessing, squares, label)
-        found = _load(stem)
+        found = _load(stem, *expected)
     if found is None:
         raise StorageError(f"expected the cache just written at {stem}.*, found it damaged")
     return found
@@ -228,20 +230,35 @@ def _read_all(
             advance(len(some))
 
 
-def _load(stem: Path) -> Cached | None:
-    """Return what is there, if it is whole."""
+def _load(stem: Path, num: int, mode: Mode, size: int | None) -> Cached | None:
+    """Return what is there of `num` samples, if it is whole.
+
+    Args:
+        stem: of the names of its files.
+        num: of the samples.
+        mode: of the pictures.
+        size: the side of squares; None if they are whole pictures.
+    """
     pixels = stem.with_suffix(".pixels")
     try:
         tensors, record = read_tensors(stem.with_suffix(".safetensors"))
-        sides = tensors["sides"].numpy()
-        areas = sides.prod(axis=1) * num_channels(record["mode"])
-        if pixels.stat().st_size != areas.sum():
+        digests = tensors["digests"].numpy().reshape(num, -1)
+        looks = tensors["looks"].numpy().reshape(num, HASH_BYTES)
+        sides, kinds, errors = tensors["sides"].numpy(), record["kinds"], record["errors"]
+        fits = (
+            (record["mode"], digests.shape[1]) == (mode, DIGEST_BYTES)
+            and {digests.dtype, looks.dtype} == {np.dtype(np.uint8)}
+            and (len(kinds), len(errors)) == (num, num)
+            and all(isinstance(text, str) for text in (*kinds, *errors))
+            and sides.shape == (sum(not error for error in errors), 2)
+            and (sides.min(initial=1) >= 1 if size is None else bool((sides == size).all()))
+        )
+        areas = sides.astype(np.int64).prod(axis=1) * num_channels(mode)
+        if not fits or pixels.stat().st_size != areas.sum():
             return None
         buffer = np.memmap(pixels, np.uint8, "c") if len(sides) else np.empty(0, np.uint8)
-    except (ArtefactError, OSError, KeyError, ValueError):
+    except (ArtefactError, OSError, KeyError, TypeError, ValueError, RuntimeError):
         return None
     starts = np.concatenate([[0], np.cumsum(areas)[:-1]]).astype(np.int64)
-    pictures = Pictures(buffer, starts[: len(sides)], sides, record["mode"])
-    digests = tensors["digests"].numpy().reshape(-1, 16)
-    looks = tensors["looks"].numpy().reshape(-1, HASH_BYTES)
-    return Cached(digests, record["kinds"], looks, record["errors"], pictures)
+    pictures = Pictures(buffer, starts[: len(sides)], sides, mode)
+    return Cached(digests, kinds, looks, errors, pictures)

@@ -128,7 +128,9 @@ class TarIndex:
         ends, num = self.names.offsets, len(self.names)
         columns = [getattr(self, name) for name in _COLUMNS]
         ok = (
-            len(self.sizes) == len(self.shards)
+            all(isinstance(name, str) for name in self.classes)
+            and len(set(self.classes)) == len(self.classes)
+            and len(self.sizes) == len(self.shards)
             and all(column.shape == (num,) and column.dtype == np.int64 for column in columns)
             and all(column.min(initial=0) >= 0 for column in columns)
             and self.shard.max(initial=0) < len(self.shards)

@@ -41,15 +41,29 @@ class GraphEngine:
         """Return the logits of (N, channels, size, size) uint8 pixels.
 
         Raises:
-            ArtefactError: if the file gives only probabilities.
+            ArtefactError: if the file gives only probabilities, or is damaged so that it gives no
+                row of logits, one a class, for a picture.
         """
-        outputs = self.run(as_pictures(pixels, self.metadata.preprocessing))
+        pictures = as_pictures(pixels, self.metadata.preprocessing)
+        try:
+            outputs = self.run(pictures)
+        except Exception as error:  # each library has errors of its own
+            raise ArtefactError(
+                f"expected a graph that answers pictures of {pictures.shape[1]} px, found: "
+                f"{' '.join(str(error).split())[:200]}; export it again"
+            ) from error
         if "logits" not in outputs:
             raise ArtefactError(
                 "expected an exported file that gives logits, found only probabilities: "
                 "export it with --emit both"
             )
-        return outputs["logits"]
+        logits, shape = outputs["logits"], (len(pixels), len(self.metadata.classes))
+        if logits.shape != shape:
+            raise ArtefactError(
+                f"expected logits of shape {shape} from {self.name}, found {logits.shape}: the "
+                "file is damaged or its record is another's; export it again"
+            )
+        return logits
 
 
 def in_batches(

@@ -79,6 +79,12 @@ def load(
             f"expected {network.num_logits} class names in {path}, one for each logit, found "
             f"{len(metadata.classes)}"
         )
+    channels = metadata.arch_args.get("in_channels", metadata.preprocessing.in_channels)
+    if channels != metadata.preprocessing.in_channels:
+        raise ArtefactError(
+            f"expected a preprocessing of {channels} channels, as the network takes, in {path}, "
+            f"found one of {metadata.preprocessing.in_channels}: the record is damaged"
+        )
     return as_evaluated(network, pick_device(device)), metadata
 
 

@@ -57,7 +57,12 @@ def start_session(path: Path, threads: int | None) -> Any:
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = _FATAL
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # which would try again what has failed, and print lines of its own
+        )
     except Exception as error:  # the library raises a class of its own for each failure
         raise ArtefactError(
             f"expected an ONNX file that can be run at {path}, found: "

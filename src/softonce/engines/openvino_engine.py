@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
@@ -10,6 +11,7 @@ from softonce.engines.openvino_pixels import rebuild_resize_
 from softonce.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -39,7 +41,9 @@ def open_openvino(path: Path, *, threads: int | None = None) -> GraphEngine:
     }
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = core.compile_model(model, "CPU", settings)
+    with _damage_named(path):
+        batch = model.inputs[0].get_partial_shape()[0]
+        compiled = core.compile_model(model, "CPU", settings)
     names = [output.any_name for output in compiled.outputs]
 
     def run(images: NDArray[np.uint8]) -> Outputs:
@@ -47,7 +51,6 @@ def open_openvino(path: Path, *, threads: int | None = None) -> GraphEngine:
         found = request.infer({"images": images}, share_inputs=True)
         return {name: found[name] for name in names}
 
-    batch = model.inputs[0].get_partial_shape()[0]
     size = batch.get_length() if batch.is_static else None
     return GraphEngine("openvino", metadata, precision, in_batches(run, size))
 
@@ -67,19 +70,27 @@ def read_graph(path: Path) -> tuple[Any, Any]:
         raise MissingExtraError.of("openvino", "openvino") from error
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # mapped weights would change with their file
-    try:
+    with _damage_named(path):
         model = read_file(core, path)
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"expected a graph that OpenVINO reads at {path}, found: {error}; export it again"
-        ) from error
-    if (record := _said(model, "softonce")) is not None:
-        rebuild_resize_(model, Metadata.from_json(record, path).preprocessing)
-    for node in model.get_ops():
-        if node.get_type_name() == "Interpolate" and node.get_attributes()["antialias"]:
-            _antialias_(node)
-    model.validate_nodes_and_infer_types()
+        if (record := _said(model, "softonce")) is not None:
+            rebuild_resize_(model, Metadata.from_json(record, path).preprocessing)
+        for node in model.get_ops():
+            if node.get_type_name() == "Interpolate" and node.get_attributes()["antialias"]:
+                _antialias_(node)
+        model.validate_nodes_and_infer_types()
     return model, core
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raise an `ArtefactError` for what OpenVINO cannot read, rebuild or compile."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:  # a graph may lack its input
+        raise ArtefactError(
+            f"expected a graph that OpenVINO reads at {path}, found: {_in_one_line(error)}; "
+            "export it again"
+        ) from error
 
 
 def read_file(core: Any, path: Path) -> Any:
@@ -100,14 +111,19 @@ def read_file(core: Any, path: Path) -> Any:
     from openvino.frontend import FrontEndManager
 
     form = "onnx" if path.suffix.lower() == ".onnx" else "ir"
-    if not FrontEndManager().load_by_framework(form).supported(str(path)):
-        raise RuntimeError("it does not begin as such a file does")
     try:
-        return core.read_model(path)
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        said = [line.strip() for line in lines if not line.startswith("Exception from ")]
-        raise RuntimeError(" ".join(filter(None, said))[:200]) from error
+        if FrontEndManager().load_by_framework(form).supported(str(path)):
+            return core.read_model(path)
+    except (RuntimeError, UnicodeDecodeError) as error:
+        raise RuntimeError(_in_one_line(error)) from error
+    raise RuntimeError("it does not begin as such a file does")
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what OpenVINO says, without where in its own source it says so."""
+    lines = (line.strip() for line in str(error).splitlines())
+    said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]
+    return " ".join(said)[:200] or "a damaged file"
 
 
 def _antialias_(node: Any) -> None:

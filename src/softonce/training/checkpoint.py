@@ -202,13 +202,29 @@ def _restore(
             state.average.load_state_dict(_below(tensors, "average."))
         _restore_optimizer(state.optimizer, tensors, record["optimizer"])
         state.sums = tensors["sums"].to(state.sums.device)
-        state.progress = Progress(**record["progress"])
-    except (RuntimeError, KeyError, TypeError) as error:
+        progress = Progress(**record["progress"])
+        _check_progress(progress)
+        _restore_random(tensors)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"expected the state of this network in {path}, found: "
             f"{' '.join(str(error).split())[:300]}; resume with the configuration it was made with"
         ) from error
-    _restore_random(tensors)
+    state.progress = progress
+
+
+def _check_progress(progress: Progress) -> None:
+    """Raise a `ValueError` if a field is no number of its kind: it was not written by a run."""
+    counts = [
+        progress.epoch, progress.batch, progress.step, progress.num_rows, progress.plateau,
+        progress.extended_at,
+    ]  # fmt: skip
+    loss = [] if progress.least_loss is None else [progress.least_loss]
+    numbers = [progress.seconds, *progress.best.values(), *loss]
+    if not all(type(count) is int and count >= 0 for count in counts) or not all(
+        type(number) in (int, float) for number in numbers
+    ):
+        raise ValueError(f"a progress of other numbers: {progress!r:.200}")
 
 
 def _restore_random(tensors: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from softonce.data.names import Names
 from softonce.data.sources.source import SPLIT_NAMES, WHOLE, Listing, as_split, in_order
+from softonce.data.sources.tables import arrow_errors
 from softonce.errors import DataError, ImageError, import_extra
 from softonce.plurals import format_count
 
@@ -142,13 +143,14 @@ def _read_tables(folder: Path) -> dict[str, Any]:
     """Return a table a split."""
     pa = import_extra("pyarrow", "parquet")
     files = _find_files(folder)
-    try:
-        return {
+    with arrow_errors(f"files of one dataset in {folder}"):
+        tables = {
             split: pa.concat_tables([_read_file(path) for path in paths])
             for split, paths in files.items()
         }
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"expected files of one dataset in {folder}, found: {error}") from error
+        for table in tables.values():
+            table.validate(full=True)  # a damaged offset would lead out of the file
+    return tables
 
 
 def _find_files(folder: Path) -> dict[str, list[Path]]:
@@ -200,9 +202,9 @@ def _split_of(path: Path) -> str:
 
 def _find_columns(table: Any, folder: Path, split: str) -> tuple[str, str, list[str] | None]:
     """Return the columns of images and labels, and the names of the classes if there are any."""
-    record = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = record.get("info", {}).get("features", {})
-    kinds = {name: f.get("_type") for name, f in features.items() if isinstance(f, dict)}
+    features = _features((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    there = table.column_names
+    kinds = {name: kind.get("_type") for name, kind in features.items() if name in there}
     structs = [
         field.name
         for field in table.schema
@@ -217,4 +219,18 @@ def _find_columns(table: Any, folder: Path, split: str) -> tuple[str, str, list[
             f"expected one column of images and one of labels in {split} of {folder}, found "
             f"{format_count(len(images), 'column')} of images, and {', '.join(table.column_names)}"
         )
-    return images[0], labels[0], features.get(labels[0], {}).get("names")
+    names = features.get(labels[0], {}).get("names")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise DataError(f"expected names of classes in {split} of {folder}, found {names!r:.60}")
+    return images[0], labels[0], names
+
+
+def _features(text: bytes) -> dict[str, dict[str, Any]]:
+    """Return what Hugging Face's library says of the columns; nothing if it is damaged."""
+    try:
+        features = json.loads(text)["info"]["features"]
+        return {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}

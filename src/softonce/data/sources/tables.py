@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -164,21 +165,33 @@ def _json_rows(lines: Iterable[str], place: str) -> Rows:
 
 
 def _parquet(opened: BinaryIO, place: str) -> tuple[Sequence[str], Rows]:
-    pa = import_extra("pyarrow", "parquet")
     parquet = import_extra("pyarrow.parquet", "parquet")
-    try:
+    with arrow_errors(f"a Parquet file at {place}"):
         table = parquet.ParquetFile(io.BytesIO(opened.read()))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"expected a Parquet file at {place}, found: {error}") from error
+        names = table.schema_arrow.names
+
+    def batches() -> Iterator[list[dict[str, Any]]]:
+        with arrow_errors(f"a Parquet file at {place}"):
+            for batch in table.iter_batches():
+                batch.validate(full=True)  # what a damaged file holds is not trusted
+                yield batch.to_pylist()
 
     def rows() -> Rows:
-        start = 1
-        for batch in table.iter_batches():
-            for number, row in enumerate(batch.to_pylist(), start):
-                yield f"row {number} of {place}", row
-            start += batch.num_rows
+        numbered = enumerate(chain.from_iterable(batches()), 1)
+        return ((f"row {number} of {place}", row) for number, row in numbered)
 
-    return table.schema_arrow.names, rows()
+    return names, rows()
+
+
+@contextmanager
+def arrow_errors(expected: str) -> Iterator[None]:
+    """Raise a `DataError` for what pyarrow cannot read."""
+    pa = import_extra("pyarrow", "parquet")
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"expected {expected}, found: {reason}; write or copy it again") from error
 
 
 def _check_encoding(cells: Iterable[Any], where: str, place: str) -> None:
@@ -189,11 +202,21 @@ def _check_encoding(cells: Iterable[Any], where: str, place: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raw = text.encode("utf-8", "surrogateescape")
+            raw = _bytes_of(text, where)
             if b"/" in raw or is_image(raw):
                 continue  # a path, which may be the bytes of a file's name; it is tried as such
             name, codec = _guess_encoding(raw)
             raise _wrong_encoding(place, f"{name} in {where}", codec) from None
+
+
+def _bytes_of(text: str, where: str) -> bytes:
+    """Return the bytes that a text was read from."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # JSON can write half of a pair of surrogates
+        raise DataError(
+            f"expected text in {where}, found {text[:40]!r}, which no encoding has: write it again"
+        ) from None
 
 
 def _guess_encoding(raw: bytes) -> tuple[str, str]:
