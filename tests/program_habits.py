@@ -198,6 +198,53 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         """,
         set(),
     ),
+    "a functional call": (
+        """
+        soft = nn.Sequential(net, nn.Softmax(dim=1))
+        weights = dict(soft.named_parameters())
+        F.cross_entropy(torch.func.functional_call(soft, weights, (i,)), t)
+        """,
+        {"SO101"},
+    ),
+    "a network mapped over rows": (
+        """
+        soft = nn.Sequential(net, nn.Softmax(dim=-1))
+        F.cross_entropy(torch.vmap(soft)(i), t)
+        """,
+        {"SO101"},
+    ),
+    "a mean that is reduced": (
+        """
+        import functools
+        each = [F.softmax(net(part), dim=1) for part in (i, -i)]
+        F.cross_entropy(functools.reduce(torch.add, each) / 2, t)
+        """,
+        {"SO101"},
+    ),
+    "rows of two batches": (
+        """
+        p = torch.vstack([net(i).softmax(dim=1), net(-i).softmax(dim=1)])
+        F.cross_entropy(p, torch.cat([t, t]))
+        """,
+        {"SO101"},
+    ),
+    "global and nonlocal names": (
+        """
+        held = None
+        def around():
+            inner = net(i)
+            def soften():
+                global held
+                nonlocal inner
+                inner = inner.softmax(dim=1)
+                held = inner
+            soften()
+            return inner
+        F.cross_entropy(around(), t)
+        F.cross_entropy(held, t)
+        """,
+        {"SO101"},
+    ),
     "two names of one tensor": (
         """
         z = net(i)
