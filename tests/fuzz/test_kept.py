@@ -14,6 +14,9 @@ from data.pictures import scanned
 from fuzz import corpus
 from fuzz.readers import attempt
 
+from softonce.checker import by_hand
+from softonce.checker.kinds import Kind
+from softonce.checker.tags import Call, Scores
 from softonce.data.images import open_image
 from softonce.data.sources import open_source
 from softonce.errors import CheckpointError, DataError, ImageError
@@ -174,3 +177,10 @@ def test_metrics_that_are_none(tmp_path: Path) -> None:
     for metrics in ([], 3, None, {"top1": {}}):
         write_tensors(path, tensors, record | {"training": {"metrics": metrics}})
         assert attempt("artefacts", path) == ["read"] * 3
+
+
+@pytest.mark.parametrize("op", by_hand._FORMS)
+def test_an_operation_of_a_graph_that_lacks_its_operands(op: str) -> None:
+    assert by_hand.written_out(Call(op, ())) is None
+    found = by_hand.written_out(Call(op, (Scores(Kind.LOGITS),), shapes=((8, 10),)))
+    assert found is None or not found.kind & (Kind.P | Kind.LOGP)

@@ -37,7 +37,9 @@ def written_out(call: Call) -> Scores | None:
         <Kind.P: 16>
     """
     form = _FORMS.get(call.op)
-    found = form(call) if form is not None else None
+    # A damaged graph, or source that is not finished, may lack an operand.
+    has_operands = len(call.operands) >= (2 if form in _OF_TWO else 1)
+    found = form(call) if form is not None and has_operands else None
     if found is None and call.operands and isinstance(call.operands[0], Scores):
         found = _moved_clue(call, call.operands[0])
     return found
@@ -262,6 +264,7 @@ def _normalized(call: Call) -> Scores | None:
     return Scores(Kind.P, axis, scores.op, scores.made, direct=False)
 
 
+_OF_TWO = (_divided, _multiplied, _subtracted, _added)
 _FORMS: dict[str, Callable[[Call], Scores | None]] = {
     "exp": _exponential,
     "sum": _summed,
