@@ -95,7 +95,9 @@ def train_through(
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_fifteen_kills_change_no_bit(processes: int, photos: Path, tmp_path: Path) -> None:
-    draw = random.Random(time.time_ns())
+    seed = time.time_ns()
+    sys.stdout.write(f"seed {seed}\n")  # shown if the test fails, to draw the same instants again
+    draw = random.Random(seed)
     whole = tmp_path / "whole"
     before = time.monotonic()
     process = start(command(processes, *options(photos, whole, 0)), log_of(whole))
