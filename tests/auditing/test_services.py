@@ -162,6 +162,10 @@ def speaking(*parts: bytes, pause: float = 0.0, forever: bool = False) -> Iterat
                 while forever and not is_over.is_set():
                     connection.sendall(b"a")
                     time.sleep(pause)
+                # To close before all of the request is read would reset the connection.
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):
+                    pass
             except OSError:
                 return
 

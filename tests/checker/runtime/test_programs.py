@@ -157,8 +157,6 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         set(),
     ),
 }  # fmt: skip
-QUICK = ("moves away",)
-"""The others take as long together as all of the other tests of this folder."""
 
 
 def run(*command: str, folder: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -184,13 +182,8 @@ def is_same(name: str, folder: Path) -> None:
     assert set(traceback) <= set(watched.stderr.splitlines())
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_program_is_the_same_watched(name: str, tmp_path: Path) -> None:
-    is_same(name, tmp_path)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - set(QUICK)))
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_every_program_is_the_same_watched(name: str, tmp_path: Path) -> None:
     is_same(name, tmp_path)
 
