@@ -10,7 +10,7 @@ import torch
 
 from softonce.auditing.findings import Finding
 from softonce.auditing.ordering import find_order
-from softonce.calibrate import calibrate, cross_fitted_temperatures
+from softonce.calibrate import calibrate
 from softonce.metrics import figures, score_rows
 from softonce.metrics.intervals import wilson
 
@@ -66,10 +66,10 @@ def measure_labelled(
     calibration = calibrate(undone, labels, seed=seed)
     repaired = None
     if found.is_undone or calibration.temperature != 1:
-        temperatures = torch.ones(len(labels), dtype=torch.float64)
+        scaled = undone
         if calibration.temperature != 1:
-            temperatures = cross_fitted_temperatures(undone, labels, seed=seed)
-        repaired = figures(score_rows(undone / temperatures[:, None], labels), classes, seed=seed)
+            scaled = undone / calibration.cross_fitted[:, None]
+        repaired = figures(score_rows(scaled, labels), classes, seed=seed)
     return Labelled(
         served=figures(score_rows(served, labels), classes, seed=seed),
         repaired=repaired,

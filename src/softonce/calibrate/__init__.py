@@ -2,7 +2,6 @@
 
 from softonce.calibrate.choice import Calibration as Calibration
 from softonce.calibrate.choice import calibrate as calibrate
-from softonce.calibrate.choice import cross_fitted_temperatures as cross_fitted_temperatures
 from softonce.calibrate.temperature import MAX_TEMPERATURE as MAX_TEMPERATURE
 from softonce.calibrate.temperature import MIN_TEMPERATURE as MIN_TEMPERATURE
 from softonce.calibrate.temperature import fit_temperature as fit_temperature

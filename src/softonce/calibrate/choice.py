@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,8 @@ class Calibration:
         gain_interval: its 95 % interval.
         reason: why the temperature is 1, if it is; else empty.
         is_known: whether the samples could show that a temperature helps.
+        cross_fitted: (N,) the temperature that would be kept of each sample if it were not there:
+            figures at these temperatures are those of samples without a part in the fit.
     """
 
     temperature: float
@@ -52,7 +54,8 @@ class Calibration:
     gain: float
     gain_interval: tuple[float, float]
     reason: str
-    is_known: bool = True
+    is_known: bool
+    cross_fitted: Tensor = field(repr=False, compare=False)
 
 
 def calibrate(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Calibration:
@@ -87,7 +90,8 @@ def calibrate(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Calibrati
     logits, target = validate_pair(logits, target)
     fitted = fit_temperature(logits, target)
     interval = likely_temperatures(logits, target, fitted, excess=EXCLUDES_ONE)
-    gain, gain_interval = _cross_fit(logits, target, seed)
+    temperatures = _cross_fit(logits, target, seed)
+    gain, gain_interval = _gain(logits, target, temperatures)
     num_right, n = int((logits.argmax(dim=1) == target).sum()), len(target)
     num_rarer, few = rarer_kind(num_right, n)
     reason, is_known = "", num_rarer >= MIN_OF_EACH
@@ -98,7 +102,9 @@ def calibrate(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Calibrati
     elif gain <= 0:
         reason = "another temperature does not lower the NLL of images without a part in fitting it"
     temperature = 1.0 if reason else _nearest_to_one(logits, target, fitted)
-    return Calibration(temperature, fitted, interval, gain, gain_interval, reason, is_known)
+    return Calibration(
+        temperature, fitted, interval, gain, gain_interval, reason, is_known, temperatures
+    )
 
 
 def _nearest_to_one(logits: Tensor, target: Tensor, fitted: float) -> float:
@@ -112,20 +118,8 @@ def _kept(logits: Tensor, target: Tensor) -> float:
     return near if (near > 1) == (fitted > 1) else 1.0
 
 
-def cross_fitted_temperatures(logits: Logits, target: ClassIndex, *, seed: int = 0) -> Tensor:
-    """Return the temperature (N,) that would be kept of each sample if it were not there.
-
-    Each fifth of the samples has the temperature of the other four, so that figures at these
-    temperatures are those of samples without a part in the fit.
-
-    Args:
-        logits: N rows of C unnormalised class scores.
-        target: N class indices.
-        seed: of the folds.
-
-    Source:
-        Stone 1974, Cross-Validatory Choice and Assessment of Statistical Predictions.
-    """
+def _cross_fit(logits: Tensor, target: Tensor, seed: int) -> Tensor:
+    """Return the temperature of each sample (N,): each fifth has that of the other four."""
     n = len(target)
     found = torch.ones(n, dtype=torch.float64)
     if n < 2:
@@ -137,12 +131,13 @@ def cross_fitted_temperatures(logits: Logits, target: ClassIndex, *, seed: int =
     return found
 
 
-def _cross_fit(logits: Tensor, target: Tensor, seed: int) -> tuple[float, tuple[float, float]]:
+def _gain(
+    logits: Tensor, target: Tensor, temperatures: Tensor
+) -> tuple[float, tuple[float, float]]:
     """Return the mean fall of the NLL on samples without a part in the fit, and its interval."""
     n = len(target)
     if n < 2:
         return 0.0, (0.0, 0.0)
-    temperatures = cross_fitted_temperatures(logits, target, seed=seed)
     rows = logits.double()
     falls = _nll(rows, target) - _nll(rows / temperatures[:, None], target)
     mean, half = falls.mean().item(), Z * falls.std().item() / math.sqrt(n)
