@@ -140,7 +140,7 @@ def _of_model(config: AuditConfig) -> _Asked:
         return _of_own(config)
     form = format_of(path)
     assert form is not None  # noqa: S101 - of these suffixes
-    graph = form.read_graph(path)
+    graph = form.read(path)
     if graph.record is not None:
         return _of_own(config)
     from softonce.auditing.models import open_foreign

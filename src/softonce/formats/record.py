@@ -73,3 +73,22 @@ class Format:
     beside: tuple[str, ...] = ()
     extra: str = "train"
     packages: tuple[str, ...] = ()
+
+    def read(self, path: Path) -> ModelFile:
+        """Read what a file puts out, with `read_graph`.
+
+        Raises:
+            ArtefactError: if the file is damaged, or of another kind.
+            MissingExtraError: if a package that reads it is not installed.
+        """
+        from softonce.checker.graph.nodes import unreadable
+
+        try:
+            return self.read_graph(path)
+        except OSError as error:
+            reason = str(error.strerror or error)
+            raise unreadable(path, "a file that can be read", reason) from error
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            # A node of a damaged graph may lack any of its operands.
+            reason = str(error)[:100]
+            raise unreadable(path, "a graph whose nodes fit each other", reason) from error

@@ -45,10 +45,4 @@ def read_model(path: Path) -> ModelFile:
     if form is None:
         expected = f"a file of {' '.join(SUFFIXES)}"
         raise unreadable(path, expected, f"the ending {path.suffix.lower()!r}")
-    try:
-        return form.read_graph(path)
-    except OSError as error:
-        raise unreadable(path, "a file that can be read", str(error.strerror or error)) from error
-    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # A node of a damaged graph may lack any of its operands.
-        raise unreadable(path, "a graph whose nodes fit each other", str(error)[:100]) from error
+    return form.read(path)
