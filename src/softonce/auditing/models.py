@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from softonce.auditing.answers import Answers
 from softonce.auditing.shapes import claim_of_name
 from softonce.data.images import open_image, to_square
+from softonce.data.loader import normalize
 from softonce.engines.onnx_engine import start_session
 from softonce.engines.openvino_engine import read_graph
 from softonce.errors import ArtefactError, UnknownNameError
 from softonce.inference import array_probs
-from softonce.preprocessing import Preprocessing
+from softonce.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 
     from softonce.config import AuditConfig
     from softonce.engines import Engine
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of most networks that somebody else has trained."""
 
 _SIZE, _OF_RESIZE = 224, 256 / 224
 _RANK = 4  # images, channels, height, width
@@ -90,12 +89,7 @@ class ForeignModel:
     def _images(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         images: NDArray[Any] = pixels
         if not self.takes_bytes:
-            shape = (1, -1, 1, 1)
-            mean, std = (
-                np.array(each, np.float32).reshape(shape)
-                for each in (self.preprocessing.mean, self.preprocessing.std)
-            )
-            images = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+            images = normalize(torch.from_numpy(pixels), self.preprocessing).numpy()
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1) if self.is_last else images)
 
 
@@ -121,7 +115,7 @@ def open_foreign(path: Path, config: AuditConfig) -> ForeignModel:
     channels = shape[3] if is_last else shape[1]
     side = shape[1] if is_last else shape[2]
     size = config.size or (side if isinstance(side, int) and side > 1 else _SIZE)
-    mean, std = config.mean or IMAGENET[0], config.std or IMAGENET[1]
+    mean, std = config.mean or IMAGENET_MEAN, config.std or IMAGENET_STD
     is_grey = channels == 1
     preprocessing = Preprocessing(
         size=size,
