@@ -20,7 +20,7 @@ _PILLOW: dict[Any, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 
 
 class Said(NamedTuple):
-    """A preprocessing and where it is from.
+    """A preprocessing and its source.
 
     Attributes:
         preprocessing: as the configuration says it.

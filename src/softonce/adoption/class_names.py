@@ -23,7 +23,7 @@ _MAX_BYTES = 10_000_000
 
 
 class ClassNames(NamedTuple):
-    """Names and where they are from.
+    """Names and their source.
 
     Attributes:
         names: in index order.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Parse = Callable[[str], ast.Module]
 
-# To parse a body by itself has its price, too: shorter ones are left where they are.
+# Parsing a body separately costs time, too: shorter ones are parsed with their file.
 MIN_LINES = 4
 # Anything but the beginning of a text of several lines.
 _PLAIN = re.compile(
