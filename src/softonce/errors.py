@@ -143,6 +143,16 @@ def import_extra(package: str, extra: str) -> Any:
         raise MissingExtraError.of(error.name or package, extra) from error
 
 
+def describe_error(error: BaseException, most: int = 200) -> str:
+    r"""Return what an error says, in one line of at most so many letters; its type if nothing.
+
+    Example:
+        >>> describe_error(ValueError("two\n  lines")), describe_error(KeyError())
+        ('two lines', 'KeyError')
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def describe_value(value: object) -> str:
     """Return a short form of a value for a message, and its type unless that is plain to see.
 

@@ -15,7 +15,7 @@ from softonce.adoption.bounds import MAX_MEMORY, bounded_memory, check_bounds, c
 from softonce.adoption.classical import unfold_
 from softonce.adoption.head import SMALLEST
 from softonce.checker.graph.onnx_file import graph_of, inlined, parse
-from softonce.errors import ArtefactError, MissingExtraError
+from softonce.errors import ArtefactError, describe_error, import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -189,10 +189,7 @@ class OnnxModel:
         return bounded_memory(MAX_MEMORY + 5 * self.num_bytes)
 
     def _session(self, model: Any) -> Any:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError.of("onnxruntime", "export") from error
+        onnxruntime = import_extra("onnxruntime", "export")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
         try:
@@ -342,7 +339,7 @@ def _at_opset(model: Any, opset: int, path: Path) -> Any:
     except Exception as error:
         raise ArtefactError(
             f"expected a graph in {path} that onnx's converter brings from operator set "
-            f"{_opset(model)} to {opset}, found: {' '.join(str(error).split())[:160]}; export it "
+            f"{_opset(model)} to {opset}, found: {describe_error(error, 160)}; export it "
             f"with opset {opset}"
         ) from error
 
@@ -350,5 +347,5 @@ def _at_opset(model: Any, opset: int, path: Path) -> Any:
 def _unusable(path: Path, error: Exception) -> ArtefactError:
     return ArtefactError(
         f"expected an ONNX graph that ONNX Runtime runs in {path}, found: "
-        f"{' '.join(str(error).split())[:200] or type(error).__name__}; export it again"
+        f"{describe_error(error)}; export it again"
     )

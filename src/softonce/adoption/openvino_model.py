@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from softonce.adoption.bounds import MAX_BYTES, MAX_ELEMENTS, MAX_MEMORY, bounde
 from softonce.adoption.head import SMALLEST
 from softonce.checker.graph.openvino_file import parse
 from softonce.engines.openvino_engine import read_file
-from softonce.errors import ArtefactError, MissingExtraError
+from softonce.errors import ArtefactError, describe_error, import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class OpenVinoModel:
                 raise _refusal(path, f"values of at most {MAX_ELEMENTS:,}", f"{value} of {sizes}")
         return cls(path, graph)
 
-    @property
+    @cached_property
     def about(self) -> Mapping[str, str]:
         """Its metadata: what a converter kept of an ONNX file's."""
         model = self._read()
@@ -152,10 +153,7 @@ class OpenVinoModel:
         raise _refusal(self.path, "a graph whose nodes have names of their own", f"{value!r}")
 
     def _read(self) -> Any:
-        try:
-            import openvino
-        except ImportError as error:
-            raise MissingExtraError.of("openvino", "openvino") from error
+        openvino = import_extra("openvino", "openvino")
         try:
             with self._bounded():
                 return read_file(openvino.Core(), self.path)
@@ -227,5 +225,5 @@ def _refusal(path: Path, expected: str, found: str) -> ArtefactError:
 def _unusable(path: Path, error: Exception) -> ArtefactError:
     return ArtefactError(
         f"expected a graph that OpenVINO runs in {path}, found: "
-        f"{' '.join(str(error).split())[:200] or type(error).__name__}; convert it again"
+        f"{describe_error(error)}; convert it again"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from softonce.auditing.answers import Answers, target_of
 from softonce.auditing.columns import LABELS
 from softonce.auditing.shapes import claim_of_name, plain_name
-from softonce.errors import DataError, UnknownNameError
+from softonce.errors import DataError, UnknownNameError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def open_arrays(opened: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
         is_one = isinstance(found, np.ndarray)
         arrays = {"": found} if is_one else {name: found[name] for name in found.files}
     except Exception as error:  # its head is parsed as Python: a damaged one may raise anything
-        raise _no_arrays(path, " ".join(str(error).split())[:120]) from error
+        raise _no_arrays(path, describe_error(error, 120)) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise _no_arrays(path, f"none in {name}")

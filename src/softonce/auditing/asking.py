@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from softonce.auditing.reading import join_scores
 from softonce.auditing.shapes import scores_of
-from softonce.errors import ArgumentError, DataError
+from softonce.errors import ArgumentError, DataError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -182,11 +182,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -
                 if not is_late.is_set():
                     raise
                 raise TimeoutError from error
-            if is_late.is_set():  # an answer without a length ends where it is cut
+            if is_late.is_set():  # an answer without a length ends when it is cut off
                 raise TimeoutError
             return data
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = describe_error(error)
         late = f"nothing whole within {seconds:g} s" if isinstance(error, TimeoutError) else reason
         raise DataError(
             f"expected an answer from {url}, found: {late}; check the URL, or give it more time "

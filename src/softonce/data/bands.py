@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image, ImageSequence
 
-from softonce.errors import ImageError
+from softonce.errors import ImageError, describe_error
 from softonce.plurals import format_count
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def open_array(data: bytes) -> Bands:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # its head is parsed as Python: a damaged one may raise anything
-        raise ImageError(f"a damaged array: {' '.join(str(error).split())[:200]}") from error
+        raise ImageError(f"a damaged array: {describe_error(error)}") from error
     if array.ndim not in (2, 3) or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
         raise ImageError(
             f"an array of {array.dtype} and shape {array.shape}, not of uint8 or uint16 and shape "

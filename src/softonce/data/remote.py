@@ -14,7 +14,7 @@ import numpy as np
 
 from softonce.data.images import MAX_BYTES
 from softonce.data.storage import check_length, is_hidden, sort_entries
-from softonce.errors import DataError, ImageError, MissingExtraError
+from softonce.errors import DataError, ImageError, MissingExtraError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +93,7 @@ class Remote:
             else:
                 data = files.cat_file(path, start=0, end=limit + 1)
         except Exception as error:
-            raise ImageError(_reason(error)) from error
+            raise ImageError(describe_error(error, 300)) from error
         if len(data) > limit:
             raise ImageError(f"more than {limit:,} bytes, the most that is allowed")
         return data
@@ -104,7 +104,7 @@ class Remote:
             files, path = self._at(name)
             data: bytes = files.cat_file(path, start=start, end=start + size)
         except Exception as error:
-            raise ImageError(_reason(error)) from error
+            raise ImageError(describe_error(error, 300)) from error
         return check_length(data, size)
 
     def stamps(self, names: Iterable[bytes]) -> npt.NDArray[np.int64]:
@@ -144,7 +144,7 @@ def _filesystem(url: str, pid: int) -> tuple[Any, str]:  # noqa: ARG001 - connec
     except ValueError as error:
         raise DataError(
             f"expected a URL that fsspec knows, such as s3://, gs:// or https://, found {url}: "
-            f"{_reason(error)}"
+            f"{describe_error(error, 300)}"
         ) from error
     return files, str(root)
 
@@ -158,8 +158,8 @@ def _reading(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise DataError(
-            f"expected to read {where}, found: {_reason(error)}; check the URL, the permissions "
-            "and the connection"
+            f"expected to read {where}, found: {describe_error(error, 300)}; check the URL, the "
+            "permissions and the connection"
         ) from error
 
 
@@ -180,7 +180,3 @@ def _walk_order(parts: list[bytes]) -> list[tuple[bool, bytes]]:
 
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -7,7 +7,7 @@ import time
 import urllib.request
 
 from softonce.data.images import MAX_BYTES
-from softonce.errors import ImageError
+from softonce.errors import ImageError, describe_error
 
 SOCKET_SECONDS = 20.0
 """How long one step of the connection may take."""
@@ -36,7 +36,7 @@ def fetch_bytes(url: str) -> bytes:
         with _OPENER.open(request, timeout=SOCKET_SECONDS) as response:
             return _read(response, time.monotonic() + TOTAL_SECONDS)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ImageError(" ".join(str(error).split())[:300] or type(error).__name__) from error
+        raise ImageError(describe_error(error, 300)) from error
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:

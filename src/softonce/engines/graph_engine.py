@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from softonce.errors import ArtefactError
+from softonce.errors import ArtefactError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class GraphEngine:
         except Exception as error:  # each library has errors of its own
             raise ArtefactError(
                 f"expected a graph that answers pictures of {pictures.shape[1]} px, found: "
-                f"{' '.join(str(error).split())[:200]}; export it again"
+                f"{describe_error(error)}; export it again"
             ) from error
         if "logits" not in outputs:
             raise ArtefactError(

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from softonce.engines.openvino_engine import read_file
-from softonce.errors import MissingExtraError
+from softonce.errors import import_extra
 from softonce.files import replacing
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def write_record(path: Path, metadata: Metadata) -> None:
 
 
 def _into_onnx(path: Path, text: str) -> None:
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError.of("onnx", "export") from error
+    onnx = import_extra("onnx", "export")
     model = onnx.load(path)
     for entry in model.metadata_props:
         if entry.key == "softonce":
@@ -55,10 +52,7 @@ def _into_onnx(path: Path, text: str) -> None:
 
 
 def _into_openvino(path: Path, text: str) -> None:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError.of("openvino", "openvino") from error
+    openvino = import_extra("openvino", "openvino")
     model = read_file(openvino.Core(), path)
     model.set_rt_info(text, ["softonce"])
     with TemporaryDirectory(dir=path.parent, prefix=".softonce-") as folder:

@@ -13,7 +13,13 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from softonce.artefact import Metadata, read_artefact
 from softonce.console import LOG
-from softonce.errors import ArtefactError, ConfigError, UnknownNameError, WeightsError
+from softonce.errors import (
+    ArtefactError,
+    ConfigError,
+    UnknownNameError,
+    WeightsError,
+    describe_error,
+)
 from softonce.hardware import pick_device
 from softonce.models import create_model, load_weights
 from softonce.models.adapted import AdaptedNetwork
@@ -72,7 +78,7 @@ def load(
     except (RuntimeError, TypeError) as error:
         raise ArtefactError(
             f"expected the tensors of {arch} in {path}, found: "
-            f"{' '.join(str(error).split())[:300]}{_changed_packages(metadata)}"
+            f"{describe_error(error, 300)}{_changed_packages(metadata)}"
         ) from error
     if len(metadata.classes) != network.num_logits:
         raise ArtefactError(

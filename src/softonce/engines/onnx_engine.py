@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from softonce.artefact import Metadata
 from softonce.engines.graph_engine import GraphEngine, in_batches
-from softonce.errors import ArtefactError, MissingExtraError
+from softonce.errors import ArtefactError, describe_error, import_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,7 @@ def start_session(path: Path, threads: int | None) -> Any:
         ArtefactError: if it cannot be run.
         MissingExtraError: if ONNX Runtime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of("onnxruntime", "export") from error
+    onnxruntime = import_extra("onnxruntime", "export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = _FATAL
@@ -66,5 +63,5 @@ def start_session(path: Path, threads: int | None) -> Any:
     except Exception as error:  # the library raises a class of its own for each failure
         raise ArtefactError(
             f"expected an ONNX file that can be run at {path}, found: "
-            f"{' '.join(str(error).split())[:200]}; export it again"
+            f"{describe_error(error)}; export it again"
         ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from softonce.artefact import Metadata
 from softonce.engines.graph_engine import GraphEngine, in_batches
 from softonce.engines.openvino_pixels import rebuild_resize_
-from softonce.errors import ArtefactError, MissingExtraError
+from softonce.errors import ArtefactError, import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,7 @@ def read_graph(path: Path) -> tuple[Any, Any]:
     Returns:
         (model, core) of OpenVINO.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError.of("openvino", "openvino") from error
+    openvino = import_extra("openvino", "openvino")
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})  # mapped weights would change with their file
     with _damage_named(path):

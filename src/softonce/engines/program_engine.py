@@ -10,7 +10,7 @@ import torch
 from softonce.artefact import Metadata
 from softonce.engines.graph_engine import GraphEngine
 from softonce.engines.torch_engine import compiled_for, set_threads
-from softonce.errors import ArtefactError
+from softonce.errors import ArtefactError, describe_error
 from softonce.formats.torch_export import ZIP_ERRORS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def open_program(
     except Exception as error:  # the loader raises anything
         raise ArtefactError(
             f"expected a program of torch.export at {path}, found: "
-            f"{' '.join(str(error).split())[:200]}; export it again"
+            f"{describe_error(error)}; export it again"
         ) from error
     module = compiled_for(program) if compiled else program
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
-from softonce.errors import ArgumentError
+from softonce.errors import ArgumentError, describe_error
 from softonce.models.network import Network, replace_submodule
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def probe(body: nn.Module, num_classes: int | None, shape: tuple[int, ...]) -> P
         with preserve_state(body):
             out = body.eval()(make_noise(body, _NUM_PROBES, shape))
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = describe_error(error)
         raise ArgumentError(
             f"expected a network that takes images of shape {shape}, found {reason} in "
             f"{type(body).__name__}: give the size and the channels that it was made for"

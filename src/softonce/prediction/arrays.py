@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from softonce.data.bands import Bands, as_grey
-from softonce.errors import ArgumentError
+from softonce.errors import ArgumentError, describe_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def picture_of_tensor(tensor: Tensor, mode: Mode = "RGB", place: str = "") -> Pi
         # NumPy has no bfloat16.
         array = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
     except (TypeError, NotImplementedError, RuntimeError) as error:  # sparse, quantised, no data
-        reason = " ".join(str(error).split())[:200]
+        reason = describe_error(error)
         raise ArgumentError(
             f"expected a dense tensor with numbers{place}, found another: {reason}"
         ) from error

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from softonce.console import LOG
-from softonce.errors import SoftonceError
+from softonce.errors import SoftonceError, describe_error
 from softonce.serving.catalog import models_in
 from softonce.serving.hosting import version_of, warm_up
 
@@ -75,7 +75,7 @@ class Watcher:
         except Exception as error:  # noqa: BLE001 - a damaged file may make a library raise anything
             known = any(hosted.name == name for hosted in self.models)
             kept = "the model of before goes on" if known else "it is not served"
-            LOG.warning("%s: %s; %s", path, " ".join(str(error).split())[:300], kept)
+            LOG.warning("%s: %s; %s", path, describe_error(error, 300), kept)
             return
         if stamp_of(path) != stamp:  # written to meanwhile: what was read may be a mixture
             self._tried.pop(name)

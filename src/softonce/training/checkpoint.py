@@ -9,7 +9,7 @@ import torch
 
 from softonce.console import LOG
 from softonce.distributed import on_rank_zero, rank, world_size
-from softonce.errors import ArtefactError, CheckpointError
+from softonce.errors import ArtefactError, CheckpointError, describe_error
 from softonce.files import make_folder
 from softonce.groups import gather_rows
 from softonce.losses import ShardedLinear
@@ -208,7 +208,7 @@ def _restore(
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"expected the state of this network in {path}, found: "
-            f"{' '.join(str(error).split())[:300]}; resume with the configuration it was made with"
+            f"{describe_error(error, 300)}; resume with the configuration it was made with"
         ) from error
     state.progress = progress
 

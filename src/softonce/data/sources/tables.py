@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from softonce.console import LOG
 from softonce.data.sources.source import as_split
 from softonce.data.storage import is_image
-from softonce.errors import DataError, import_extra
+from softonce.errors import DataError, describe_error, import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -190,7 +190,7 @@ def arrow_errors(expected: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = describe_error(error)
         raise DataError(f"expected {expected}, found: {reason}; write or copy it again") from error
 
 

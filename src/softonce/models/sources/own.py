@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from softonce.errors import ArgumentError, UnknownNameError, describe_value
+from softonce.errors import ArgumentError, UnknownNameError, describe_error, describe_value
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.network import Network
 from softonce.models.sources.source import Asked, Facts
@@ -213,7 +213,7 @@ def _load_file(place: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        reason = " ".join(str(error).split())[:200]
+        reason = describe_error(error)
         raise ArgumentError(
             f"expected {place} to run, found {type(error).__name__}: {reason}; mend the file"
         ) from error
@@ -245,7 +245,7 @@ def _call(factory: Callable[..., Any], name: str, asked: Asked) -> Any:
     try:
         return factory(**options)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = describe_error(error)
         raise ArgumentError(
             f"expected a network from {name}, found {type(error).__name__}: {reason}; mend it, or "
             f"call it with {options} to see more"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from softonce.errors import MissingExtraError, UnknownNameError, import_extra
+from softonce.errors import MissingExtraError, UnknownNameError, describe_error, import_extra
 from softonce.models.state_dicts import fit_channels
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def import_package(package: str, extra: str) -> ModuleType:
     try:
         module: ModuleType = import_extra(package, extra)
     except RuntimeError as error:  # of operators that a build for another torch lacks
-        reason = " ".join(str(error).split())[:120]
+        reason = describe_error(error, 120)
         raise MissingExtraError(
             f"expected a {package} that fits torch {torch.__version__}, found {reason}: install "
             f'the pair that belongs together, with: pip install "softonce[{extra}]"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from softonce.errors import ArgumentError, WeightsError
+from softonce.errors import ArgumentError, WeightsError, describe_error
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.sources.hub import why_unreachable
 from softonce.models.sources.source import Asked, Facts, check_name, import_package
@@ -58,7 +58,7 @@ class TimmSource:
                 raise _build_error(name, error) from error
             raise WeightsError(
                 f"expected the published weights of timm:{name}, found: "
-                f"{' '.join(str(error).split())[:200]}; pass --weights none, or a file"
+                f"{describe_error(error)}; pass --weights none, or a file"
             ) from error
         except (TypeError, ValueError, AssertionError) as error:
             raise _build_error(name, error) from error
@@ -103,7 +103,7 @@ class TimmSource:
 def _build_error(name: str, error: Exception) -> ArgumentError:
     return ArgumentError(
         f"expected options and a size that timm:{name} can be built with, found: "
-        f"{' '.join(str(error).split())[:200]}; leave them out, or choose another network"
+        f"{describe_error(error)}; leave them out, or choose another network"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from softonce.errors import ArgumentError, UnknownNameError, WeightsError
+from softonce.errors import ArgumentError, UnknownNameError, WeightsError, describe_error
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.sources.hub import why_unreachable
 from softonce.models.sources.source import Asked, Facts, check_name, fit_stem_, import_package
@@ -43,7 +43,7 @@ class TorchvisionSource:
         except (TypeError, ValueError, RuntimeError) as error:
             raise ArgumentError(
                 f"expected options that torchvision:{name} can be built with, found: "
-                f"{' '.join(str(error).split())[:200]}; leave them out"
+                f"{describe_error(error)}; leave them out"
             ) from error
         if asked.in_channels != 3:
             fit_stem_(body, asked.in_channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from softonce.errors import ArgumentError, WeightsError
+from softonce.errors import ArgumentError, WeightsError, describe_error
 from softonce.models.adapted import AdaptedNetwork
 from softonce.models.sources.hub import is_folder, why_unreachable
 from softonce.models.sources.source import Asked, Facts, fit_stem_, import_package
@@ -79,7 +79,7 @@ class TransformersSource:
             try:
                 return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             except (OSError, ValueError) as error:
-                cause, reason = error, " ".join(str(error).split())[:200]
+                cause, reason = error, describe_error(error)
         raise ArgumentError(
             f"expected an image classifier of the hub, or a folder with its config.json, found "
             f"{name!r}: {reason}; check the name"
@@ -106,7 +106,7 @@ class TransformersSource:
             ).float()
         except (OSError, ValueError, RuntimeError) as error:
             raise WeightsError(
-                f"expected the weights of hf:{name}, found: {' '.join(str(error).split())[:200]}; "
+                f"expected the weights of hf:{name}, found: {describe_error(error)}; "
                 "pass --weights none, or a file"
             ) from error
 
